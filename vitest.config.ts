@@ -1,0 +1,18 @@
+import { defineConfig } from 'vitest/config';
+
+export default defineConfig({
+  test: {
+    include: ['tests/**/*.test.ts'],
+    environment: 'node',
+    // A process per file: tests own their environment variables, native modules and open files.
+    pool: 'forks',
+    maxWorkers: 2,
+    execArgv: ['--disable-warning=ExperimentalWarning'],
+    testTimeout: 20_000,
+    hookTimeout: 20_000,
+    unstubEnvs: true,
+    // Code under test is loaded as in production: by Node itself, which strips the types.
+    experimental: { viteModuleRunner: false, nodeLoader: false },
+    reporters: ['default', './tests/support/reporter.ts'],
+  },
+});
