@@ -1,0 +1,90 @@
+import { List, Map as PersistentMap } from 'immutable';
+import { KNOWN_MESSAGES } from './limits.ts';
+
+/** `sentMs`: ms since the epoch; where clocks of nodes differ, not before that of the message before. */
+export type KnownMessage = Readonly<{ senderId: string; seq: number; isReply: boolean; sentMs: number }>;
+
+/** The latest messages of a conversation, `KNOWN_MESSAGES` at most. */
+export type KnownMessages = Readonly<{
+  byId: PersistentMap<string, KnownMessage>;
+  /** Their ids: that of message `seq` stands at `seq % KNOWN_MESSAGES`, where it replaces the oldest. */
+  ring: List<string | undefined>;
+  /** The `sentMs` of the latest. */
+  latestMs: number;
+}>;
+
+export const noMessages: KnownMessages = { byId: PersistentMap(), ring: List(), latestMs: 0 };
+
+/** What an event tells of a message. */
+export type NewMessage = Readonly<{
+  messageId: string;
+  senderId: string;
+  seq: number;
+  replyTo: string | null;
+  sentAt: string;
+}>;
+
+/** With one message more, and the oldest forgotten when they would be too many. */
+export function remember(known: KnownMessages, message: NewMessage): KnownMessages {
+  const { messageId, senderId, seq, replyTo, sentAt } = message;
+  const latestMs = Math.max(known.latestMs, Date.parse(sentAt));
+  const oldest = oldestBut(known, seq);
+  const others = oldest === undefined ? known.byId : known.byId.delete(oldest);
+  return {
+    byId: others.set(messageId, { senderId, seq, isReply: replyTo !== null, sentMs: latestMs }),
+    ring: known.ring.set(seq % KNOWN_MESSAGES, messageId),
+    latestMs,
+  };
+}
+
+/**
+ * Whether an unknown id may be that of a forgotten message, by the time in it: a client makes the id (UUIDv7) before the message is sent, so
+ * one that was made after the oldest known message was sent is new. Ids that carry no time are made by the server from a key, whose
+ * claim tells a repetition.
+ */
+export function mayBeForgotten(known: KnownMessages, messageId: string, lastSeq: number): boolean {
+  const oldest = oldestBut(known, lastSeq + 1);
+  const madeMs = uuidv7Time(messageId);
+  if (oldest === undefined || madeMs === null) return false;
+  return madeMs <= (known.byId.get(oldest)?.sentMs ?? 0);
+}
+
+/** The message that message `seq` puts out of mind; `undefined` while there is room. */
+function oldestBut(known: KnownMessages, seq: number): string | undefined {
+  return known.ring.get(seq % KNOWN_MESSAGES);
+}
+
+/** The time in a UUIDv7 (RFC 9562, section 5.7), ms since the epoch; `null` for other versions. */
+function uuidv7Time(uuid: string): number | null {
+  return uuid[14] === '7' ? Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16) : null;
+}
+
+/** Senders are named once. Messages: id, sequence number, index of the sender, 1 for a reply, `sentMs`. */
+export type FrozenMessages = Readonly<{
+  senders: readonly string[];
+  messages: readonly (readonly [string, number, number, number, number])[];
+  latestMs: number;
+}>;
+
+export function freezeMessages(known: KnownMessages): FrozenMessages {
+  const senders = new Map<string, number>();
+  const messages = [...known.byId]
+    .sort(([, a], [, b]) => a.seq - b.seq)
+    .map(([id, { senderId, seq, isReply, sentMs }]) => {
+      const sender = senders.get(senderId) ?? senders.size;
+      senders.set(senderId, sender);
+      return [id, seq, sender, isReply ? 1 : 0, sentMs] as const;
+    });
+  return { senders: [...senders.keys()], messages, latestMs: known.latestMs };
+}
+
+export function thawMessages({ senders, messages, latestMs }: FrozenMessages): KnownMessages {
+  const byId = messages.map(([id, seq, sender, reply, sentMs]): [string, KnownMessage] => [
+    id,
+    { senderId: senders[sender] ?? '', seq, isReply: reply === 1, sentMs },
+  ]);
+  const ring = List<string | undefined>().withMutations((slots) => {
+    for (const [id, seq] of messages) slots.set(seq % KNOWN_MESSAGES, id);
+  });
+  return { byId: PersistentMap(byId), ring, latestMs };
+}

@@ -1,0 +1,36 @@
+import type { ConversationEvent } from './events.ts';
+
+type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
+
+/** A message as everybody who may read it sees it (spec, section 9). */
+export type Message = Readonly<{
+  _id: string;
+  conversationId: string;
+  seq: number;
+  senderId: string;
+  content: string;
+  sentAt: string;
+  editedAt: string | null;
+  deletedAt: string | null;
+  replyTo: string | null;
+  mentions: readonly string[];
+  reactions: Readonly<Record<string, readonly string[]>>;
+}>;
+
+/** The message as it was sent. */
+export function messageOf(sent: MessageSent['data']): Message {
+  const { messageId, conversationId, seq, senderId, content, sentAt, replyTo, mentions } = sent;
+  return {
+    _id: messageId,
+    conversationId,
+    seq,
+    senderId,
+    content,
+    sentAt,
+    editedAt: null,
+    deletedAt: null,
+    replyTo,
+    mentions,
+    reactions: {},
+  };
+}

@@ -1,0 +1,99 @@
+import { Map as PersistentMap } from 'immutable';
+import type { MarksCommand } from '../../commands/marks.ts';
+import type { Aggregate } from '../../kernel/decider.ts';
+import type { Json } from '../../kernel/json.ts';
+import { unknownCommand } from '../unknown-command.ts';
+import { MARKS_PER_SUMMARY, type MarksEvent } from './events.ts';
+
+/** How far the user has read and received, and when the conversation was last open. `0 <= readSeq <= receivedSeq`; none of them goes back. */
+export type Mark = Readonly<{ readSeq: number; receivedSeq: number; openedAt: string }>;
+
+/** Marks by conversation id, and how many events came since they were last summarised. */
+export type MarksState = Readonly<{ marks: PersistentMap<string, Mark>; sinceSummary: number }>;
+
+type Asked<Type extends MarksCommand['type']> = Extract<MarksCommand, { type: Type }>;
+
+/** Moves the mark and its time forward. `[]` for a stale one: a lower number, or the same one at no later time. */
+export function openConversation({ data, metadata }: Asked<'OpenConversation'>, state: MarksState): MarksEvent[] {
+  const { userId, conversationId, seq } = data;
+  const { at } = metadata;
+  const mark = state.marks.get(conversationId);
+  if (mark !== undefined && (seq < mark.readSeq || (seq === mark.readSeq && at <= mark.openedAt))) return [];
+  const receivedSeq = Math.max(mark?.receivedSeq ?? 0, seq);
+  const openedAt = mark !== undefined && at < mark.openedAt ? mark.openedAt : at;
+  return [
+    {
+      type: 'ConversationOpened',
+      data: { userId, conversationId, readSeq: seq, receivedSeq, openedAt },
+    },
+  ];
+}
+
+/**
+ * All marks by conversation id, in as many events as they need; what is before the first of them may be forgotten.
+ * `[]` when nothing happened since the last time.
+ */
+export function summariseMarks({ data }: Asked<'SummariseMarks'>, state: MarksState): MarksEvent[] {
+  if (state.sinceSummary === 0) return [];
+  const marks = sorted(state.marks).map(([conversationId, mark]) => ({ conversationId, ...mark }));
+  const events: MarksEvent[] = [];
+  for (let first = 0; first < marks.length; first += MARKS_PER_SUMMARY) {
+    const part = marks.slice(first, first + MARKS_PER_SUMMARY);
+    events.push({ type: 'MarksSummarised', data: { userId: data.userId, marks: part } });
+  }
+  return events;
+}
+
+function sorted(marks: PersistentMap<string, Mark>): [string, Mark][] {
+  return [...marks].sort(([a], [b]) => (a < b ? -1 : 1));
+}
+
+function evolve(state: MarksState, event: MarksEvent): MarksState {
+  switch (event.type) {
+    case 'ConversationOpened': {
+      const { conversationId, readSeq, receivedSeq, openedAt } = event.data;
+      const marks = state.marks.set(conversationId, { readSeq, receivedSeq, openedAt });
+      return { marks, sinceSummary: state.sinceSummary + 1 };
+    }
+    case 'MarksSummarised': {
+      const marks = event.data.marks.map(({ conversationId, ...mark }): [string, Mark] => [conversationId, mark]);
+      return { marks: state.marks.concat(marks), sinceSummary: 0 };
+    }
+    default:
+      event satisfies never;
+      return state;
+  }
+}
+
+type Frozen = Readonly<{ marks: readonly (readonly [string, Mark])[]; sinceSummary: number }>;
+
+function freeze({ marks, sinceSummary }: MarksState): Frozen {
+  return { marks: sorted(marks), sinceSummary };
+}
+
+function thaw(frozen: Json): MarksState {
+  // The version of the snapshot vouches for its shape.
+  const { marks, sinceSummary } = frozen as Frozen;
+  return { marks: PersistentMap(marks), sinceSummary };
+}
+
+/** How far one user has read, conversation by conversation. */
+export const marks: Aggregate<MarksState, MarksCommand, MarksEvent> = {
+  category: 'marks',
+  snapshotVersion: 1,
+  initialState: { marks: PersistentMap(), sinceSummary: 0 },
+  decide(command, state) {
+    switch (command.type) {
+      case 'OpenConversation':
+        return openConversation(command, state);
+      case 'SummariseMarks':
+        return summariseMarks(command, state);
+      default:
+        return unknownCommand(command);
+    }
+  },
+  evolve,
+  freeze,
+  thaw,
+  weight: ({ marks }) => 1 + marks.size,
+};

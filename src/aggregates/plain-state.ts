@@ -1,0 +1,16 @@
+import type { Command } from '../kernel/command.ts';
+import type { Aggregate } from '../kernel/decider.ts';
+import type { Event } from '../kernel/event.ts';
+import type { Json } from '../kernel/json.ts';
+
+/** `freeze` and `thaw` for a state that is JSON as it stands. */
+export function plainState<State extends Json>(): Pick<
+  Aggregate<State, Command<string, unknown>, Event>,
+  'freeze' | 'thaw'
+> {
+  return {
+    freeze: (state) => state,
+    // The version of the snapshot vouches for its shape.
+    thaw: (frozen) => frozen as State,
+  };
+}

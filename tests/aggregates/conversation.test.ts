@@ -1,0 +1,292 @@
+import { describe, expect, it } from 'vitest';
+import { conversation } from '../../src/aggregates/conversation/decider.ts';
+import type { ConversationEvent } from '../../src/aggregates/conversation/events.ts';
+import { MEMBERS_MAX } from '../../src/aggregates/conversation/limits.ts';
+import type { ConversationCommand } from '../../src/commands/conversation.ts';
+import { given } from '../support/decider-spec.ts';
+import {
+  add,
+  added,
+  create,
+  deleted,
+  direct,
+  directId,
+  expel,
+  group,
+  groupId,
+  leave,
+  live,
+  remove,
+  removed,
+  send,
+  sendTo,
+  sent,
+} from './conversation-fixtures.ts';
+import { alice, at, bob, carol, dave, id, uuid } from './fixtures.ts';
+
+describe('CreateGroup', () => {
+  it('makes the actor the owner and first member', () => {
+    const state = given(conversation, [])
+      .when(create(alice, [bob]))
+      .decides([group]);
+    expect(state).toMatchObject({ status: 'live', kind: 'group', name: 'Team', ownerId: alice, lastSeq: 0 });
+  });
+
+  it('takes each participant once, and the owner not again', () => {
+    given(conversation, [])
+      .when(create(alice, [bob, alice, bob]))
+      .decides([group]);
+  });
+
+  it('adds nothing when the owner repeats it', () => {
+    given(conversation, [group, sent(1)])
+      .when(create(alice, [bob, carol]))
+      .decides([]);
+  });
+
+  it('is refused when the id is another’s', () => {
+    given(conversation, [group]).when(create(bob)).refused('already-exists');
+    given(conversation, [direct]).when(create(alice)).refused('already-exists');
+  });
+});
+
+describe('DeleteConversation', () => {
+  it('is for the owner', () => {
+    const state = given(conversation, [group]).when(remove(alice)).decides([deleted]);
+    expect(state).toStrictEqual({ status: 'deleted', ownerId: alice });
+    given(conversation, [group]).when(remove(bob)).refused('forbidden');
+  });
+
+  it('adds nothing when the owner repeats it', () => {
+    given(conversation, [group, deleted]).when(remove(alice)).decides([]);
+  });
+
+  it('leaves nothing to anybody else, and to the owner nothing but that', () => {
+    const { when } = given(conversation, [group, deleted]);
+    when(remove(bob)).refused('not-found');
+    when(create(alice)).refused('not-found');
+    when(create(carol)).refused('not-found');
+    when(add(alice, carol)).refused('not-found');
+    when(expel(alice, bob)).refused('not-found');
+    when(leave(bob)).refused('not-found');
+    when(send(alice, uuid(1))).refused('not-found');
+  });
+});
+
+describe('AddMember', () => {
+  it('is for any member', () => {
+    const state = given(conversation, [group])
+      .when(add(bob, carol))
+      .decides([added(carol)]);
+    expect(live(state).members.toObject()).toStrictEqual({ [alice]: 0, [bob]: 0, [carol]: 0 });
+  });
+
+  it('lets the new one read from the next message on, also after having been away', () => {
+    const history = [group, added(carol), sent(1), removed(carol), sent(2)];
+    given(conversation, history)
+      .when(add(alice, carol))
+      .decides([added(carol, 2)]);
+  });
+
+  it('adds nothing for who is in it', () => {
+    given(conversation, [group]).when(add(alice, bob)).decides([]);
+  });
+
+  it('is refused when the conversation is full', () => {
+    const others = Array.from({ length: MEMBERS_MAX - 2 }, (_, n) => added(id(0x1000 + n)));
+    given(conversation, [group, ...others])
+      .when(add(alice, carol))
+      .refused('rule-broken');
+    given(conversation, [group, ...others.slice(1)])
+      .when(add(alice, carol))
+      .decides([added(carol)]);
+  });
+});
+
+describe('RemoveMember', () => {
+  it('is for the owner', () => {
+    given(conversation, [group])
+      .when(expel(alice, bob))
+      .decides([removed(bob)]);
+    given(conversation, [group, added(carol)])
+      .when(expel(bob, carol))
+      .refused('forbidden');
+    given(conversation, [group]).when(expel(bob, alice)).refused('forbidden');
+  });
+
+  it('adds nothing for who is not in it', () => {
+    given(conversation, [group]).when(expel(alice, carol)).decides([]);
+  });
+
+  it('of oneself is leaving', () => {
+    given(conversation, [group])
+      .when(expel(bob, bob))
+      .decides([removed(bob, 'left')]);
+    given(conversation, [group]).when(expel(alice, alice)).refused('rule-broken');
+  });
+});
+
+describe('LeaveConversation', () => {
+  it('is for members, after which the conversation is unknown to them', () => {
+    given(conversation, [group])
+      .when(leave(bob))
+      .decides([removed(bob, 'left')]);
+    given(conversation, [group, removed(bob, 'left')])
+      .when(leave(bob))
+      .refused('not-found');
+  });
+
+  it('is refused to the owner', () => {
+    given(conversation, [group]).when(leave(alice)).refused('rule-broken');
+  });
+});
+
+describe('SendMessage', () => {
+  it('numbers messages from 1, whoever sends them', () => {
+    given(conversation, [group])
+      .when(send(alice, uuid(1)))
+      .decides([sent(1)]);
+    given(conversation, [group, sent(1)])
+      .when(send(bob, uuid(2)))
+      .decides([sent(2, { senderId: bob })]);
+  });
+
+  it('is for members, also of a 1-1 conversation', () => {
+    given(conversation, [direct])
+      .when(send(bob, uuid(1), { conversationId: directId }))
+      .decides([sent(1, { conversationId: directId, senderId: bob })]);
+    given(conversation, [direct])
+      .when(send(carol, uuid(1), { conversationId: directId }))
+      .refused('not-found');
+  });
+
+  it('adds nothing for an id that the sender used, whatever it says now', () => {
+    given(conversation, [group, sent(1)])
+      .when(send(alice, uuid(1), { content: 'Other', replyTo: uuid(9) }))
+      .decides([]);
+  });
+
+  it('is refused with the id of another’s message', () => {
+    given(conversation, [group, sent(1)])
+      .when(send(bob, uuid(1)))
+      .refused('already-exists');
+  });
+
+  it('keeps mentions of members, each once', () => {
+    given(conversation, [group])
+      .when(send(alice, uuid(1), { mentions: [bob, carol, alice, bob] }))
+      .decides([sent(1, { mentions: [bob, alice] })]);
+  });
+});
+
+describe('a reply', () => {
+  const history = [group, sent(1), sent(2, { replyTo: uuid(1) })];
+
+  it('is to a message of the conversation', () => {
+    given(conversation, history)
+      .when(send(bob, uuid(3), { replyTo: uuid(1) }))
+      .decides([sent(3, { senderId: bob, replyTo: uuid(1) })]);
+  });
+
+  it.each([
+    ['a message that is not known', uuid(9)],
+    ['itself', uuid(3)],
+    ['a reply', uuid(2)],
+  ])('is refused to %s', (_what, replyTo) => {
+    given(conversation, history)
+      .when(send(bob, uuid(3), { replyTo }))
+      .refused('rule-broken');
+  });
+
+  it('is refused to what was there before the sender joined', () => {
+    const { when } = given(conversation, [group, sent(1), added(carol, 1), sent(2)]);
+    when(send(carol, uuid(3), { replyTo: uuid(1) })).refused('rule-broken');
+    when(send(carol, uuid(3), { replyTo: uuid(2) })).decides([sent(3, { senderId: carol, replyTo: uuid(2) })]);
+  });
+});
+
+describe('SendDirectMessage', () => {
+  const first = sent(1, { conversationId: directId });
+
+  it('brings the conversation into being, the same whoever starts', () => {
+    const state = given(conversation, [])
+      .when(sendTo(alice, bob, uuid(1)))
+      .decides([direct, first]);
+    expect(state).toMatchObject({ status: 'live', kind: 'direct', name: null, ownerId: null, lastSeq: 1 });
+    given(conversation, [])
+      .when(sendTo(bob, alice, uuid(1)))
+      .decides([direct, sent(1, { conversationId: directId, senderId: bob })]);
+  });
+
+  it('goes on in the one that is there', () => {
+    given(conversation, [direct, first])
+      .when(sendTo(bob, alice, uuid(2), { replyTo: uuid(1), mentions: [alice, carol] }))
+      .decides([sent(2, { conversationId: directId, senderId: bob, replyTo: uuid(1), mentions: [alice] })]);
+  });
+
+  it('adds nothing when it is repeated', () => {
+    given(conversation, [direct, first])
+      .when(sendTo(alice, bob, uuid(1)))
+      .decides([]);
+  });
+
+  it('is refused to oneself', () => {
+    given(conversation, [])
+      .when(sendTo(alice, alice, uuid(1)))
+      .refused('rule-broken');
+  });
+
+  it('is refused in a conversation of others', () => {
+    for (const history of [[], [direct]]) {
+      given(conversation, history)
+        .when(sendTo(carol, alice, uuid(1), { conversationId: directId }))
+        .refused('not-found');
+    }
+  });
+
+  it('is refused as a reply to nothing', () => {
+    given(conversation, [])
+      .when(sendTo(alice, bob, uuid(1), { replyTo: uuid(1) }))
+      .refused('rule-broken');
+  });
+});
+
+it.each<[string, ConversationCommand]>([
+  ['deleted', remove(alice, directId)],
+  ['joined', add(alice, carol, directId)],
+  ['left', leave(alice, directId)],
+  ['left under the other name', expel(alice, alice, directId)],
+  ['rid of the other', expel(alice, bob, directId)],
+])('a 1-1 conversation cannot be %s', (_what, command) => {
+  given(conversation, [direct]).when(command).refused('rule-broken');
+});
+
+it.each<[string, readonly ConversationEvent[]]>([
+  ['who never was a member', [group]],
+  ['who is one no longer', [group, added(dave), removed(dave)]],
+  ['anybody when there is none', []],
+])('the conversation is unknown to %s', (_who, history) => {
+  const { when } = given(conversation, history);
+  when(remove(dave)).refused('not-found');
+  when(add(dave, carol)).refused('not-found');
+  when(expel(dave, bob)).refused('not-found');
+  when(leave(dave)).refused('not-found');
+  when(send(dave, uuid(1))).refused('not-found');
+});
+
+it('nothing is asked of a conversation by nobody', () => {
+  given(conversation, []).when(create(null)).refused('unauthenticated');
+  given(conversation, [group])
+    .when(send(null, uuid(1)))
+    .refused('unauthenticated');
+});
+
+it('events before the creation are passed over', () => {
+  expect(given(conversation, [added(carol), sent(1), deleted]).state).toStrictEqual({ status: 'none' });
+});
+
+it('a message carries the time at which it was decided', () => {
+  given(conversation, [group])
+    .when(send(alice, uuid(1), { seconds: 77 }))
+    .decides([sent(1, { sentAt: at(77), conversationId: groupId })]);
+});

@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { address, type ReservationState, username } from '../../src/aggregates/reservation/decider.ts';
+import type { ReservationEvent } from '../../src/aggregates/reservation/events.ts';
+import type { ReservationCommand } from '../../src/commands/reservation.ts';
+import { given } from '../support/decider-spec.ts';
+import { alice, at, bob, by, carol } from './fixtures.ts';
+import { checkRules } from './properties.ts';
+
+const kind = 'username' as const;
+const reserve = (holder: string, until: number, seconds = 0): ReservationCommand => ({
+  type: 'ReserveName',
+  data: { kind, holder, until: at(until) },
+  metadata: by(null, seconds),
+});
+const confirm = (holder: string, seconds = 0): ReservationCommand => ({
+  type: 'ConfirmName',
+  data: { kind, holder },
+  metadata: by(null, seconds),
+});
+const release = (holder: string, seconds = 0): ReservationCommand => ({
+  type: 'ReleaseName',
+  data: { kind, holder },
+  metadata: by(null, seconds),
+});
+
+const reserved = (holder: string, until: number): ReservationEvent => ({
+  type: 'NameReserved',
+  data: { kind, holder, until: at(until) },
+});
+const confirmed = (holder: string): ReservationEvent => ({ type: 'NameConfirmed', data: { kind, holder } });
+const released = (holder: string): ReservationEvent => ({ type: 'NameReleased', data: { kind, holder } });
+
+it('usernames and addresses are reserved by the same rules, in streams of their own', () => {
+  expect([username.category, address.category]).toEqual(['username', 'address']);
+  const ofAddress = { kind: 'address' as const, holder: alice };
+  given(address, [])
+    .when({ type: 'ConfirmName', data: ofAddress, metadata: by(null) })
+    .decides([{ type: 'NameConfirmed', data: ofAddress }]);
+});
+
+describe('ReserveName', () => {
+  it('takes a free name', () => {
+    const state = given(username, [])
+      .when(reserve(alice, 100))
+      .decides([reserved(alice, 100)]);
+    expect(state).toStrictEqual({ status: 'reserved', holder: alice, until: at(100) });
+    given(username, [reserved(alice, 100), released(alice)])
+      .when(reserve(bob, 200))
+      .decides([reserved(bob, 200)]);
+  });
+
+  it('extends what one holds, and never shortens it', () => {
+    const { when } = given(username, [reserved(alice, 100)]);
+    when(reserve(alice, 101, 50)).decides([reserved(alice, 101)]);
+    when(reserve(alice, 200, 150)).decides([reserved(alice, 200)]);
+    when(reserve(alice, 100, 50)).decides([]);
+    when(reserve(alice, 99, 50)).decides([]);
+  });
+
+  it('adds nothing to a confirmed name of one’s own', () => {
+    given(username, [reserved(alice, 100), confirmed(alice)])
+      .when(reserve(alice, 200, 150))
+      .decides([]);
+  });
+
+  it('is refused while another holds the name', () => {
+    given(username, [reserved(alice, 100)])
+      .when(reserve(bob, 200, 99.999))
+      .refused('already-exists');
+    given(username, [reserved(alice, 100), confirmed(alice)])
+      .when(reserve(bob, 200, 150))
+      .refused('already-exists');
+  });
+
+  it('takes over what ran out unconfirmed', () => {
+    const state = given(username, [reserved(alice, 100)])
+      .when(reserve(bob, 200, 100))
+      .decides([released(alice), reserved(bob, 200)]);
+    expect(state).toStrictEqual({ status: 'reserved', holder: bob, until: at(200) });
+  });
+});
+
+describe('ConfirmName', () => {
+  it('keeps the name for good', () => {
+    const state = given(username, [reserved(alice, 100)])
+      .when(confirm(alice, 50))
+      .decides([confirmed(alice)]);
+    expect(state).toStrictEqual({ status: 'confirmed', holder: alice });
+  });
+
+  it('adds nothing the second time', () => {
+    given(username, [confirmed(alice)])
+      .when(confirm(alice))
+      .decides([]);
+  });
+
+  it('comes not too late as long as nobody else took the name', () => {
+    given(username, [reserved(alice, 100)])
+      .when(confirm(alice, 150))
+      .decides([confirmed(alice)]);
+    given(username, [reserved(alice, 100), released(alice)])
+      .when(confirm(alice, 150))
+      .decides([confirmed(alice)]);
+  });
+
+  it('is refused when another holds the name, even if no longer for good', () => {
+    given(username, [reserved(bob, 100)])
+      .when(confirm(alice, 150))
+      .refused('already-exists');
+    given(username, [confirmed(bob)])
+      .when(confirm(alice))
+      .refused('already-exists');
+  });
+});
+
+describe('ReleaseName', () => {
+  it('gives up a reserved and a confirmed name', () => {
+    const state = given(username, [reserved(alice, 100)])
+      .when(release(alice, 50))
+      .decides([released(alice)]);
+    expect(state).toStrictEqual({ status: 'free' });
+    given(username, [confirmed(alice)])
+      .when(release(alice))
+      .decides([released(alice)]);
+  });
+
+  it('adds nothing from anybody but the holder', () => {
+    given(username, []).when(release(alice)).decides([]);
+    given(username, [confirmed(bob)])
+      .when(release(alice))
+      .decides([]);
+  });
+});
+
+it('whatever is asked, a name has one holder at a time', () => {
+  const holder = fc.constantFrom(alice, bob, carol);
+  const seconds = fc.integer({ min: 0, max: 50 });
+  checkRules<ReservationState, ReservationCommand, ReservationEvent>(username, {
+    commands: fc.oneof(
+      fc.tuple(holder, seconds, seconds).map(([who, until, s]) => reserve(who, until, s)),
+      fc.tuple(holder, seconds).map(([who, s]) => confirm(who, s)),
+      fc.tuple(holder, seconds).map(([who, s]) => release(who, s)),
+    ),
+    again: () => 'nothing',
+    invariant: (state, history) => {
+      let holders: string[] = [];
+      for (const { type, data } of history) {
+        holders = holders.filter((other) => other !== data.holder);
+        if (type !== 'NameReleased') holders.push(data.holder);
+      }
+      expect(state.status === 'free' ? [] : [state.holder]).toEqual(holders);
+    },
+    reaches: ['NameReserved', 'NameConfirmed', 'NameReleased', 'already-exists'],
+  });
+});

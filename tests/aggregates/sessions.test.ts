@@ -1,0 +1,210 @@
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { liveSession, SESSIONS_MAX, type SessionsState, sessions } from '../../src/aggregates/sessions/decider.ts';
+import type { SessionsEvent } from '../../src/aggregates/sessions/events.ts';
+import type { SessionsCommand } from '../../src/commands/sessions.ts';
+import { fold } from '../../src/kernel/decider.ts';
+import { given } from '../support/decider-spec.ts';
+import { alice, at, by, uuid } from './fixtures.ts';
+import { checkRules } from './properties.ts';
+
+const userId = alice;
+const start = (n: number, seconds = 0, expires = 100, userAgent: string | null = null): SessionsCommand => ({
+  type: 'StartSession',
+  data: { userId, sessionId: uuid(n), userAgent, expiresAt: at(expires) },
+  metadata: by(alice, seconds),
+});
+const refresh = (n: number, counter: number, seconds = 10): SessionsCommand => ({
+  type: 'RefreshSession',
+  data: { userId, sessionId: uuid(n), counter },
+  metadata: by(alice, seconds),
+});
+const end = (n: number, seconds = 10): SessionsCommand => ({
+  type: 'EndSession',
+  data: { userId, sessionId: uuid(n) },
+  metadata: by(alice, seconds),
+});
+
+const started = (n: number, seconds = 0, expires = 100, userAgent: string | null = null): SessionsEvent => ({
+  type: 'SessionStarted',
+  data: { userId, sessionId: uuid(n), userAgent, startedAt: at(seconds), expiresAt: at(expires) },
+});
+const refreshed = (n: number, counter: number, seconds = 10): SessionsEvent => ({
+  type: 'SessionRefreshed',
+  data: { userId, sessionId: uuid(n), counter, refreshedAt: at(seconds) },
+});
+const forgiven = (n: number, counter: number): SessionsEvent => ({
+  type: 'SessionRefreshForgiven',
+  data: { userId, sessionId: uuid(n), counter },
+});
+type EndReason = Extract<SessionsEvent, { type: 'SessionEnded' }>['data']['reason'];
+const ended = (n: number, reason: EndReason, seconds = 10): SessionsEvent => ({
+  type: 'SessionEnded',
+  data: { userId, sessionId: uuid(n), reason, endedAt: at(seconds) },
+});
+
+const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
+
+describe('StartSession', () => {
+  it('starts one', () => {
+    const state = given(sessions, [])
+      .when(start(1, 5, 100, 'Browser'))
+      .decides([started(1, 5, 100, 'Browser')]);
+    const session = { sessionId: uuid(1), counter: 0, forgiven: false, startedAt: at(5), expiresAt: at(100) };
+    expect(state).toStrictEqual({ open: [session], over: [] });
+  });
+
+  it('adds nothing the second time, whatever became of the session', () => {
+    given(sessions, [started(1)])
+      .when(start(1, 5))
+      .decides([]);
+    given(sessions, [started(1), ended(1, 'signed-out')])
+      .when(start(1, 20))
+      .decides([]);
+    given(sessions, [started(1), started(2, 100, 200)])
+      .when(start(1, 150, 300))
+      .decides([]);
+  });
+
+  it('cuts a user agent to what an event holds, and leaves no half of a character', () => {
+    given(sessions, [])
+      .when(start(1, 0, 100, `${'x'.repeat(255)}😀`))
+      .decides([started(1, 0, 100, `${'x'.repeat(255)}�`)]);
+  });
+
+  it('ends the oldest when one more than the most would be live', () => {
+    const most = numbers(1, SESSIONS_MAX).map((n) => started(n, 0, 100));
+    const state = given(sessions, most)
+      .when(start(999, 10))
+      .decides([ended(1, 'superseded'), started(999, 10)]);
+    expect(state.open.map(({ sessionId }) => sessionId)).toEqual([...numbers(2, SESSIONS_MAX), 999].map(uuid));
+  });
+
+  it('does not count expired ones', () => {
+    const most = [started(1, 0, 10), ...numbers(2, SESSIONS_MAX).map((n) => started(n, 0, 100))];
+    given(sessions, most)
+      .when(start(999, 10))
+      .decides([started(999, 10)]);
+  });
+});
+
+describe('RefreshSession', () => {
+  it('gives the next token for the current one', () => {
+    given(sessions, [started(1)])
+      .when(refresh(1, 0))
+      .decides([refreshed(1, 1)]);
+    given(sessions, [started(1), refreshed(1, 1)])
+      .when(refresh(1, 1, 20))
+      .decides([refreshed(1, 2, 20)]);
+  });
+
+  it('forgives the token before the current once, and gives the current one', () => {
+    given(sessions, [started(1), refreshed(1, 1)])
+      .when(refresh(1, 0))
+      .decides([forgiven(1, 1)]);
+  });
+
+  it('forgives again after the next rotation', () => {
+    given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1), refreshed(1, 2)])
+      .when(refresh(1, 1))
+      .decides([forgiven(1, 2)]);
+  });
+
+  it('destroys the session when a forgiven token comes a second time', () => {
+    const state = given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1)])
+      .when(refresh(1, 0))
+      .decides([ended(1, 'reused-token')]);
+    expect(state).toStrictEqual({ open: [], over: [uuid(1)] });
+  });
+
+  it('destroys the session when an older token comes', () => {
+    given(sessions, [started(1), refreshed(1, 1), refreshed(1, 2)])
+      .when(refresh(1, 0))
+      .decides([ended(1, 'reused-token')]);
+  });
+
+  it.each([
+    ['a session that never was', [], refresh(1, 0)],
+    ['a session that was ended', [started(1), ended(1, 'signed-out')], refresh(1, 0, 20)],
+    ['a session from the moment it expires', [started(1)], refresh(1, 0, 100)],
+    ['a token that was never made', [started(1)], refresh(1, 1)],
+    ['an old token of a session that expired', [started(1), refreshed(1, 1)], refresh(1, 0, 100)],
+  ])('is refused for %s', (_what, history, command) => {
+    given(sessions, history).when(command).refused('unauthenticated');
+  });
+});
+
+describe('EndSession', () => {
+  it('ends it, and no other', () => {
+    const state = given(sessions, [started(1), started(2)])
+      .when(end(1))
+      .decides([ended(1, 'signed-out')]);
+    expect(liveSession(state, uuid(1), at(20))).toBeUndefined();
+    expect(liveSession(state, uuid(2), at(20))).toMatchObject({ sessionId: uuid(2) });
+  });
+
+  it('adds nothing to one that is over', () => {
+    given(sessions, [started(1), ended(1, 'reused-token')])
+      .when(end(1))
+      .decides([]);
+    given(sessions, [started(1)])
+      .when(end(1, 100))
+      .decides([]);
+    given(sessions, [started(1), started(2, 100, 200)])
+      .when(end(1, 150))
+      .decides([]);
+  });
+
+  it('is refused for one that never was', () => {
+    given(sessions, [started(1)])
+      .when(end(2))
+      .refused('not-found');
+  });
+});
+
+it('state stays bounded however many sessions there were', () => {
+  const history = numbers(1, 1_000).flatMap((n) => [started(n, n, n + 50), ended(n, 'signed-out', n)]);
+  const { open, over } = fold(sessions, history);
+  expect(open).toHaveLength(0);
+  expect(over).toEqual(numbers(901, 1_000).map(uuid));
+  const expired = fold(
+    sessions,
+    numbers(1, 1_000).map((n) => started(n, n, n + 50)),
+  );
+  expect(expired.open).toHaveLength(50);
+  expect(expired.over).toHaveLength(100);
+});
+
+it('whatever is asked, sessions keep the rules', () => {
+  const session = fc.integer({ min: 1, max: 3 });
+  const seconds = fc.integer({ min: 0, max: 60 });
+  const fill = fc.integer({ min: 5, max: 400 });
+  checkRules<SessionsState, SessionsCommand, SessionsEvent>(sessions, {
+    commands: fc.oneof(
+      fc.tuple(session, seconds, fc.integer({ min: 20, max: 400 })).map(([n, s, expires]) => start(n, s, expires)),
+      fc.tuple(fill, seconds).map(([n, s]) => start(n, s)),
+      { weight: 5, arbitrary: fc.tuple(session, fc.nat(3), seconds).map(([n, c, s]) => refresh(n, c, s)) },
+      fc.tuple(session, seconds).map(([n, s]) => end(n, s)),
+    ),
+    again: ({ type }) => (type === 'RefreshSession' ? 'anew' : 'nothing'),
+    invariant: ({ open, over }, history) => {
+      const ids = open.map(({ sessionId }) => sessionId);
+      expect(new Set([...ids, ...over]).size).toBe(ids.length + over.length);
+      expect(ids.length).toBeLessThanOrEqual(SESSIONS_MAX);
+      for (const { sessionId, counter } of open) {
+        const rotations = history.filter(
+          (event) => event.type === 'SessionRefreshed' && event.data.sessionId === sessionId,
+        );
+        expect(rotations).toHaveLength(counter);
+      }
+    },
+    reaches: [
+      'SessionStarted',
+      'SessionRefreshed',
+      'SessionRefreshForgiven',
+      'SessionEnded',
+      'unauthenticated',
+      'not-found',
+    ],
+  });
+});
