@@ -1,0 +1,93 @@
+import type { Command } from '../kernel/command.ts';
+import type { Aggregate } from '../kernel/decider.ts';
+import { Refusal } from '../kernel/errors.ts';
+import type { Event, NewEvent } from '../kernel/event.ts';
+import { eventId } from '../kernel/ids.ts';
+import type { Loaded } from './aggregate-cache.ts';
+
+/** Events, and bytes of their data, that go into one append at most. A single command may exceed the bytes. */
+const EVENTS_MAX = 256;
+const BYTES_MAX = 512 * 1024;
+/** What an event costs beside its data, in bytes, roughly. */
+const ENVELOPE_BYTES = 300;
+
+/** A command as it waits for its turn. `expected`: the revision its sender saw. */
+export type Asked<C> = Readonly<{ command: C; expected: bigint | null | undefined }>;
+
+/** What was decided for one command; `revision` is the aggregate's behind it. A refusal behind undecided appends hangs on them. */
+export type Decision<E extends Event> = Readonly<{
+  events: readonly E[];
+  refusal: Error | null;
+  revision: bigint | null;
+  hangsOnAppend: boolean;
+}>;
+
+/** Decisions for the first commands of the queue, in order, and what they append together. */
+export type Batch<State, E extends Event> = Readonly<{
+  decisions: readonly Decision<E>[];
+  events: readonly NewEvent[];
+  state: State;
+}>;
+
+/**
+ * Decides waiting commands one after the other on the evolving state, as if each had been appended before the next.
+ * Takes as many as one append may hold, at least one. Pure.
+ */
+export function decideBatch<State, C extends Command<string, unknown>, E extends Event>(
+  aggregate: Aggregate<State, C, E>,
+  loaded: Loaded<State>,
+  asked: readonly Asked<C>[],
+): Batch<State, E> {
+  const decisions: Decision<E>[] = [];
+  const events: NewEvent[] = [];
+  let state = loaded.state;
+  let revision = loaded.revision;
+  let bytes = 0;
+  for (const { command, expected } of asked) {
+    const outcome = decideOne(aggregate, state, command, { expected, revision });
+    const added = outcome.events.map((event, index) => envelop(event, command, index));
+    bytes += added.reduce((sum, event) => sum + sizeOf(event), 0);
+    const full = events.length + added.length > EVENTS_MAX || bytes > BYTES_MAX;
+    if (decisions.length > 0 && added.length > 0 && full) break;
+    state = outcome.events.reduce((now, event) => aggregate.evolve(now, event), state);
+    if (added.length > 0) revision = (revision ?? -1n) + BigInt(added.length);
+    events.push(...added);
+    decisions.push({ ...outcome, revision, hangsOnAppend: events.length > 0 });
+  }
+  return { decisions, events, state };
+}
+
+function decideOne<State, C extends Command<string, unknown>, E extends Event>(
+  aggregate: Aggregate<State, C, E>,
+  state: State,
+  command: C,
+  at: { expected: bigint | null | undefined; revision: bigint | null },
+): { events: readonly E[]; refusal: Error | null } {
+  if (at.expected !== undefined && at.expected !== at.revision) {
+    return { events: [], refusal: new Refusal('revision-mismatch', 'it was changed since you read it') };
+  }
+  try {
+    return { events: aggregate.decide(command, state), refusal: null };
+  } catch (error) {
+    // A fault of the decider is answered to the one command that hit it, not to all that wait with it.
+    return { events: [], refusal: error instanceof Error ? error : new Error(String(error)) };
+  }
+}
+
+function envelop(event: Event, command: Command<string, unknown>, index: number): NewEvent {
+  const { commandId, actor, correlationId, causationId } = command.metadata;
+  const metadata = { actor, correlationId, causationId, commandId };
+  return { id: eventId(commandId, index), type: event.type, data: event.data, metadata };
+}
+
+/** Bytes of an event's strings, roughly and cheaply: it bounds an append, no more. */
+function sizeOf(event: NewEvent): number {
+  let size = ENVELOPE_BYTES;
+  for (const value of Object.values(event.data)) {
+    if (typeof value === 'string') size += value.length * 2;
+    else if (Array.isArray(value)) size += value.length * 40;
+    else if (typeof value === 'object' && value !== null) size += JSON.stringify(value).length;
+    else size += 8;
+  }
+  return size;
+}

@@ -1,0 +1,62 @@
+import { Refusal } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { DocumentStore } from '../ports/documents.ts';
+import type { EventStore } from '../ports/event-store.ts';
+import { AggregateCache } from './aggregate-cache.ts';
+import type { CommandHandler, Handled } from './command-handler.ts';
+import { createSnapshots } from './snapshots.ts';
+import { StreamQueue } from './stream-queue.ts';
+
+/** Commands that may wait for one stream, and on this node altogether. */
+const WAITING_PER_STREAM = 2_048;
+const WAITING = 20_000;
+
+/** Makes this node's command handler. `documents` keeps the snapshots. */
+export async function createCommandHandler(deps: {
+  events: EventStore;
+  documents: DocumentStore;
+  clock: Clock;
+  logger: Logger;
+}): Promise<CommandHandler> {
+  const snapshots = await createSnapshots(deps);
+  const cache = new AggregateCache({ events: deps.events, snapshots, clock: deps.clock });
+  // A queue holds the jobs of its stream's one aggregate; their types differ from stream to stream.
+  // biome-ignore lint/suspicious/noExplicitAny: the map is the one place where queues of all aggregates meet
+  const queues = new Map<string, StreamQueue<any, any, any>>();
+  const running = new Set<Promise<void>>();
+  let waiting = 0;
+  let closed = false;
+
+  return {
+    handle(aggregate, id, command, options = {}) {
+      const stream = `${aggregate.category}-${id}`;
+      const queue =
+        queues.get(stream) ?? new StreamQueue({ events: deps.events, cache, clock: deps.clock }, aggregate, stream);
+      if (closed || waiting >= WAITING || queue.length >= WAITING_PER_STREAM) {
+        return Promise.reject(new Refusal('unavailable', 'too much is waiting; try again', { retryAfterMs: 1_000 }));
+      }
+      waiting++;
+      const handled = new Promise<Handled>((resolve, reject) => queue.add({ command, options, resolve, reject }));
+      if (!queues.has(stream)) {
+        queues.set(stream, queue);
+        const run = queue.run(() => queues.delete(stream));
+        running.add(run);
+        void run.then(() => running.delete(run));
+      }
+      return handled.finally(() => waiting--);
+    },
+
+    async look(aggregate, id, how) {
+      const stream = `${aggregate.category}-${id}`;
+      const { loaded, fresh } = await cache.load(aggregate, stream);
+      return how === 'cached' || fresh ? loaded : cache.advance(aggregate, stream, loaded);
+    },
+
+    async close() {
+      closed = true;
+      await Promise.all(running);
+      await snapshots.close();
+    },
+  };
+}

@@ -1,0 +1,92 @@
+import type { Aggregate } from '../kernel/decider.ts';
+import { isStoreError } from '../kernel/errors.ts';
+import type { Json } from '../kernel/json.ts';
+import type { Logger } from '../kernel/logger.ts';
+import type { Position } from '../kernel/position.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { DocumentStore } from '../ports/documents.ts';
+
+/** A stream's snapshot is written at most so often, in ms, and only when so many events came since the last one. */
+const PAUSE_MS = 30_000;
+const EVENTS_BETWEEN = 200n;
+/** Snapshots being written at once; further ones wait for a later event. */
+const WRITES_MAX = 2;
+const COLLECTION = 'snapshots';
+
+/** State after the event `eventId`, which is the stream's `revision`-th and stands at `position`. */
+export type Snapshot<State> = Readonly<{ state: State; revision: bigint; position: Position; eventId: string }>;
+
+type AnyAggregate<State> = Pick<Aggregate<State, never, never>, 'snapshotVersion' | 'freeze' | 'thaw'>;
+
+/** Snapshots of aggregates: a cache of each stream's own fold. Losing one costs time only. */
+export interface Snapshots {
+  /** The latest snapshot of the current version, if any. A store that is away counts as none. */
+  read<State>(aggregate: AnyAggregate<State>, stream: string): Promise<Snapshot<State> | null>;
+  /** Writes one in the background if it is time to. Never throws, never waits. */
+  consider<State>(
+    aggregate: AnyAggregate<State>,
+    stream: string,
+    snapshot: Snapshot<State>,
+    last: SnapshotMark,
+  ): SnapshotMark;
+  /** Waits for what is being written. */
+  close(): Promise<void>;
+}
+
+/** When, and at which revision, a stream's snapshot was last read or written. */
+export type SnapshotMark = Readonly<{ revision: bigint; atMs: number }>;
+
+export async function createSnapshots(deps: {
+  documents: DocumentStore;
+  clock: Clock;
+  logger: Logger;
+}): Promise<Snapshots> {
+  const { documents, clock, logger } = deps;
+  const writing = new Set<Promise<void>>();
+  await documents.define([{ name: COLLECTION, indexes: [] }]);
+
+  async function write(stream: string, version: number, frozen: Json, of: Snapshot<unknown>): Promise<void> {
+    const body = { version, revision: String(of.revision), eventId: of.eventId, state: frozen };
+    try {
+      await documents.apply({
+        writes: [{ collection: COLLECTION, id: stream, position: of.position, guard: 'older', body }],
+      });
+    } catch (error) {
+      logger.warn({ err: error, stream }, 'snapshot not written');
+    }
+  }
+
+  return {
+    async read<State>(aggregate: AnyAggregate<State>, stream: string) {
+      try {
+        const document = (await documents.getMany(COLLECTION, [stream])).get(stream);
+        const body = document?.body;
+        if (document === undefined || body?.version !== aggregate.snapshotVersion) return null;
+        return {
+          state: aggregate.thaw(body.state ?? null),
+          revision: BigInt(String(body.revision)),
+          position: document.position,
+          eventId: String(body.eventId),
+        };
+      } catch (error) {
+        if (!isStoreError(error, 'UNAVAILABLE')) throw error;
+        logger.warn({ err: error, stream }, 'snapshot not read');
+        return null;
+      }
+    },
+
+    consider(aggregate, stream, snapshot, last) {
+      const now = clock.monotonic();
+      const due = snapshot.revision - last.revision >= EVENTS_BETWEEN && now - last.atMs >= PAUSE_MS;
+      if (!due || writing.size >= WRITES_MAX) return last;
+      const task = write(stream, aggregate.snapshotVersion, aggregate.freeze(snapshot.state), snapshot);
+      writing.add(task);
+      void task.finally(() => writing.delete(task));
+      return { revision: snapshot.revision, atMs: now };
+    },
+
+    async close() {
+      await Promise.all(writing);
+    },
+  };
+}
