@@ -1,0 +1,149 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { isDeepStrictEqual } from 'node:util';
+import { checkDefinition } from '../../kernel/document-checks.ts';
+import { StoreError } from '../../kernel/errors.ts';
+import type { Logger } from '../../kernel/logger.ts';
+import type { IndexDefinition } from '../../kernel/query.ts';
+import type { CollectionDefinition } from '../../ports/documents.ts';
+import { EntryTable } from './documents-entries.ts';
+import { type Column, type Index, type Layout, layoutOf, primaryIndexOf } from './documents-layout.ts';
+import { indexedOf } from './documents-table.ts';
+import type { Statements } from './statements.ts';
+
+/** Raised when what is on disk changes its form. Documents are not carried over: they are built anew. */
+const FORMAT = 1;
+
+/** Documents that are read at once when an index is added to them. */
+const FILL_AT_ONCE = 500;
+
+/** The collections of a database. Its methods run within a transaction of their caller. */
+export class Catalog {
+  readonly #database: DatabaseSync;
+  readonly #statements: Statements;
+  readonly #logger: Logger;
+
+  constructor(database: DatabaseSync, statements: Statements, logger: Logger) {
+    this.#database = database;
+    this.#statements = statements;
+    this.#logger = logger;
+  }
+
+  /** Makes a new database ready. Throws `UNAVAILABLE` for one that another version made. */
+  prepare(): void {
+    const format = this.#statements.get<[number]>('PRAGMA user_version', [])?.[0];
+    if (format === FORMAT) return;
+    if (format !== 0) {
+      throw new StoreError(
+        'UNAVAILABLE',
+        'another version of Parley made this database of documents: remove it, it is built anew',
+      );
+    }
+    this.#database.exec(`
+      CREATE TABLE collections (collection INTEGER PRIMARY KEY AUTOINCREMENT, name TEXT NOT NULL UNIQUE, indexes TEXT NOT NULL);
+      CREATE TABLE tombstones (collection INTEGER, id, position, at INTEGER, PRIMARY KEY (collection, id)) WITHOUT ROWID;
+      CREATE INDEX tombstones_at ON tombstones (at);
+      PRAGMA user_version = ${FORMAT};
+    `);
+  }
+
+  /** Changes whenever a collection or an index is made or dropped, by this connection or another. */
+  version(): number {
+    return this.#statements.get<[number]>('PRAGMA schema_version', [])?.[0] ?? 0;
+  }
+
+  /** How a collection is kept; `null` when there is none of this name. */
+  find(name: string): Layout | null {
+    const row = this.#statements.get<[number, string]>('SELECT collection, indexes FROM collections WHERE name = ?', [
+      name,
+    ]);
+    return row === undefined ? null : layoutOf(row[0], JSON.parse(row[1]));
+  }
+
+  /** Creates a collection, or the indexes that it does not have yet. */
+  define({ name, indexes }: CollectionDefinition): void {
+    const before = this.find(name) ?? this.#create(name);
+    const all = before.indexes.map(({ definition }) => definition);
+    for (const index of indexes.map(plain)) if (!all.some((known) => isSameIndex(known, index))) all.push(index);
+    checkDefinition(name, all);
+    if (all.length === before.indexes.length) return;
+    this.#statements.run('UPDATE collections SET indexes = ? WHERE name = ?', [JSON.stringify(all), name]);
+    this.#extend(before, layoutOf(before.collection, all), name);
+  }
+
+  /** Removes a collection with all it has. */
+  drop(name: string): void {
+    const layout = this.find(name);
+    if (layout === null) return;
+    for (const { name, array } of layout.indexes) if (array !== null) this.#database.exec(`DROP TABLE ${name}`);
+    this.#database.exec(`DROP TABLE ${layout.table}`);
+    this.#statements.run('DELETE FROM tombstones WHERE collection = ?', [layout.collection]);
+    this.#statements.run('DELETE FROM collections WHERE collection = ?', [layout.collection]);
+  }
+
+  #create(name: string): Layout {
+    const sql = 'INSERT INTO collections (name, indexes) VALUES (?, ?) RETURNING collection';
+    const [collection] = this.#statements.get<[number]>(sql, [name, '[]']) ?? [0];
+    const layout = layoutOf(collection, []);
+    // Columns without a type keep values as they are: an id that looks like a number stays a text.
+    this.#database.exec(`
+      CREATE TABLE ${layout.table} (doc INTEGER PRIMARY KEY, id NOT NULL, position NOT NULL, body NOT NULL);
+      CREATE UNIQUE INDEX ${primaryIndexOf(layout)} ON ${layout.table} (id);
+    `);
+    return layout;
+  }
+
+  #extend(before: Layout, after: Layout, name: string): void {
+    const isNew = (column: Column): boolean =>
+      ![...before.columns, ...before.arrays].some((known) => known.name === column.name);
+    const added = [...after.columns, ...after.arrays].filter(isNew);
+    const indexes = after.indexes.slice(before.indexes.length);
+    for (const column of added) this.#database.exec(`ALTER TABLE ${after.table} ADD COLUMN ${column.name}`);
+    for (const index of indexes) if (index.array !== null) this.#database.exec(entryTable(index));
+    const filled = this.#fill(after, added, indexes);
+    for (const index of indexes) if (index.array === null) this.#database.exec(columnIndex(after, index));
+    if (filled > 0) this.#logger.info({ collection: name, documents: filled }, 'indexes were added to a collection');
+  }
+
+  /** Brings the documents that are there already into new columns and tables beside. */
+  #fill(layout: Layout, added: readonly Column[], indexes: readonly Index[]): number {
+    const beside = indexes.filter(({ array }) => array !== null);
+    const tables = beside.map((index) => new EntryTable(layout, index, this.#statements));
+    const set = added.map((column) => `${column.name} = ?`).join(', ');
+    const select = `SELECT doc, id, body FROM ${layout.table} WHERE doc > ? ORDER BY doc LIMIT ${FILL_AT_ONCE}`;
+    const next = (after: number) => this.#statements.all<[number, string, string]>(select, [after]);
+    let filled = 0;
+    for (let rows = next(0); rows.length > 0; rows = next(rows.at(-1)?.[0] ?? 0)) {
+      for (const [doc, id, json] of rows) {
+        const indexed = indexedOf(layout, JSON.parse(json));
+        const values = [...indexed.columns, ...indexed.arrays];
+        const fresh = [...layout.columns, ...layout.arrays].flatMap((column, i) =>
+          added.includes(column) ? [values[i] ?? null] : [],
+        );
+        if (fresh.length > 0) this.#statements.run(`UPDATE ${layout.table} SET ${set} WHERE doc = ?`, [...fresh, doc]);
+        for (const table of tables) table.add(id, doc, indexed);
+      }
+      filled += rows.length;
+    }
+    return filled;
+  }
+}
+
+const columnNames = (columns: readonly Column[]): string[] => columns.map(({ name }) => name);
+
+function entryTable({ name, columns }: Index): string {
+  const keys = ['e', ...columnNames(columns), 'id'].join(', ');
+  return `CREATE TABLE ${name} (${keys}, doc INTEGER NOT NULL, PRIMARY KEY (${keys})) WITHOUT ROWID`;
+}
+
+function columnIndex({ table }: Layout, { name, columns }: Index): string {
+  return `CREATE INDEX ${name} ON ${table} (${[...columnNames(columns), 'id'].join(', ')})`;
+}
+
+export function isSameIndex(a: IndexDefinition, b: IndexDefinition): boolean {
+  return a.array === b.array && isDeepStrictEqual(a.fields, b.fields);
+}
+
+/** An index without anything beside its fields, as it is stored. */
+function plain({ fields, array }: IndexDefinition): IndexDefinition {
+  return array === undefined ? { fields: [...fields] } : { fields: [...fields], array };
+}

@@ -1,0 +1,76 @@
+import type { SQLInputValue } from 'node:sqlite';
+import { pathOf } from '../../kernel/document.ts';
+import type { IndexDefinition, Scalar } from '../../kernel/query.ts';
+
+/** An indexed field, kept in a column of its own beside the body. */
+export type Column = Readonly<{ field: string; path: readonly string[]; name: string }>;
+
+/** An index over columns of the table, or, with `array`, a table beside it with one row for each element. */
+export type Index = Readonly<{
+  definition: IndexDefinition;
+  name: string;
+  columns: readonly Column[];
+  array: Column | null;
+}>;
+
+/**
+ * How a collection is kept: a table `doc, id, position, body` with a column for each indexed field. The columns are filled from here, not by SQLite
+ * from the JSON: an update then knows which indexes it leaves alone (measured: three times as fast as indexes over `json_extract`), and
+ * no number loses its last bit in SQLite's reading of it.
+ */
+export type Layout = Readonly<{
+  collection: number;
+  table: string;
+  columns: readonly Column[];
+  /** The elements of each indexed array as JSON: what the tables beside hold of a document. */
+  arrays: readonly Column[];
+  indexes: readonly Index[];
+}>;
+
+/** The layout of a collection with these indexes. Adding to their end leaves the names of what was there as they are. */
+export function layoutOf(collection: number, definitions: readonly IndexDefinition[]): Layout {
+  const table = `c${collection}`;
+  const columns = new Map<string, Column>();
+  const arrays = new Map<string, Column>();
+  const column = (known: Map<string, Column>, field: string, prefix: string): Column => {
+    const existing = known.get(field);
+    if (existing !== undefined) return existing;
+    const made: Column = { field, path: pathOf(field), name: `${prefix}${known.size}` };
+    known.set(field, made);
+    return made;
+  };
+  const indexes = definitions.map(
+    (definition, i): Index => ({
+      definition,
+      name: `${table}_${definition.array === undefined ? 'i' : 'a'}${i}`,
+      columns: definition.fields.map((field) => column(columns, field, 'f')),
+      array: definition.array === undefined ? null : column(arrays, definition.array, 'e'),
+    }),
+  );
+  return { collection, table, columns: [...columns.values()], arrays: [...arrays.values()], indexes };
+}
+
+/** The unique index over ids. */
+export function primaryIndexOf(layout: Layout): string {
+  return `${layout.table}_id`;
+}
+
+/**
+ * What no string and no number is: SQLite orders numbers before texts before blobs, and compares texts by their bytes, so that
+ * everything below the empty blob is a number or a string. Missing is the same as null.
+ */
+const NULL = Uint8Array.of(0);
+const BOOLEANS = { false: Uint8Array.of(1), true: Uint8Array.of(2) };
+export const EMPTY_BLOB = new Uint8Array();
+
+/** A scalar as it stands in a column. */
+export function encodeScalar(value: Scalar): SQLInputValue {
+  if (value === null) return NULL;
+  return typeof value === 'boolean' ? BOOLEANS[`${value}`] : value;
+}
+
+/** Whether a column holds the same as before. */
+export function isSame(before: SQLInputValue | undefined, now: SQLInputValue | undefined): boolean {
+  if (before === now) return true;
+  return before instanceof Uint8Array && now instanceof Uint8Array && before[0] === now[0];
+}

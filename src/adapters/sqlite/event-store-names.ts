@@ -1,0 +1,124 @@
+import type { DatabaseSync } from 'node:sqlite';
+import { LRUCache } from 'lru-cache';
+import { categoryOf } from '../../kernel/event.ts';
+import { prepareTuples } from './database.ts';
+
+const CACHED_NAMES = 10_000;
+const CACHED_STREAMS = 50_000;
+
+/** Names and the integers that stand for them in rows: a table of its own each, with a bounded cache in front. */
+export class Dictionary {
+  readonly #cache = new LRUCache<string, number>({ max: CACHED_NAMES });
+  readonly #select: (name: string) => [number][];
+  readonly #insert: (name: string) => number;
+
+  constructor(database: DatabaseSync, table: 'types' | 'categories') {
+    this.#select = prepareTuples<[number]>(database, `SELECT id FROM ${table} WHERE name = ?`);
+    const insert = database.prepare(`INSERT INTO ${table} (name) VALUES (?)`);
+    this.#insert = (name) => Number(insert.run(name).lastInsertRowid);
+  }
+
+  /** The integer of a name, `undefined` when it has none yet. */
+  find(name: string): number | undefined {
+    const cached = this.#cache.get(name);
+    if (cached !== undefined) return cached;
+    const [row] = this.#select(name);
+    if (row !== undefined) this.#cache.set(name, row[0]);
+    return row?.[0];
+  }
+
+  /** The integer of a name, given to it now if it has none. Only within a transaction. */
+  ensure(name: string): number {
+    const found = this.find(name);
+    if (found !== undefined) return found;
+    const id = this.#insert(name);
+    this.#cache.set(name, id);
+    return id;
+  }
+
+  /** Forgets what was cached; after a transaction that was rolled back. */
+  reset(): void {
+    this.#cache.clear();
+  }
+}
+
+/** What a stream may forget, as stored. `due`: when to look for it, ms since the epoch; `null` while there cannot be anything. */
+export type StoredRetention = {
+  readonly maxAgeMs: number | null;
+  readonly maxCount: number | null;
+  readonly truncateBefore: number | null;
+  due: number | null;
+};
+
+/** Where a stream stands. `last`: its last revision, -1 without any. Kept up to date by whoever writes. */
+export type StreamHead = {
+  readonly id: number;
+  readonly name: string;
+  last: number;
+  retention: StoredRetention | null;
+};
+
+type HeadRow = readonly [
+  id: number,
+  forgotten: number,
+  last: number | null,
+  retention: number | null,
+  maxAgeMs: number | null,
+  maxCount: number | null,
+  truncateBefore: number | null,
+  due: number | null,
+];
+
+const SELECT_HEAD = `
+  SELECT s.id, s.forgotten, (SELECT MAX(e.revision) FROM events e WHERE e.stream = s.id),
+    r.stream, r.max_age_ms, r.max_count, r.truncate_before, r.due
+  FROM streams s LEFT JOIN retention r ON r.stream = s.id WHERE s.name = ?`;
+
+/** The streams by name, with a bounded cache: an append to a known stream reads nothing. */
+export class Streams {
+  readonly #cache = new LRUCache<string, StreamHead>({ max: CACHED_STREAMS });
+  readonly #categories: Dictionary;
+  readonly #select: (name: string) => HeadRow[];
+  readonly #insert: (name: string, category: number) => number;
+
+  constructor(database: DatabaseSync, categories: Dictionary) {
+    this.#categories = categories;
+    this.#select = prepareTuples<HeadRow>(database, SELECT_HEAD);
+    const insert = database.prepare('INSERT INTO streams (name, category) VALUES (?, ?)');
+    this.#insert = (name, category) => Number(insert.run(name, category).lastInsertRowid);
+  }
+
+  /** `undefined`: nothing was ever done with a stream of this name. */
+  find(name: string): StreamHead | undefined {
+    const cached = this.#cache.get(name);
+    if (cached !== undefined) return cached;
+    const [row] = this.#select(name);
+    if (row === undefined) return undefined;
+    const [id, forgotten, last, retention, maxAgeMs, maxCount, truncateBefore, due] = row;
+    return this.#keep({
+      id,
+      name,
+      last: Math.max(forgotten, last ?? -1),
+      retention: retention === null ? null : { maxAgeMs, maxCount, truncateBefore, due },
+    });
+  }
+
+  /** The stream of this name, made now if there is none. Only within a transaction. */
+  ensure(name: string): StreamHead {
+    const found = this.find(name);
+    if (found !== undefined) return found;
+    const id = this.#insert(name, this.#categories.ensure(categoryOf(name)));
+    return this.#keep({ id, name, last: -1, retention: null });
+  }
+
+  /** Forgets what was cached; after a transaction that was rolled back. */
+  reset(): void {
+    this.#cache.clear();
+    this.#categories.reset();
+  }
+
+  #keep(head: StreamHead): StreamHead {
+    this.#cache.set(head.name, head);
+    return head;
+  }
+}

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import { MAX_BODY, MAX_DEPTH } from '../../src/kernel/document.ts';
+import type { JsonObject } from '../../src/kernel/json.ts';
+import type { DocumentsContext } from './documents.ts';
+import { fill, INVALID, put, read } from './documents-fixtures.ts';
+
+function nested(levels: number): JsonObject {
+  return levels === 1 ? {} : { in: nested(levels - 1) };
+}
+
+/** Bodies that the types refuse, or should not have let through. */
+const bad: readonly (readonly [string, unknown])[] = [
+  ['an array', []],
+  ['a key with a dot', { 'a.b': 1 }],
+  ['a key that starts with a dollar', { a: [{ $set: 1 }] }],
+  ['an empty key', { a: { '': 1 } }],
+  ['a key with NUL', { 'a\0': 1 }],
+  ['a key with a lone surrogate', { '\ud83d': 1 }],
+  ['a text with a lone surrogate', { a: ['x\ude00'] }],
+  ['NaN', { a: Number.NaN }],
+  ['an infinite number', { a: Number.NEGATIVE_INFINITY }],
+  ['undefined', { a: undefined }],
+  ['a hole in an array', { a: new Array(1) }],
+  ['a bigint', { a: 1n }],
+  ['a Date', { a: new Date(0) }],
+  ['a Map', { a: new Map() }],
+  ['too many levels', nested(MAX_DEPTH + 1)],
+  ['too many characters', { a: 'x'.repeat(MAX_BODY) }],
+];
+
+export function bodiesContract(get: () => DocumentsContext): void {
+  describe('bodies', () => {
+    it('come back as they were written', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      const body: JsonObject = {
+        texts: ['', ' ', 'grün', '漢字', '👩‍👩‍👧 and 😀', 'a.b', '$set', '% _ \\ " \' * ^', 'line\nline\t\u0001', '\ufeff', '\uffff'],
+        numbers: [0, 1, -1, 0.1, 0.1 + 0.2, 1e21, 5e-324, 1.7976931348623157e308, 2 ** 31, 2 ** 53 - 1, -(2 ** 53), 1e15 + 0.5],
+        others: [true, false, null, [], {}, [[]], [{}], { a: null }],
+        keys: { '👍': ['u1'], '👩‍👩‍👧': 1, a$: 1, 'with blank': 1, é: 1, é: 2, constructor: 1, toString: 2, hasOwnProperty: 3, _id: 4, id: 5 },
+        2: 'b',
+        1: 'a',
+      };
+      await fill(store, name, { a: body });
+      expect(await read(store, name, 'a')).toStrictEqual({ id: 'a', position: '01', body });
+    });
+
+    it('may have a key that is special to JavaScript', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      const body: JsonObject = JSON.parse('{"__proto__": {"a": 1}, "prototype": 2}');
+      await fill(store, name, { a: body });
+      const found = await read(store, name, 'a');
+      expect(JSON.stringify(found?.body)).toBe('{"__proto__":{"a":1},"prototype":2}');
+    });
+
+    it('keep the order of their keys', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      await fill(store, name, { a: { z: 1, a: { y: 1, b: 2 }, m: 3 } });
+      expect(JSON.stringify((await read(store, name, 'a'))?.body)).toBe('{"z":1,"a":{"y":1,"b":2},"m":3}');
+    });
+
+    it('may be empty, deep and large', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      const large = { text: 'ü'.repeat(2 ** 19), list: Array.from({ length: 20_000 }, (_, i) => i) };
+      await fill(store, name, { empty: {}, deep: nested(MAX_DEPTH), large });
+      const found = await store.getMany(name, ['empty', 'deep', 'large']);
+      expect([...found.values()].map(({ id, body }) => ({ id, body }))).toEqual(
+        expect.arrayContaining([
+          { id: 'empty', body: {} },
+          { id: 'deep', body: nested(MAX_DEPTH) },
+          { id: 'large', body: large },
+        ]),
+      );
+    });
+
+    it('are at most so many characters of JSON, whatever these are', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      const numbers = new Array<number>((MAX_BODY - 7) / 2 + 0.5).fill(1);
+      const body = { a: numbers };
+      expect(JSON.stringify(body)).toHaveLength(MAX_BODY);
+      await fill(store, name, { a: body });
+      expect((await read(store, name, 'a'))?.body).toEqual(body);
+    });
+
+    it.each(bad)('are refused when they are or hold %s', async (_what, body) => {
+      const { store, collection } = get();
+      const name = await collection();
+      const writes = [put(name, 'good', {}), put(name, 'bad', body as JsonObject)];
+      await expect(store.apply({ writes })).rejects.toMatchObject(INVALID);
+      expect(await store.getMany(name, ['good', 'bad'])).toEqual(new Map());
+    });
+  });
+
+  describe('ids and positions', () => {
+    it('are kept as they are', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      const ids = ['a', 'A', 'a.b/c:d', '$id', ' ', 'ü', 'u\u0308', '😀', '007', '7', '7.0', 'null', "o'x", 'x'.repeat(512)];
+      const writes = ids.map((id, i) => put(name, id, { i }, { position: `0/${i}~!` }));
+      expect(await store.apply({ writes })).toEqual({ rejected: [] });
+      const expected = ids.map((id, i): [string, unknown] => [id, { id, position: `0/${i}~!`, body: { i } }]);
+      expect(await store.getMany(name, ids)).toEqual(new Map(expected));
+    });
+
+    it.each([
+      ['an empty id', '', '01'],
+      ['an id of 513 characters', 'x'.repeat(513), '01'],
+      ['an id with a lone surrogate', 'a\ud800', '01'],
+      ['an id with NUL', 'a\0', '01'],
+      ['an empty position', 'a', ''],
+      ['a position with a blank', 'a', '0 1'],
+      ['a position that is not ASCII', 'a', '1é'],
+    ])('are refused: %s', async (_what, id, position) => {
+      const { store, collection } = get();
+      const name = await collection();
+      await expect(store.apply({ writes: [put(name, id, {}, { position })] })).rejects.toMatchObject(INVALID);
+    });
+
+    it('of a guard are refused as those of a write', async () => {
+      const { store, collection } = get();
+      const name = await collection();
+      await expect(store.apply({ writes: [put(name, 'a', {}, { guard: '' })] })).rejects.toMatchObject(INVALID);
+    });
+  });
+}

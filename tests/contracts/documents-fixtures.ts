@@ -1,0 +1,58 @@
+import { randomUUID } from 'node:crypto';
+import type { JsonObject } from '../../src/kernel/json.ts';
+import type { IndexDefinition } from '../../src/kernel/query.ts';
+import type { DocumentStore, Guard, Query, StoredDocument, Write } from '../../src/ports/documents.ts';
+
+/** Defines collections with names of their own, on each of the stores. */
+export function createCollections(stores: readonly DocumentStore[]) {
+  return async (...indexes: readonly IndexDefinition[]): Promise<string> => {
+    const name = `test.${randomUUID()}`;
+    for (const store of stores) await store.define([{ name, indexes }]);
+    return name;
+  };
+}
+
+/** A write; without a guard one that must be new. */
+export function put(
+  collection: string,
+  id: string,
+  body: JsonObject,
+  { position = '01', guard = null }: { position?: string; guard?: Guard } = {},
+): Write {
+  return { collection, id, position, guard, body };
+}
+
+/** A deletion at a position, of whatever is older. */
+export function remove(collection: string, id: string, position: string, guard: Guard = 'older'): Write {
+  return { collection, id, position, guard, body: null };
+}
+
+/** Writes new documents, given as id and body. */
+export async function fill(
+  store: DocumentStore,
+  collection: string,
+  bodies: Readonly<Record<string, JsonObject>>,
+): Promise<void> {
+  const writes = Object.entries(bodies).map(([id, body]) => put(collection, id, body));
+  const { rejected } = await store.apply({ writes });
+  if (rejected.length > 0) throw new Error('the documents of a test were there already');
+}
+
+export async function read(store: DocumentStore, collection: string, id: string): Promise<StoredDocument | undefined> {
+  return (await store.getMany(collection, [id])).get(id);
+}
+
+/** The ids of all pages of a query; each page but the last must be full. */
+export async function idsOf(store: DocumentStore, collection: string, query: Omit<Query, 'limit' | 'after'>, limit = 100) {
+  const ids: string[] = [];
+  for (let after: string | null = null; ; ) {
+    const page = await store.find(collection, { ...query, limit, ...(after === null ? {} : { after }) });
+    ids.push(...page.items.map(({ id }) => id));
+    if (page.next === null) return ids;
+    if (page.items.length !== limit) throw new Error('a page that is not the last is not full');
+    after = page.next;
+  }
+}
+
+/** What an assertion on a refused call expects. */
+export const INVALID = { name: 'StoreError', code: 'INVALID' };
