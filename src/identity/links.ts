@@ -1,0 +1,45 @@
+import { timingSafeEqual } from 'node:crypto';
+import { hmac } from './secrets.ts';
+
+/** What the token of a mailed link stands for. Whether the link is still good is in the user's stream. */
+export type PasswordLink = Readonly<{ userId: string; linkId: string }>;
+
+/**
+ * Makes and reads the tokens of links to set a password. A token is userId (12 bytes), linkId (16) and an HMAC over both and the purpose,
+ * as base64url: it can be made anew from the event that issued the link, so that it need not be stored anywhere.
+ */
+export type PasswordLinks = Readonly<{
+  token(link: PasswordLink): string;
+  /** `null` for a token that was not made here. */
+  read(token: string): PasswordLink | null;
+}>;
+
+const USER_BYTES = 12;
+const LINK_BYTES = 16;
+const TOKEN_BYTES = USER_BYTES + LINK_BYTES + 32;
+const TOKEN = new RegExp(`^[A-Za-z0-9_-]{${(TOKEN_BYTES * 4) / 3}}$`);
+
+export function createPasswordLinks(secret: Uint8Array): PasswordLinks {
+  const sign = (ids: Uint8Array): Buffer => hmac(secret, Buffer.concat([Buffer.from('password-link\n'), ids]));
+  return {
+    token: ({ userId, linkId }) => {
+      const ids = Buffer.from(userId + linkId.replaceAll('-', ''), 'hex');
+      return Buffer.concat([ids, sign(ids)]).toString('base64url');
+    },
+    read: (token) => {
+      if (!TOKEN.test(token)) return null;
+      const bytes = Buffer.from(token, 'base64url');
+      const ids = bytes.subarray(0, USER_BYTES + LINK_BYTES);
+      if (!timingSafeEqual(bytes.subarray(USER_BYTES + LINK_BYTES), sign(ids))) return null;
+      return {
+        userId: ids.toString('hex', 0, USER_BYTES),
+        linkId: uuidOf(ids.subarray(USER_BYTES)),
+      };
+    },
+  };
+}
+
+/** Sixteen bytes in the written form of a UUID. */
+export function uuidOf(bytes: Buffer): string {
+  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}

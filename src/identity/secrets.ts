@@ -1,0 +1,24 @@
+import { createHmac, hkdfSync } from 'node:crypto';
+
+/** Keys for one purpose each, so that what one of them signs never passes for another's. */
+export type Secrets = Readonly<{
+  /** Names of reservation streams. */
+  names: Uint8Array;
+  /** Tokens of mailed links. */
+  links: Uint8Array;
+  /** Refresh tokens. */
+  refresh: Uint8Array;
+  /** Ids of requests with an `Idempotency-Key`, see `derivedIds`. */
+  ids: Uint8Array;
+}>;
+
+/** Derives the keys from the server's one secret (HKDF with SHA-256, RFC 5869). */
+export function deriveSecrets(secret: string): Secrets {
+  const derive = (purpose: string): Uint8Array => new Uint8Array(hkdfSync('sha256', secret, 'parley', purpose, 32));
+  return { names: derive('names'), links: derive('links'), refresh: derive('refresh'), ids: derive('ids') };
+}
+
+/** HMAC-SHA-256, 32 bytes. */
+export function hmac(key: Uint8Array, data: string | Uint8Array): Buffer {
+  return createHmac('sha256', key).update(data).digest();
+}

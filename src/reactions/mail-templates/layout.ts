@@ -1,0 +1,57 @@
+/** One mail's words, in the order they are read. */
+export type MailWords = Readonly<{
+  subject: string;
+  paragraphs: readonly string[];
+  /** What the reader is to follow. */
+  button?: Readonly<{ label: string; url: string }>;
+  /** Below the button, in small. */
+  notes?: readonly string[];
+}>;
+
+/** Both bodies of a mail. Words and addresses may hold anything: they are escaped here. */
+export function renderMail({ subject, paragraphs, button, notes = [] }: MailWords): { text: string; html: string } {
+  const text = [
+    ...paragraphs,
+    ...(button === undefined ? [] : [`${button.label}:\n${button.url}`]),
+    ...notes,
+    '-- \nParley',
+  ];
+  const html = `<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
+<meta name="color-scheme" content="light dark">
+<title>${escapeHtml(subject)}</title>
+</head>
+<body style="margin:0;padding:24px;font:16px/1.5 system-ui,sans-serif">
+<div style="max-width:34em;margin:0 auto">
+<p style="font-weight:bold">Parley</p>
+${paragraphs.map((words) => `<p>${escapeHtml(words)}</p>`).join('\n')}
+${button === undefined ? '' : buttonHtml(button)}
+${notes.map((words) => `<p style="font-size:14px;opacity:.75">${escapeHtml(words)}</p>`).join('\n')}
+</div>
+</body>
+</html>
+`;
+  return { text: `${text.join('\n\n')}\n`, html };
+}
+
+function buttonHtml({ label, url }: { label: string; url: string }): string {
+  const look =
+    'display:inline-block;padding:10px 18px;border-radius:6px;background:#1f5fbf;color:#fff;text-decoration:none';
+  return `<p><a href="${escapeHtml(url)}" style="${look}">${escapeHtml(label)}</a></p>
+<p style="font-size:14px;opacity:.75">Or open this address: <a href="${escapeHtml(url)}">${escapeHtml(url)}</a></p>`;
+}
+
+const ENTITIES: Readonly<Record<string, string>> = {
+  '&': '&amp;',
+  '<': '&lt;',
+  '>': '&gt;',
+  '"': '&quot;',
+  "'": '&#39;',
+};
+
+function escapeHtml(text: string): string {
+  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
+}

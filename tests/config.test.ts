@@ -1,0 +1,243 @@
+import { describe, expect, it } from 'vitest';
+import { type Config, mailFromOf, publicUrlOf, readConfig } from '../src/config.ts';
+
+const SECRET = 'a-secret-of-thirty-two-characters';
+
+function good(env: Record<string, string>): Config {
+  const result = readConfig(env);
+  if ('errors' in result) throw new Error(JSON.stringify(result.errors));
+  return result.config;
+}
+
+function warnings(env: Record<string, string>): readonly string[] {
+  const result = readConfig(env);
+  return 'errors' in result ? ['not a configuration'] : result.warnings;
+}
+
+function errors(env: Record<string, string>): string[] {
+  const result = readConfig(env);
+  return 'errors' in result ? result.errors.map(({ name, message }) => `${name} ${message}`) : [];
+}
+
+describe('an empty environment', () => {
+  it('gives everything embedded on port 3000, without a warning', () => {
+    expect(good({})).toEqual({
+      host: '0.0.0.0',
+      port: 3000,
+      publicUrl: null,
+      dataDir: './data',
+      secret: null,
+      eventStoreUrl: null,
+      mongoUrl: null,
+      smtpUrl: null,
+      mailFrom: null,
+      trustProxy: [],
+      allowedOrigins: [],
+      logLevel: 'info',
+      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
+    });
+    expect(warnings({})).toEqual([]);
+  });
+
+  it('is what empty and blank variables amount to', () => {
+    expect(good({ PORT: '', PUBLIC_URL: ' ', SMTP_URL: '', PARLEY_ROLES: '' })).toEqual(good({}));
+  });
+});
+
+describe('values', () => {
+  it('are read from the variables of the contract', () => {
+    const config = good({
+      PORT: '8080',
+      HOST: '127.0.0.1',
+      PUBLIC_URL: 'https://chat.example.org/',
+      DATA_DIR: '/var/lib/parley',
+      PARLEY_SECRET: SECRET,
+      EVENTSTORE_URL: 'esdb+discover://user:pass@events:2113?tls=true',
+      MONGODB_URL: 'mongodb://a,b,c/parley?replicaSet=rs0',
+      SMTP_URL: 'smtps://user:pass@mail.example.org',
+      MAIL_FROM: 'Chat <chat@example.org>',
+      TRUST_PROXY: 'loopback, 10.0.0.0/8, fd00::/8, 192.0.2.7',
+      ALLOWED_ORIGINS: 'https://app.example.org, http://localhost:5173',
+      LOG_LEVEL: 'debug',
+      PARLEY_ROLES: 'api, mail',
+    });
+    expect(config).toEqual({
+      host: '127.0.0.1',
+      port: 8080,
+      publicUrl: 'https://chat.example.org',
+      dataDir: '/var/lib/parley',
+      secret: SECRET,
+      eventStoreUrl: 'esdb+discover://user:pass@events:2113?tls=true',
+      mongoUrl: 'mongodb://a,b,c/parley?replicaSet=rs0',
+      smtpUrl: 'smtps://user:pass@mail.example.org',
+      mailFrom: 'Chat <chat@example.org>',
+      trustProxy: ['loopback', '10.0.0.0/8', 'fd00::/8', '192.0.2.7'],
+      allowedOrigins: ['https://app.example.org', 'http://localhost:5173'],
+      logLevel: 'debug',
+      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      roles: new Set(['api', 'mail']),
+    });
+  });
+
+  it('may come by their other names, which must not contradict', () => {
+    expect(good({ SERVER_PORT: '4000' }).port).toBe(4000);
+    expect(good({ PORT: '4000', SERVER_PORT: '4000' }).port).toBe(4000);
+    expect(good({ MONGODB_URI: 'mongodb://db', PARLEY_SECRET: SECRET }).mongoUrl).toBe('mongodb://db');
+    expect(errors({ PORT: '4000', SERVER_PORT: '5000' })).toEqual([
+      'SERVER_PORT is another name for PORT, which is set to something else; set one of them',
+    ]);
+  });
+
+  it.each([
+    ['5/s burst 50', { perMinute: 300, burst: 50 }],
+    ['5 / s burst 50', { perMinute: 300, burst: 50 }],
+    ['200/min', { perMinute: 200, burst: 200 }],
+    ['30/h burst 3', { perMinute: 0.5, burst: 3 }],
+    ['1440/day', { perMinute: 1, burst: 1440 }],
+  ])('a rate %j is so many over time, and so many at once', (text, rate) => {
+    expect(good({ RATE_LIMIT_MESSAGE: text }).limits).toMatchObject({ rates: { message: rate } });
+  });
+
+  it('each limit has its variable', () => {
+    const { limits } = good({
+      RATE_LIMIT_ADDRESS: '1/min',
+      RATE_LIMIT_BAD_TOKEN: '2/min',
+      RATE_LIMIT_USER: '3/min',
+      RATE_LIMIT_MESSAGE: '4/min',
+      RATE_LIMIT_REGISTRATION: '5/min',
+      RATE_LIMIT_FRAME: '6/min',
+      RATE_LIMIT_SIGN_IN: '7',
+      RATE_LIMIT_MAILS_HOUR: '8',
+      RATE_LIMIT_MAILS_DAY: '9',
+      RATE_LIMIT_SOCKETS: '10',
+    });
+    expect(limits).toEqual({
+      rates: {
+        address: { perMinute: 1, burst: 1 },
+        badToken: { perMinute: 2, burst: 2 },
+        user: { perMinute: 3, burst: 3 },
+        message: { perMinute: 4, burst: 4 },
+        registration: { perMinute: 5, burst: 5 },
+        frame: { perMinute: 6, burst: 6 },
+      },
+      signInFailures: 7,
+      mails: { perHour: 8, perDay: 9 },
+      socketsPerUser: 10,
+    });
+  });
+});
+
+describe('wrong values', () => {
+  const origin = "must be an address such as 'https://chat.example.org', without a path";
+  const rate = "must be a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)";
+  const mailbox = "must be an address such as 'no-reply@example.org' or 'Parley <no-reply@example.org>'";
+  const proxies = 'must be addresses and subnets between commas, or loopback, linklocal, uniquelocal';
+
+  it.each([
+    ['PORT', 'http', 'must be a whole number from 0 to 65535'],
+    ['PORT', '65536', 'must be a whole number from 0 to 65535'],
+    ['PORT', '-1', 'must be a whole number from 0 to 65535'],
+    ['PORT', '3e3', 'must be a whole number from 0 to 65535'],
+    ['HOST', 'a b', 'must be an address or host name to listen on'],
+    ['PUBLIC_URL', 'chat.example.org', origin],
+    ['PUBLIC_URL', 'https://chat.example.org/parley', origin],
+    ['PUBLIC_URL', 'ftp://chat.example.org', origin],
+    ['ALLOWED_ORIGINS', '*', origin],
+    ['ALLOWED_ORIGINS', 'https://a.example,', origin],
+    ['MAIL_FROM', 'nobody', mailbox],
+    ['MAIL_FROM', 'a@example.org, b@example.org', mailbox],
+    ['TRUST_PROXY', 'true', proxies],
+    ['TRUST_PROXY', '10.0.0.0/33', proxies],
+    ['TRUST_PROXY', '10.0.0.0/', proxies],
+    ['TRUST_PROXY', 'proxy.example.org', proxies],
+    ['LOG_LEVEL', 'loud', 'must be one of fatal, error, warn, info, debug, trace, silent'],
+    ['RATE_LIMITS', 'no', 'must be one of on, off'],
+    ['RATE_LIMIT_USER', 'many', rate],
+    ['RATE_LIMIT_USER', '0/s', rate],
+    ['RATE_LIMIT_USER', '5/s burst 0', rate],
+    ['RATE_LIMIT_SIGN_IN', '0', 'must be a whole number from 1 to 1000000'],
+    ['PARLEY_ROLES', 'api,cook', 'must be one of api, projections, mail, sync, bridge'],
+  ])('%s=%j is told in one line', (name, value, message) => {
+    expect(errors({ [name]: value })).toEqual([`${name} ${message} (it is '${value}')`]);
+  });
+
+  it.each([
+    ['PARLEY_SECRET', 'hunter2hunter2', 'must be at least 32 characters that nobody can guess'],
+    ['SMTP_URL', 'https://user:hunter2@mail', 'must be an address that begins with smtp:// or smtps://'],
+  ])('%s is never repeated', (name, value, message) => {
+    expect(errors({ [name]: value })).toEqual([`${name} ${message}`]);
+  });
+
+  it('never repeats a password that is somewhere in it', () => {
+    expect(errors({ PUBLIC_URL: 'https://user:hunter2@chat.example.org' })).toEqual([
+      `PUBLIC_URL ${origin} (it is 'https://…@chat.example.org')`,
+    ]);
+  });
+
+  it('of the stores are never repeated either', () => {
+    expect(errors({ PARLEY_SECRET: SECRET, EVENTSTORE_URL: 'http://u:hunter2@e', MONGODB_URL: 'u:hunter2@m' })).toEqual(
+      [
+        'EVENTSTORE_URL must be an address that begins with esdb:// or esdb+discover:// or kurrentdb:// or kurrentdb+discover://',
+        'MONGODB_URL must be an address that begins with mongodb:// or mongodb+srv://',
+      ],
+    );
+  });
+
+  it('are told all at once', () => {
+    expect(errors({ PORT: 'x', LOG_LEVEL: 'y', RATE_LIMITS: 'z' }).map((line) => line.split(' ')[0])).toEqual([
+      'PORT',
+      'LOG_LEVEL',
+      'RATE_LIMITS',
+    ]);
+  });
+
+  it('a limit that there is not is an error, since it would limit nothing', () => {
+    expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
+      'RATE_LIMIT_MESSAGES is not known; there are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
+        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, RATE_LIMIT_SOCKETS',
+    ]);
+  });
+
+  it.each([
+    ['EVENTSTORE_URL', 'esdb://events:2113'],
+    ['MONGODB_URL', 'mongodb://db'],
+    ['MONGODB_URI', 'mongodb://db'],
+  ])('with %s the secret is demanded, since every node shares it', (name, value) => {
+    expect(errors({ [name]: value })).toEqual([
+      `PARLEY_SECRET must be set, the same on every node, because ${name} is: every node shares it`,
+    ]);
+  });
+});
+
+describe('warnings', () => {
+  it('limits that are off are warned of', () => {
+    expect(good({ RATE_LIMITS: 'off' }).limits).toBe('off');
+    expect(warnings({ RATE_LIMITS: 'off' })).toEqual([
+      'RATE_LIMITS is off: nothing keeps users, strangers and password guessers in bounds',
+    ]);
+  });
+
+  it('roles that nobody can take are warned of', () => {
+    expect(warnings({ PARLEY_ROLES: 'api,projections,mail' })).toEqual([
+      'PARLEY_ROLES leaves out sync, bridge, and no other node can open the embedded event store to do it',
+    ]);
+    expect(warnings({ PARLEY_ROLES: 'api', EVENTSTORE_URL: 'esdb://e', PARLEY_SECRET: SECRET })).toEqual([]);
+  });
+});
+
+describe('what derives', () => {
+  it('the public address is this machine unless it is set', () => {
+    expect(publicUrlOf(good({ PORT: '8080' }))).toBe('http://localhost:8080');
+    expect(publicUrlOf(good({ PORT: '0' }), 49_152)).toBe('http://localhost:49152');
+    expect(publicUrlOf(good({ PUBLIC_URL: 'https://chat.example.org' }), 49_152)).toBe('https://chat.example.org');
+  });
+
+  it('mails are from the public host unless it is set', () => {
+    expect(mailFromOf(good({}))).toBe('Parley <no-reply@localhost>');
+    expect(mailFromOf(good({ PUBLIC_URL: 'https://chat.example.org:8443' }))).toBe(
+      'Parley <no-reply@chat.example.org>',
+    );
+    expect(mailFromOf(good({ MAIL_FROM: 'a@example.org' }))).toBe('a@example.org');
+  });
+});

@@ -1,0 +1,242 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createNameIds } from '../../src/identity/names.ts';
+import { deriveSecrets } from '../../src/identity/secrets.ts';
+import {
+  activated,
+  ada,
+  eventsOf,
+  linkToken,
+  logged,
+  type Node,
+  openWorld,
+  PASSWORD,
+  registered,
+  request,
+  SECRET,
+  startNode,
+  type World,
+} from './world.ts';
+
+const HOUR = 60 * 60_000;
+const names = createNameIds(deriveSecrets(SECRET).names);
+const usernameTaken = { name: 'Refusal', code: 'username-taken', errors: [{ path: '/username', message: 'is taken' }] };
+
+let world: World;
+let node: Node;
+beforeEach(async () => {
+  world = await openWorld();
+  node = await startNode(world);
+});
+afterEach(async () => {
+  await node.commands.close();
+  await world.close();
+});
+
+describe('a registration', () => {
+  it('writes the account and the link to be mailed, and answers with where they stand', async () => {
+    const { userId, position } = await node.identity.register(ada, request(world));
+    const events = await eventsOf(world, `user-${userId}`);
+    const at = new Date(world.clock.now()).toISOString();
+    expect(events.map(({ type, data }) => ({ type, data }))).toEqual([
+      { type: 'UserRegistered', data: { userId, ...ada, registeredAt: at } },
+      {
+        type: 'PasswordLinkIssued',
+        data: {
+          userId,
+          linkId: expect.stringMatching(/^[0-9a-f-]{36}$/),
+          purpose: 'welcome',
+          expiresAt: new Date(world.clock.now() + 24 * HOUR).toISOString(),
+        },
+      },
+    ]);
+    expect(position).toBe(events.at(-1)?.position);
+  });
+
+  it('leaves no name in the reservations', async () => {
+    await registered(world, node);
+    const streams = (await logged(world, 'NameReserved')).map(({ stream }) => stream);
+    expect(streams).toEqual([`username-${names.username('ada')}`, `address-${names.address('ada@example.org')}`]);
+  });
+
+  it('takes the address without spaces around it', async () => {
+    const userId = await registered(world, node, { email: '  Ada@Example.org ' });
+    const [first] = await eventsOf(world, `user-${userId}`);
+    expect(first?.data.email).toBe('Ada@Example.org');
+  });
+
+  it('with a username in use is refused, however it is written, and reserves no address', async () => {
+    await registered(world, node);
+    const other = { ...ada, email: 'other@example.org', username: 'ADA' };
+    await expect(node.identity.register(other, request(world))).rejects.toMatchObject(usernameTaken);
+    expect(await eventsOf(world, `address-${names.address(other.email)}`)).toEqual([]);
+  });
+
+  it('with a username whose registration ran out gets it', async () => {
+    await registered(world, node);
+    await world.clock.advance(24 * HOUR);
+    await expect(registered(world, node, { email: 'other@example.org' })).resolves.toMatch(/^[0-9a-f]{24}$/);
+  });
+
+  it('of one username, ten at once, is opened once', async () => {
+    const other = await startNode(world);
+    const outcomes = await Promise.allSettled(
+      Array.from({ length: 10 }, (_, i) => registered(world, i % 2 ? node : other, { email: `user${i}@example.org` })),
+    );
+    expect(outcomes.filter(({ status }) => status === 'fulfilled')).toHaveLength(1);
+    expect(await logged(world, 'UserRegistered')).toHaveLength(1);
+    await other.commands.close();
+  });
+
+  it('repeated with its key gives the same account and one mail', async () => {
+    const first = await node.identity.register(ada, request(world, 'key'));
+    await world.clock.advance(1_000);
+    const again = await node.identity.register(ada, { ...request(world, 'key'), handledSince: -1n });
+    expect(again).toEqual(first);
+    expect(await logged(world, 'UserRegistered', 'PasswordLinkIssued')).toHaveLength(2);
+  });
+
+  it.each([0, 1, 2])('that was cut off after %i appends is finished by repeating it with its key', async (appends) => {
+    let seen = 0;
+    node.events.beforeAppend.hook = async () => {
+      if (seen++ === appends) node.events.faults.push('away');
+    };
+    await expect(node.identity.register(ada, request(world, 'key'))).rejects.toMatchObject({ code: 'unavailable' });
+    node.events.beforeAppend.hook = async () => {};
+    const { userId } = await node.identity.register(ada, { ...request(world, 'key'), handledSince: -1n });
+    expect((await eventsOf(world, `user-${userId}`)).map(({ type }) => type)).toEqual([
+      'UserRegistered',
+      'PasswordLinkIssued',
+    ]);
+  });
+});
+
+describe('a registration with the address of a pending account', () => {
+  it('is answered alike, and mails a new link of the account there is', async () => {
+    const userId = await registered(world, node);
+    const before = await linkToken(world, node, userId);
+    const repeated = await node.identity.register({ ...ada, username: 'ada2' }, request(world));
+    expect(repeated.userId).toMatch(/^[0-9a-f]{24}$/);
+    expect(repeated.userId).not.toBe(userId);
+    expect(await eventsOf(world, `user-${repeated.userId}`)).toEqual([]);
+    await expect(node.identity.checkPasswordLink(before)).rejects.toMatchObject({ code: 'invalid-link' });
+    await expect(node.identity.checkPasswordLink(await linkToken(world, node, userId))).resolves.toBeUndefined();
+  });
+
+  it('holds the names of the account for as long as the new link is good', async () => {
+    const userId = await registered(world, node);
+    await world.clock.advance(23 * HOUR);
+    await node.identity.register({ ...ada, username: 'ada2' }, request(world));
+    await world.clock.advance(23 * HOUR);
+    const taker = { ...ada, email: 'other@example.org' };
+    await expect(node.identity.register(taker, request(world))).rejects.toMatchObject(usernameTaken);
+    const token = await linkToken(world, node, userId);
+    const given = { token, password: PASSWORD, confirmPassword: PASSWORD };
+    await expect(node.identity.setPassword(given, request(world))).resolves.toMatchObject({ userId });
+  });
+
+  it('is a new account once the first one ran out', async () => {
+    const first = await registered(world, node);
+    await world.clock.advance(24 * HOUR);
+    const second = await registered(world, node);
+    expect(second).not.toBe(first);
+    expect((await eventsOf(world, `user-${second}`)).map(({ type }) => type)).toEqual([
+      'UserRegistered',
+      'PasswordLinkIssued',
+    ]);
+  });
+});
+
+describe('a registration with the address of an active account', () => {
+  it('is answered alike, and warns its owner', async () => {
+    const userId = await activated(world, node);
+    const repeated = await node.identity.register({ ...ada, username: 'eve' }, request(world));
+    expect(repeated.userId).not.toBe(userId);
+    expect(await eventsOf(world, `user-${repeated.userId}`)).toEqual([]);
+    expect((await eventsOf(world, `user-${userId}`)).at(-1)?.type).toBe('RegistrationRepeated');
+  });
+
+  it('reserves its username all the same', async () => {
+    await activated(world, node);
+    await node.identity.register({ ...ada, username: 'eve' }, request(world));
+    const again = { ...ada, email: 'other@example.org', username: 'eve' };
+    await expect(node.identity.register(again, request(world))).rejects.toMatchObject(usernameTaken);
+  });
+
+  it('repeated with its key warns once', async () => {
+    await activated(world, node);
+    const again = { ...ada, username: 'eve' };
+    const first = await node.identity.register(again, request(world, 'key'));
+    const second = await node.identity.register(again, { ...request(world, 'key'), handledSince: -1n });
+    expect(second.userId).toBe(first.userId);
+    expect(await logged(world, 'RegistrationRepeated')).toHaveLength(1);
+  });
+
+  it('warns at most twice an hour and five times a day', async () => {
+    await activated(world, node);
+    await world.clock.advance(24 * HOUR);
+    const warned: number[] = [];
+    for (let i = 0; i < 30; i++) {
+      const before = (await logged(world, 'RegistrationRepeated')).length;
+      await node.identity.register({ ...ada, username: `eve${i}` }, request(world));
+      if ((await logged(world, 'RegistrationRepeated')).length > before) warned.push(i);
+      await world.clock.advance(HOUR / 4);
+    }
+    expect(warned).toEqual([0, 1, 4, 5, 8]);
+  });
+});
+
+describe('what a stranger can tell', () => {
+  it.each(['pending', 'active'] as const)(
+    'a new account from the address of one that is %s: nothing by the log’s growth',
+    async (status) => {
+      await (status === 'active' ? activated : registered)(world, node);
+      await world.clock.advance(1_000);
+      const grown = async (email: string, username: string) => {
+        const { appends, events } = node.events.counts;
+        const { position } = await node.identity.register({ ...ada, email, username }, request(world));
+        expect(position).toBe(await world.log.head());
+        return { appends: node.events.counts.appends - appends, events: node.events.counts.events - events };
+      };
+      const known = await grown(ada.email, 'one');
+      const unknown = await grown('nobody@example.org', 'two');
+      expect(known.events).toBe(unknown.events);
+      // Two of them are done at the same time.
+      expect(known.appends).toBe(unknown.appends + 1);
+    },
+  );
+});
+
+describe('an address that was reserved before the process died', () => {
+  /** A registration that ends right before its account is written. */
+  async function cutOff(): Promise<void> {
+    node.events.beforeAppend.hook = async (stream) => {
+      if (stream.startsWith('user-')) node.events.faults.push('away');
+    };
+    await expect(registered(world, node)).rejects.toMatchObject({ code: 'unavailable' });
+    node.events.beforeAppend.hook = async () => {};
+  }
+
+  it('is not lost: the next registration of it is finished under the id that holds it', async () => {
+    await cutOff();
+    await node.identity.register({ ...ada, username: 'countess' }, request(world));
+    const [account] = await logged(world, 'UserRegistered');
+    expect(account?.data.username).toBe('countess');
+    const userId = String(account?.data.userId);
+    const token = await linkToken(world, node, userId);
+    const given = { token, password: PASSWORD, confirmPassword: PASSWORD };
+    await expect(node.identity.setPassword(given, request(world))).resolves.toMatchObject({ userId });
+  });
+
+  it('is written once when both write it after all', async () => {
+    const other = await startNode(world);
+    node.events.beforeAppend.hook = async (stream) => {
+      if (!stream.startsWith('user-')) return;
+      node.events.beforeAppend.hook = async () => {};
+      await other.identity.register({ ...ada, username: 'countess' }, request(world));
+    };
+    await registered(world, node);
+    expect(await logged(world, 'UserRegistered')).toHaveLength(1);
+    expect(await logged(world, 'PasswordLinkIssued')).toHaveLength(1);
+    await other.commands.close();
+  });
+});

@@ -1,0 +1,315 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StoreError } from '../../src/kernel/errors.ts';
+import { manualClock } from '../support/manual-clock.ts';
+import {
+  activated,
+  ada,
+  eventsOf,
+  logged,
+  type Node,
+  openWorld,
+  PASSWORD,
+  registered,
+  request,
+  signIn,
+  startNode,
+  type World,
+} from './world.ts';
+
+const DAY = 24 * 60 * 60_000;
+const SIGN_IN_FAILED = 'signing in did not work: check address and password, and after several tries wait a little';
+const failed = { name: 'Refusal', code: 'unauthenticated', message: SIGN_IN_FAILED };
+const over = { name: 'Refusal', code: 'unauthenticated', message: 'this session is over; sign in again' };
+
+let world: World;
+let node: Node;
+let userId: string;
+beforeEach(async () => {
+  world = await openWorld();
+  node = await startNode(world);
+  userId = await activated(world, node);
+});
+afterEach(async () => {
+  await node.commands.close();
+  await world.close();
+});
+
+describe('signing in', () => {
+  it('gives tokens that work, and the user as they see themselves', async () => {
+    const signedIn = await signIn(world, node);
+    expect(signedIn).toEqual({
+      accessToken: expect.any(String),
+      refreshToken: expect.any(String),
+      tokenType: 'Bearer',
+      expiresIn: 600,
+      user: {
+        _id: userId,
+        ...ada,
+        displayName: 'Ada Lovelace',
+        online: null,
+        lastSeenAt: null,
+        roles: [],
+        createdAt: new Date(world.clock.now()).toISOString(),
+      },
+    });
+    const [started] = await eventsOf(world, `sessions-${userId}`);
+    expect(started).toMatchObject({ type: 'SessionStarted', metadata: { actor: userId } });
+    expect(await node.identity.authenticate(signedIn.accessToken)).toEqual({
+      userId,
+      sessionId: started?.data.sessionId,
+      expiresAt: world.clock.now() + 600_000,
+    });
+  });
+
+  it('takes the address however it is written, and the password only as it was set', async () => {
+    await expect(signIn(world, node, { email: ' ADA@Example.ORG' })).resolves.toMatchObject({ user: { _id: userId } });
+    await expect(signIn(world, node, { password: `${PASSWORD} ` })).rejects.toMatchObject(failed);
+    await expect(signIn(world, node, { password: PASSWORD.toUpperCase() })).rejects.toMatchObject(failed);
+  });
+
+  it('fails in the same words for a wrong password, an unknown address and a pending account', async () => {
+    await registered(world, node, { email: 'bob@example.org', username: 'bob' });
+    await expect(signIn(world, node, { password: 'wrong password' })).rejects.toMatchObject(failed);
+    await expect(signIn(world, node, { email: 'nobody@example.org' })).rejects.toMatchObject(failed);
+    await expect(signIn(world, node, { email: 'bob@example.org' })).rejects.toMatchObject(failed);
+    await expect(signIn(world, node, { email: 'no address', password: '' })).rejects.toMatchObject(failed);
+  });
+
+  it('is slowed down after repeated failures in the same words, known account or not, and works again after', async () => {
+    for (const email of [ada.email, 'nobody@example.org']) {
+      for (let i = 0; i < 5; i++) {
+        await expect(signIn(world, node, { email, password: 'wrong password' })).rejects.toMatchObject(failed);
+      }
+      await expect(signIn(world, node, { email })).rejects.toMatchObject({
+        code: 'too-many-requests',
+        message: SIGN_IN_FAILED,
+        retryAfterMs: 1_000,
+      });
+    }
+    await world.clock.advance(1_000);
+    await expect(signIn(world, node)).resolves.toMatchObject({ user: { _id: userId } });
+  });
+
+  it('is not slowed down when limits are off', async () => {
+    const open = await startNode(world, 'off');
+    for (let i = 0; i < 8; i++) {
+      await expect(signIn(world, open, { password: 'wrong password' })).rejects.toMatchObject(failed);
+    }
+    await open.commands.close();
+  });
+
+  it('works at once on a node whose clock is behind that of the one where the password was set', async () => {
+    const behind = await startNode({ ...world, clock: manualClock(world.clock.now() - 2_000) });
+    const { accessToken } = await behind.identity.signIn(
+      { email: ada.email, password: PASSWORD, userAgent: null, address: '192.0.2.1' },
+      request({ ...world, clock: manualClock(world.clock.now() - 2_000) }),
+    );
+    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await behind.commands.close();
+  });
+
+  it('starts a session of its own each time', async () => {
+    const [one, two] = [await signIn(world, node), await signIn(world, node)];
+    const sessions = await Promise.all([one, two].map(({ accessToken }) => node.identity.authenticate(accessToken)));
+    expect(new Set(sessions.map(({ sessionId }) => sessionId)).size).toBe(2);
+  });
+});
+
+describe('a refresh', () => {
+  it('gives the next tokens of the same session', async () => {
+    const first = await signIn(world, node);
+    const second = await node.identity.refresh(first.refreshToken, request(world));
+    expect(second.refreshToken).not.toBe(first.refreshToken);
+    expect(second.user).toEqual(first.user);
+    const [before, after] = await Promise.all(
+      [first, second].map(({ accessToken }) => node.identity.authenticate(accessToken)),
+    );
+    expect(after?.sessionId).toBe(before?.sessionId);
+  });
+
+  it('with the token before the current is forgiven once, and gives the current one', async () => {
+    const first = await signIn(world, node);
+    const second = await node.identity.refresh(first.refreshToken, request(world));
+    const forgiven = await node.identity.refresh(first.refreshToken, request(world));
+    expect(forgiven.refreshToken).toBe(second.refreshToken);
+    await expect(node.identity.refresh(second.refreshToken, request(world))).resolves.toMatchObject({
+      tokenType: 'Bearer',
+    });
+  });
+
+  it('with the token before the current a second time ends the session', async () => {
+    const first = await signIn(world, node);
+    const second = await node.identity.refresh(first.refreshToken, request(world));
+    await node.identity.refresh(first.refreshToken, request(world));
+    await expect(node.identity.refresh(first.refreshToken, request(world))).rejects.toMatchObject(over);
+    await expect(node.identity.refresh(second.refreshToken, request(world))).rejects.toMatchObject(over);
+    await expect(node.identity.authenticate(second.accessToken)).rejects.toMatchObject(over);
+  });
+
+  it('with an older token ends the session, and no other', async () => {
+    const other = await signIn(world, node);
+    const first = await signIn(world, node);
+    const second = await node.identity.refresh(first.refreshToken, request(world));
+    const third = await node.identity.refresh(second.refreshToken, request(world));
+    await expect(node.identity.refresh(first.refreshToken, request(world))).rejects.toMatchObject(over);
+    await expect(node.identity.refresh(third.refreshToken, request(world))).rejects.toMatchObject(over);
+    expect(await logged(world, 'SessionEnded')).toMatchObject([{ data: { reason: 'reused-token' } }]);
+    await expect(node.identity.refresh(other.refreshToken, request(world))).resolves.toMatchObject({
+      tokenType: 'Bearer',
+    });
+  });
+
+  it('of two at once with the same token, on two nodes, gives both the same', async () => {
+    const elsewhere = await startNode(world);
+    const first = await signIn(world, node);
+    const [one, two] = await Promise.all([
+      node.identity.refresh(first.refreshToken, request(world)),
+      elsewhere.identity.refresh(first.refreshToken, request(world)),
+    ]);
+    expect(one.refreshToken).toBe(two.refreshToken);
+    await elsewhere.commands.close();
+  });
+
+  it('with a token that is not ours is refused', async () => {
+    const { refreshToken, accessToken } = await signIn(world, node);
+    for (const wrong of ['', accessToken, `${refreshToken.slice(0, -2)}AA`]) {
+      await expect(node.identity.refresh(wrong, request(world))).rejects.toMatchObject(over);
+    }
+  });
+
+  it('works for 30 days and no longer, however often it is done', async () => {
+    let { refreshToken } = await signIn(world, node);
+    for (let day = 0; day < 29; day++) {
+      await world.clock.advance(DAY);
+      ({ refreshToken } = await node.identity.refresh(refreshToken, request(world)));
+    }
+    await world.clock.advance(DAY);
+    await expect(node.identity.refresh(refreshToken, request(world))).rejects.toMatchObject(over);
+  });
+
+  it('is refused for a session older than the password', async () => {
+    const before = await signIn(world, node);
+    await world.clock.advance(1_000);
+    await setAnotherPassword();
+    await expect(node.identity.refresh(before.refreshToken, request(world))).rejects.toMatchObject(over);
+  });
+});
+
+describe('an access token', () => {
+  it('runs out after ten minutes', async () => {
+    const { accessToken } = await signIn(world, node);
+    await world.clock.advance(599_999);
+    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await world.clock.advance(1);
+    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject({ code: 'unauthenticated' });
+  });
+
+  it('of a session that was signed out is refused at once here, and within five seconds elsewhere', async () => {
+    const elsewhere = await startNode(world);
+    const { accessToken } = await signIn(world, node);
+    await elsewhere.identity.authenticate(accessToken);
+    const principal = await node.identity.authenticate(accessToken);
+    await node.identity.signOut(principal, request(world));
+    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject(over);
+    await world.clock.advance(5_000);
+    await expect(elsewhere.identity.authenticate(accessToken)).rejects.toMatchObject(over);
+    await elsewhere.commands.close();
+  });
+
+  it('works at once on a node that knows other sessions of the user', async () => {
+    const elsewhere = await startNode(world);
+    await elsewhere.identity.authenticate((await signIn(world, node)).accessToken);
+    const { accessToken } = await signIn(world, node);
+    await expect(elsewhere.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await elsewhere.commands.close();
+  });
+
+  it('of a session older than the password is refused', async () => {
+    const { accessToken } = await signIn(world, node);
+    await world.clock.advance(1_000);
+    await setAnotherPassword();
+    await world.clock.advance(5_000);
+    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject(over);
+  });
+
+  it('costs one look at the log in three seconds, however often it is used', async () => {
+    const { accessToken } = await signIn(world, node);
+    await node.identity.authenticate(accessToken);
+    const reads = countReads();
+    await Promise.all(Array.from({ length: 100 }, () => node.identity.authenticate(accessToken)));
+    expect(reads()).toBe(0);
+    await world.clock.advance(3_000);
+    await Promise.all(Array.from({ length: 100 }, () => node.identity.authenticate(accessToken)));
+    // The account and its sessions.
+    expect(reads()).toBe(2);
+  });
+
+  it('is believed for five seconds while the log is away, and then answered with unavailable', async () => {
+    const { accessToken } = await signIn(world, node);
+    await node.identity.authenticate(accessToken);
+    const back = takeLogAway();
+    await world.clock.advance(4_999);
+    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await world.clock.advance(1);
+    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject({
+      code: expect.stringMatching(/^unavailable$/i),
+    });
+    back();
+    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+  });
+});
+
+describe('signing out', () => {
+  it('ends the session for its refresh token too, and may be repeated', async () => {
+    const { accessToken, refreshToken } = await signIn(world, node);
+    const principal = await node.identity.authenticate(accessToken);
+    const first = await node.identity.signOut(principal, request(world));
+    expect(await node.identity.signOut(principal, request(world))).toEqual(first);
+    await expect(node.identity.refresh(refreshToken, request(world))).rejects.toMatchObject(over);
+  });
+
+  it('leaves the other sessions', async () => {
+    const [one, two] = [await signIn(world, node), await signIn(world, node)];
+    await node.identity.signOut(await node.identity.authenticate(one.accessToken), request(world));
+    await expect(node.identity.authenticate(two.accessToken)).resolves.toMatchObject({ userId });
+  });
+});
+
+/** As a password reset will: by a link that was issued to the account. */
+async function setAnotherPassword(): Promise<void> {
+  const last = (await eventsOf(world, `user-${userId}`)).at(-1);
+  const setAt = new Date(world.clock.now()).toISOString();
+  const data = {
+    userId,
+    linkId: '00000000-0000-4000-8000-000000000000',
+    passwordHash: String(last?.data.passwordHash),
+    setAt,
+  };
+  const metadata = {
+    actor: userId,
+    correlationId: 'test',
+    causationId: null,
+    commandId: '00000000-0000-4000-8000-000000000000',
+  };
+  const id = '00000000-0000-5000-8000-000000000001';
+  await world.log.append(`user-${userId}`, [{ id, type: 'PasswordSet', data, metadata }], { expect: 'exists' });
+}
+
+function countReads(): () => number {
+  const read = world.log.readStream.bind(world.log);
+  let reads = 0;
+  world.log.readStream = (...args) => {
+    reads++;
+    return read(...args);
+  };
+  return () => reads;
+}
+
+/** Every read fails until the function that it gives is called. */
+function takeLogAway(): () => void {
+  const read = world.log.readStream.bind(world.log);
+  world.log.readStream = () => Promise.reject(new StoreError('UNAVAILABLE', 'away, as the test wants it'));
+  return () => {
+    world.log.readStream = read;
+  };
+}

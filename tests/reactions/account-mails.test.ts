@@ -1,0 +1,151 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { createSmtpMailer } from '../../src/adapters/smtp/smtp-mailer.ts';
+import type { Mailer } from '../../src/ports/mailer.ts';
+import { createAccountMails } from '../../src/reactions/account-mails.ts';
+import { renderMail } from '../../src/reactions/mail-templates/layout.ts';
+import {
+  activated,
+  ada,
+  logged,
+  type Node,
+  openWorld,
+  PASSWORD,
+  PUBLIC_URL,
+  registered,
+  request,
+  signIn,
+  startNode,
+  type World,
+} from '../identity/world.ts';
+import { service } from '../support/services.ts';
+import { startSmtpServer, type TestSmtpServer } from '../support/smtp.ts';
+import { start, until } from './world.ts';
+
+service('SMTP server in the test');
+
+let world: World;
+let node: Node;
+let smtp: TestSmtpServer;
+let mailer: Mailer;
+let refusing: string | null;
+let stop: () => Promise<void>;
+beforeEach(async () => {
+  refusing = null;
+  world = await openWorld();
+  node = await startNode(world);
+  smtp = await startSmtpServer((address) => (address === refusing ? 550 : 'take'));
+  mailer = createSmtpMailer({ url: smtp.url, from: 'Parley <no-reply@parley.test>' });
+  await run();
+});
+afterEach(async () => {
+  await stop();
+  await mailer.close();
+  await smtp.close();
+  await node.commands.close();
+  await world.close();
+});
+
+async function run(): Promise<void> {
+  const reaction = createAccountMails({ accounts: node.identity.mailAccounts, mailer, publicUrl: PUBLIC_URL });
+  ({ stop } = await start({ events: world.log, documents: world.documents }, reaction, world.clock));
+}
+
+const linkIn = (text: string): string => /https:\/\/\S+/.exec(text)?.[0] ?? '';
+const settled = async (count: number) =>
+  until('all mails are settled', async () => {
+    const { documents } = world;
+    const done = await documents.count('mails', { status: 'done' }, 100);
+    return done + (await documents.count('mails', { status: 'parked' }, 100)) === count;
+  });
+
+describe('who registers', () => {
+  it('gets one mail with the link that sets the password, and can sign in', async () => {
+    const userId = await registered(world, node);
+    const mail = await smtp.waitForMail(ada.email);
+    const link = linkIn(mail.text);
+    expect(link).toMatch(/^https:\/\/parley\.test\/set-password\?token=[A-Za-z0-9_-]{80}$/);
+    expect(mail.html).toContain(`href="${link}"`);
+    expect(mail.subject).toBe('Welcome to Parley: set your password');
+
+    const token = new URL(link).searchParams.get('token') ?? '';
+    await node.identity.setPassword({ token, password: PASSWORD, confirmPassword: PASSWORD }, request(world));
+    await expect(signIn(world, node)).resolves.toMatchObject({ user: { _id: userId } });
+    await settled(1);
+    expect(smtp.mails).toHaveLength(1);
+  });
+
+  it('gets a mail whose Message-ID is that of its cause', async () => {
+    await registered(world, node);
+    const { messageId } = await smtp.waitForMail(ada.email);
+    const [issued] = await logged(world, 'PasswordLinkIssued');
+    expect(messageId).toBe(`<${issued?.id}@parley.test>`);
+  });
+
+  it('gets nothing that the one who registered has typed', async () => {
+    const typed = { firstname: 'Win a prize', lastname: 'at evil.example', username: 'evil.example' };
+    await registered(world, node, typed);
+    const { text, html, subject } = await smtp.waitForMail(ada.email);
+    for (const words of Object.values(typed)) expect(`${text}${html}${subject}`).not.toContain(words);
+  });
+
+  it('gets only the newest link when there were several before the mail was written', async () => {
+    await stop();
+    await registered(world, node);
+    await node.identity.register({ ...ada, username: 'ada2' }, request(world));
+    await run();
+    await settled(2);
+    expect(smtp.mails).toHaveLength(1);
+    const token = new URL(linkIn(smtp.mails[0]?.text ?? '')).searchParams.get('token') ?? '';
+    await expect(node.identity.checkPasswordLink(token)).resolves.toBeUndefined();
+  });
+
+  it('with an address that is refused for good is parked, and others get their mail', async () => {
+    refusing = ada.email;
+    await registered(world, node);
+    await registered(world, node, { email: 'bob@example.org', username: 'bob' });
+    await smtp.waitForMail('bob@example.org');
+    await settled(2);
+    const query = { filter: { status: 'parked', dueAt: { gte: 0 } }, limit: 10 };
+    const { items } = await world.documents.find('mails', query);
+    expect(items.map(({ body }) => body.lastError)).toEqual(['the mail server answered 550 5.1.1 to RCPT TO']);
+  });
+});
+
+describe('the owner of an account', () => {
+  it('is told when somebody registers with their address', async () => {
+    await activated(world, node);
+    await node.identity.register({ ...ada, username: 'eve', firstname: 'Eve' }, request(world));
+    const mail = await smtp.waitForMail(ada.email, 2);
+    expect(mail.subject).toBe('You already have a Parley account');
+    expect(mail.text).toContain('Hello Ada,');
+    expect(mail.text).toContain(`account 'ada'`);
+    expect(mail.text).not.toMatch(/eve/i);
+    expect(linkIn(mail.text)).toBe(`${PUBLIC_URL}/sign-in`);
+  });
+});
+
+describe('the layout of mails', () => {
+  const words = {
+    subject: '<b>"Tom" & \'Jerry\'</b>',
+    paragraphs: ['<script>alert(1)</script>', 'second'],
+    button: { label: 'Go > there', url: 'https://parley.test/?a=1&b="' },
+    notes: ['<i>'],
+  };
+
+  it('escapes everything in the HTML', () => {
+    const { html } = renderMail(words);
+    expect(html).not.toMatch(/<script>|<b>|<i>/);
+    expect(html).toContain('<title>&lt;b&gt;&quot;Tom&quot; &amp; &#39;Jerry&#39;&lt;/b&gt;</title>');
+    expect(html).toContain('href="https://parley.test/?a=1&amp;b=&quot;"');
+  });
+
+  it('leaves the text as it is', () => {
+    expect(renderMail(words).text).toBe(
+      '<script>alert(1)</script>\n\nsecond\n\nGo > there:\nhttps://parley.test/?a=1&b="\n\n<i>\n\n-- \nParley\n',
+    );
+  });
+
+  it('needs neither button nor notes', () => {
+    expect(renderMail({ subject: 's', paragraphs: ['only this'] }).text).toBe('only this\n\n-- \nParley\n');
+  });
+});
