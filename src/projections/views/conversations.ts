@@ -1,0 +1,105 @@
+import type { Message } from '../../aggregates/conversation/message.ts';
+import type { StoredDocument } from '../../ports/documents.ts';
+import type { ConversationBody } from '../conversations.ts';
+import { type MembershipBody, membershipId } from '../memberships.ts';
+import { toMessage } from '../message.ts';
+import type { ReadModels } from '../read-models.ts';
+import { CONVERSATIONS, MEMBERSHIPS } from './collections.ts';
+import { listConversations } from './conversation-list.ts';
+import { behind, type List, type Part } from './list.ts';
+
+/** A conversation's summary. `members` of the contract's shape come from `firstMembers`. */
+export type Conversation = Readonly<{ _id: string }> & ConversationBody;
+
+/** A conversation as one of its members sees it. `unread`: messages of others above what the member has read. */
+export type OwnConversation = Readonly<{ conversation: Conversation; membership: MembershipBody; unread: number }>;
+
+/** Members that a conversation's own shape shows. */
+export const SHOWN_MEMBERS = 100;
+
+/** Reading conversations and who is in them; the projections are `conversations` and `memberships`. */
+export interface ConversationsView {
+  /** The conversation as this member sees it; `null` when there is none, or the user is no member. */
+  ofMember(conversationId: string, userId: string): Promise<OwnConversation | null>;
+  /** The user's conversations, newest activity first. */
+  ofUser(userId: string, part: Part): Promise<List<OwnConversation>>;
+  /** The first 100 members of each, in the order of joining. */
+  firstMembers(conversations: readonly Conversation[]): Promise<ReadonlyMap<string, readonly MembershipBody[]>>;
+  /** All members in the order of joining. */
+  members(conversationId: string, part: Part): Promise<List<MembershipBody>>;
+  /** Those of the users who are members. At most 4,096. */
+  membersAmong(conversationId: string, userIds: readonly string[]): Promise<readonly MembershipBody[]>;
+}
+
+/** Ids in one look-up. */
+const IDS_MAX = 4_096;
+
+export function createConversationsView(readModels: ReadModels): ConversationsView {
+  const memberships = async (ids: readonly string[]): Promise<ReadonlyMap<string, MembershipBody>> => {
+    const found = new Map<string, MembershipBody>();
+    for (let from = 0; from < ids.length; from += IDS_MAX) {
+      const some = await readModels.getMany<MembershipBody>(MEMBERSHIPS, ids.slice(from, from + IDS_MAX));
+      for (const [id, { body }] of some) found.set(id, body);
+    }
+    return found;
+  };
+  const members: ConversationsView['members'] = async (conversationId, { limit, after }) => {
+    const sort = { fields: ['joinedAt'], direction: 'asc' } as const;
+    const query = { filter: { conversationId }, sort, limit, ...behind(after) };
+    const page = await readModels.find<MembershipBody>(MEMBERSHIPS, query);
+    return { items: page.items.map(({ body }) => body), next: page.next };
+  };
+  return {
+    members,
+    async ofMember(conversationId, userId) {
+      const [conversation, membership] = await Promise.all([
+        readModels.get<ConversationBody>(CONVERSATIONS, conversationId),
+        readModels.get<MembershipBody>(MEMBERSHIPS, membershipId(conversationId, userId)),
+      ]);
+      if (conversation === undefined || membership === undefined) return null;
+      return asSeenBy(toConversation(conversation), membership.body);
+    },
+    async ofUser(userId, part) {
+      const { items, next } = await listConversations(readModels, userId, part);
+      const found = await memberships(items.map(({ id }) => membershipId(id, userId)));
+      // The two projections may be a moment apart; who is a member, memberships say.
+      const own = items.flatMap((document) => {
+        const membership = found.get(membershipId(document.id, userId));
+        return membership === undefined ? [] : [asSeenBy(toConversation(document), membership)];
+      });
+      return { items: own, next };
+    },
+    async firstMembers(conversations) {
+      const named = conversations.filter(({ flags }) => !flags.includes('large'));
+      const ids = (conversation: Conversation): readonly string[] =>
+        conversation.memberIds.slice(0, SHOWN_MEMBERS).map((userId) => membershipId(conversation._id, userId));
+      const found = await memberships(named.flatMap(ids));
+      const shown = new Map<string, readonly MembershipBody[]>();
+      for (const conversation of conversations) {
+        shown.set(
+          conversation._id,
+          named.includes(conversation)
+            ? ids(conversation).flatMap((id) => found.get(id) ?? [])
+            : (await members(conversation._id, { limit: SHOWN_MEMBERS })).items,
+        );
+      }
+      return shown;
+    },
+    async membersAmong(conversationId, userIds) {
+      return [...(await memberships(userIds.map((userId) => membershipId(conversationId, userId)))).values()];
+    },
+  };
+}
+
+/** The last message of a conversation, `null` before the first. */
+export function lastMessage({ _id, latest }: Conversation): Message | null {
+  const last = latest.at(-1);
+  return last === undefined ? null : toMessage(_id, last);
+}
+
+function asSeenBy(conversation: Conversation, membership: MembershipBody): OwnConversation {
+  // One's own messages never count: sending moves the mark.
+  return { conversation, membership, unread: Math.max(0, conversation.lastSeq - membership.readSeq) };
+}
+
+const toConversation = ({ id, body }: StoredDocument<ConversationBody>): Conversation => ({ _id: id, ...body });
