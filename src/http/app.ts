@@ -1,0 +1,85 @@
+import { randomUUID } from 'node:crypto';
+import type { IncomingMessage } from 'node:http';
+import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
+import Fastify from 'fastify';
+import { Refusal } from '../kernel/errors.ts';
+import { answerBrokenRequest, answerErrors, answerFrameworkError } from './answer-errors.ts';
+import { limitByNetwork } from './authentication.ts';
+import { addBodyParsers } from './body-parsers.ts';
+import type { App, AppDeps } from './deps.ts';
+import { QuietLog } from './log-controller.ts';
+import { describeRoutes } from './openapi.ts';
+import { createRateLimits } from './rate-limits.ts';
+import { createRouteTable } from './route-table.ts';
+import { addRoutes } from './routes/index.ts';
+import { dataHeaders } from './security-headers.ts';
+import { validatorCompiler } from './validation.ts';
+
+/** Bytes of a body at most. */
+export const BODY_MAX = 256 * 1024;
+
+/**
+ * The whole HTTP and WebSocket surface, not yet listening. Closing it refuses what comes (503), lets what is under way end, and closes
+ * the sockets; it closes none of its dependencies.
+ */
+export async function buildApp(deps: AppDeps): Promise<App> {
+  const { config, logger } = deps;
+  const app: App = Fastify({
+    logger: false,
+    logController: new QuietLog(logger),
+    bodyLimit: BODY_MAX,
+    // A whole request must arrive in 30 s, its head in 15 s; a connection on which nothing moves for a minute ends.
+    requestTimeout: 30_000,
+    connectionTimeout: 60_000,
+    keepAliveTimeout: 72_000,
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000 },
+    forceCloseConnections: 'idle',
+    // Answered below, as a problem.
+    return503OnClosing: false,
+    requestIdHeader: false,
+    genReqId: correlationIdOf,
+    trustProxy: config.trustProxy.length === 0 ? false : [...config.trustProxy],
+    routerOptions: { ignoreTrailingSlash: true, maxParamLength: 256 },
+    clientErrorHandler: answerBrokenRequest,
+    frameworkErrors: (error, request, reply) => answerFrameworkError(logger, error, request, reply),
+  }).withTypeProvider<TypeBoxTypeProvider>();
+
+  app.decorateRequest('principal', null);
+  app.setValidatorCompiler(validatorCompiler);
+  addBodyParsers(app);
+  const limits = createRateLimits(config.rateLimits, deps.clock);
+  answerErrors(app, logger, createRouteTable(app), limitByNetwork(limits));
+  beginRequests(app);
+  await describeRoutes(app, config);
+  await addRoutes(app, deps, limits);
+  await app.ready();
+  return app;
+}
+
+/** What every request begins with. */
+function beginRequests(app: App): void {
+  let closing = false;
+  app.addHook('preClose', (done) => {
+    closing = true;
+    // A connection that is waiting for its answer now would be kept for the next request after it, and hold the server up.
+    app.server.keepAliveTimeout = 1;
+    app.server.keepAliveTimeoutBuffer = 0;
+    done();
+  });
+  app.addHook('onRequest', (request, reply, done) => {
+    reply.headers(dataHeaders).header('x-correlation-id', request.id);
+    done(
+      closing
+        ? new Refusal('unavailable', 'this server is stopping; nothing was written', { retryAfterMs: 1_000 })
+        : undefined,
+    );
+  });
+}
+
+const CORRELATION_ID = /^[A-Za-z0-9._:-]{1,64}$/;
+
+/** The caller's own id for what it is about, if it has a good one. */
+function correlationIdOf(request: IncomingMessage): string {
+  const given = request.headers['x-correlation-id'];
+  return typeof given === 'string' && CORRELATION_ID.test(given) ? given : randomUUID();
+}

@@ -1,0 +1,84 @@
+import { Type } from 'typebox';
+import { closed, UserId } from '../../commands/fields.ts';
+import { Refusal } from '../../kernel/errors.ts';
+import { createUsersView } from '../../projections/views/users.ts';
+import { principalOf } from '../authentication.ts';
+import type { App, AppDeps } from '../deps.ts';
+import { sendEntity } from '../entity-tags.ts';
+import { Cursor, ListOf, limitOf, readPage, sendPage } from '../paging.ts';
+import { MinPosition, untilVisible } from '../read-your-writes.ts';
+import { OwnUserShape, UserShape } from '../schemas/users.ts';
+import { toOwnUser, toUser } from '../shapes.ts';
+
+const LIMIT = 20;
+const tags = ['users'];
+const Search = Type.Object({
+  search: Type.Optional(
+    Type.String({ maxLength: 100, description: 'How a name, or a word of one, begins; case and accents do not count' }),
+  ),
+  limit: limitOf(LIMIT),
+  after: Cursor,
+  minPosition: MinPosition,
+});
+const One = Type.Object({ minPosition: MinPosition });
+const projections = ['users'];
+
+/** Oneself and others. */
+export function addDirectoryRoutes(app: App, { readModels }: Pick<AppDeps, 'readModels'>): void {
+  const view = createUsersView(readModels);
+
+  app.get(
+    '/api/v1/users/me',
+    {
+      schema: { summary: 'Oneself', tags, querystring: One, response: { 200: OwnUserShape } },
+      config: { problems: ['not-yet-visible'], revision: 'told' },
+    },
+    async (request, reply) => {
+      await untilVisible(request, readModels, projections);
+      const user = await view.byId(principalOf(request).userId);
+      // Who is signed in has an account; it is only not here yet.
+      if (user === null)
+        throw new Refusal('not-yet-visible', 'your account is not visible yet', { retryAfterMs: 1_000 });
+      return sendEntity(request, reply, user.revision, toOwnUser(user));
+    },
+  );
+
+  app.get(
+    '/api/v1/users/:id',
+    {
+      schema: {
+        summary: 'A user',
+        tags,
+        params: closed({ id: UserId }),
+        querystring: One,
+        response: { 200: UserShape },
+      },
+      config: { problems: ['not-yet-visible'], revision: 'told' },
+    },
+    async (request, reply) => {
+      await untilVisible(request, readModels, projections);
+      const user = await view.byId(request.params.id);
+      if (user?.status !== 'active') throw new Refusal('not-found', 'there is no such user');
+      return sendEntity(request, reply, user.revision, toUser(user));
+    },
+  );
+
+  app.get(
+    '/api/v1/users',
+    {
+      schema: {
+        summary: 'Find users by name',
+        tags,
+        querystring: Search,
+        response: { 200: ListOf(UserShape, 'Users by username') },
+      },
+      config: { problems: ['not-yet-visible'] },
+    },
+    async (request, reply) => {
+      await untilVisible(request, readModels, projections);
+      const { search = '', limit = LIMIT, after } = request.query;
+      const page = await readPage('after', after, () => view.search(search, { limit, after }));
+      return sendPage(request, reply, 'after', { items: page.items.map(toUser), next: page.next });
+    },
+  );
+}

@@ -1,0 +1,246 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { BODY_MAX } from '../../src/http/app.ts';
+import type { Position } from '../../src/kernel/position.ts';
+import { type Asking, expectProblem, group, type Person, type Server, signUp, startServer } from '../support/http.ts';
+
+let server: Server;
+let ada: Person;
+let bob: Person;
+let eve: Person;
+let team: string;
+let before: Position | null;
+
+beforeAll(async () => {
+  server = await startServer();
+  [ada, bob, eve] = await Promise.all([signUp(server, 'ada'), signUp(server, 'bob'), signUp(server, 'eve')]);
+  team = await group(server, ada, bob);
+});
+afterAll(() => server.close());
+beforeEach(async () => {
+  before = await server.events.head();
+});
+
+/** What is refused leaves nothing in the log. */
+async function nothingWritten(): Promise<void> {
+  expect(await server.events.head()).toBe(before);
+}
+
+const send = (more: Partial<Asking>): Asking => ({
+  method: 'POST',
+  url: `/api/v1/conversations/${team}/messages`,
+  ...more,
+});
+
+describe('a body of the wrong shape is malformed', () => {
+  it.each([
+    ['a wrong type', { content: 1 }, ['/content']],
+    ['null for a text', { content: null }, ['/content']],
+    ['a missing field', {}, ['/content']],
+    ['a surplus field', { content: 'x', extra: true }, ['/extra']],
+    ['a lone surrogate', { content: 'x\ud800' }, ['/content']],
+    ['a wrong type within a list', { content: 'x', mentions: ['0'.repeat(24), 7] }, ['/mentions/1']],
+    ['a text for a list', { content: 'x', mentions: 'x' }, ['/mentions']],
+    ['a list', [], ['']],
+    ['a number', 12, ['']],
+    ['null', null, ['']],
+  ])('%s', async (_name, body, paths) => {
+    const payload = JSON.stringify(body);
+    const answer = await server.ask(ada, send({ payload, headers: { 'content-type': 'application/json' } }));
+    expectProblem(answer, 400, 'malformed', paths);
+    await nothingWritten();
+  });
+
+  it.each([
+    ['broken JSON', '{"content":'],
+    ['JSON with something behind it', '{"content":"x"} y'],
+    ['a prototype', '{"content":"x","__proto__":{"admin":true}}'],
+    ['bytes that are no UTF-8', Buffer.from([0x7b, 0x22, 0x63, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d])],
+  ])('%s', async (_name, payload) => {
+    const answer = await server.ask(ada, send({ payload, headers: { 'content-type': 'application/json' } }));
+    expectProblem(answer, 400, 'malformed');
+    await nothingWritten();
+  });
+
+  it('no body at all', async () => {
+    expectProblem(await server.ask(ada, send({})), 400, 'malformed', ['']);
+    const headers = { 'content-type': 'application/json' };
+    expectProblem(await server.ask(ada, send({ headers, payload: '' })), 400, 'malformed', ['']);
+  });
+
+  it('a form with what is no number in place of one, or of no UTF-8', async () => {
+    const read: Asking = { method: 'PUT', url: `/api/v1/conversations/${team}/read` };
+    expectProblem(await server.ask(ada, { ...read, form: { seq: 'two' } }), 400, 'malformed', ['/seq']);
+    expectProblem(await server.ask(ada, { ...read, form: { seq: ['0', '0'] } }), 400, 'malformed', ['/seq']);
+    const headers = { 'content-type': 'application/x-www-form-urlencoded' };
+    expectProblem(await server.ask(ada, send({ headers, payload: 'content=%ff' })), 400, 'malformed');
+    await nothingWritten();
+  });
+});
+
+describe('a value out of its range is 422', () => {
+  it.each([
+    ['empty text', { content: '' }, ['/content']],
+    ['text of 16,385 characters', { content: 'x'.repeat(16_385) }, ['/content']],
+    ['an id that is none', { content: 'x', messageId: 'X' }, ['/messageId']],
+    ['too many mentions', { content: 'x', mentions: Array(101).fill('0'.repeat(24)) }, ['/mentions']],
+    ['a reply to what is no id', { content: 'x', replyTo: 'x' }, ['/replyTo']],
+  ])('%s', async (_name, payload, paths) => {
+    expectProblem(await server.ask(ada, send({ payload })), 422, 'out-of-range', paths);
+    await nothingWritten();
+  });
+
+  it('tells each field, and is malformed when anything is', async () => {
+    const url = '/api/v1/users';
+    const range = await server.ask(null, {
+      method: 'POST',
+      url,
+      payload: { email: 'x', username: 'a b', firstname: '' },
+    });
+    expectProblem(range, 422, 'out-of-range', ['/email', '/username', '/firstname']);
+    const both = await server.ask(null, { method: 'POST', url, payload: { email: 'x', username: 1 } });
+    expectProblem(both, 400, 'malformed', ['/email', '/username']);
+    await nothingWritten();
+  });
+
+  it('in a query too', async () => {
+    const url = '/api/v1/conversations';
+    expectProblem(await server.ask(ada, { method: 'GET', url, query: { limit: '101' } }), 422, 'out-of-range', [
+      'limit',
+    ]);
+    expectProblem(await server.ask(ada, { method: 'GET', url, query: { limit: '0' } }), 422, 'out-of-range', ['limit']);
+    expectProblem(await server.ask(ada, { method: 'GET', url, query: { limit: 'x' } }), 400, 'malformed', ['limit']);
+    expectProblem(await server.ask(ada, { method: 'GET', url, query: { before: 'x' } }), 400, 'malformed', ['before']);
+  });
+
+  it('a mark beyond the last message', async () => {
+    const answer = await server.ask(ada, {
+      method: 'PUT',
+      url: `/api/v1/conversations/${team}/read`,
+      payload: { seq: 10_000 },
+    });
+    expectProblem(answer, 422, 'out-of-range', ['/seq']);
+    await nothingWritten();
+  });
+});
+
+describe('a body that is too large, or of another kind', () => {
+  it('is 413 above 256 KiB, and taken below', async () => {
+    const content = 'x'.repeat(BODY_MAX);
+    expectProblem(await server.ask(ada, send({ payload: { content } })), 413, 'too-large');
+    await nothingWritten();
+  });
+
+  it.each(['text/plain', 'multipart/form-data; boundary=x', 'application/xml', 'nonsense'])(
+    'is 415 as %s',
+    async (type) => {
+      const answer = await server.ask(ada, send({ payload: 'content=x', headers: { 'content-type': type } }));
+      expectProblem(answer, 415, 'unsupported-media-type');
+      await nothingWritten();
+    },
+  );
+});
+
+describe('what is not there, or not yours to know of, is 404', () => {
+  it.each([
+    ['GET', '/api/v1/conversations/0123456789abcdef01234567'],
+    ['GET', '/api/v1/conversations/0123456789abcdef01234567/messages'],
+    ['GET', '/api/v1/conversations/0123456789abcdef01234567/members'],
+    ['GET', '/api/v1/conversations/not-an-id'],
+    ['GET', '/api/v1/users/0123456789abcdef01234567'],
+    ['GET', '/api/v1/users/not-an-id'],
+    ['DELETE', '/api/v1/conversations/0123456789abcdef01234567'],
+    ['DELETE', '/conversations/0123456789ABCDEF01234567/delete'],
+    ['GET', '/no/such/path'],
+    ['GET', '/api/v1/conversations/%00'],
+  ] as const)('%s %s', async (method, url) => {
+    expectProblem(await server.ask(ada, { method, url }), 404, 'not-found');
+    await nothingWritten();
+  });
+
+  it("another's conversation looks like one that does not exist", async () => {
+    const missing = '0123456789abcdef01234567';
+    const asked: readonly Asking[] = [
+      { method: 'GET', url: '/api/v1/conversations/ID' },
+      { method: 'GET', url: '/api/v1/conversations/ID/messages' },
+      { method: 'GET', url: '/api/v1/conversations/ID/members' },
+      { method: 'POST', url: '/api/v1/conversations/ID/messages', payload: { content: 'x' } },
+      { method: 'POST', url: '/conversations/ID', payload: { message_content: 'x' } },
+      { method: 'POST', url: '/conversations/ID/members', payload: { participant_id: ada.userId } },
+      { method: 'DELETE', url: `/conversations/ID/members/${bob.userId}` },
+      { method: 'POST', url: '/conversations/ID/leave' },
+      { method: 'DELETE', url: '/conversations/ID/delete' },
+      { method: 'PUT', url: '/api/v1/conversations/ID/read', payload: { seq: 0 } },
+    ];
+    for (const asking of asked) {
+      const at = (id: string) => server.ask(eve, { ...asking, url: String(asking.url).replace('ID', id) });
+      const [theirs, none] = [await at(team), await at(missing)];
+      expectProblem(theirs, 404, 'not-found');
+      expect({ ...theirs.json, instance: '' }).toEqual({ ...none.json, instance: '' });
+    }
+    await nothingWritten();
+  });
+
+  it('nobody can be added or written to who does not exist', async () => {
+    const nobody = '0123456789abcdef01234567';
+    const members: Asking = {
+      method: 'POST',
+      url: `/conversations/${team}/members`,
+      payload: { participant_id: nobody },
+    };
+    expectProblem(await server.ask(ada, members), 404, 'not-found');
+    const groups: Asking = { method: 'POST', url: '/conversations/', payload: { name: 'x', participants: [nobody] } };
+    expectProblem(await server.ask(ada, groups), 404, 'not-found');
+    const direct: Asking = {
+      method: 'POST',
+      url: `/api/v1/chat/convo/one-to-one/message?otherUserId=${nobody}`,
+      payload: { content: 'x' },
+    };
+    expectProblem(await server.ask(ada, direct), 404, 'not-found');
+    await nothingWritten();
+  });
+});
+
+describe('methods and paths', () => {
+  it('says which methods there are', async () => {
+    const answer = await server.ask(ada, { method: 'PATCH', url: '/api/v1/users/me' });
+    expectProblem(answer, 405, 'method-not-allowed');
+    expect(answer.headers.allow).toBe('GET, HEAD');
+  });
+
+  it('takes a path that is no URL for malformed', async () => {
+    expectProblem(await server.ask(ada, { method: 'GET', url: '/api/v1/%zz' }), 400, 'malformed');
+  });
+
+  it('does not find what is longer than any path here', async () => {
+    expectProblem(
+      await server.ask(null, { method: 'GET', url: `/api/v1/password-tokens/${'x'.repeat(300)}` }),
+      404,
+      'not-found',
+    );
+  });
+});
+
+describe('headers that are not what they should be', () => {
+  it.each([
+    ['Idempotency-Key', 'x'.repeat(129)],
+    ['Idempotency-Key', 'schlüssel'],
+    ['Idempotency-Key', ''],
+  ])('%s %j is malformed', async (name, value) => {
+    const answer = await server.ask(ada, send({ payload: { content: 'x' }, headers: { [name]: value } }));
+    expectProblem(answer, 400, 'malformed', ['Idempotency-Key']);
+    await nothingWritten();
+  });
+
+  it('Min-Position', async () => {
+    const asking: Asking = { method: 'GET', url: '/api/v1/conversations' };
+    const header = await server.ask(ada, { ...asking, headers: { 'min-position': 'a b' } });
+    expectProblem(header, 400, 'malformed', ['Min-Position']);
+    expectProblem(await server.ask(ada, { ...asking, query: { minPosition: '' } }), 400, 'malformed', ['Min-Position']);
+  });
+
+  it('If-Match', async () => {
+    const asking: Asking = { method: 'DELETE', url: `/api/v1/conversations/${team}`, headers: { 'if-match': '"x"' } };
+    expectProblem(await server.ask(ada, asking), 400, 'malformed', ['If-Match']);
+    await nothingWritten();
+  });
+});

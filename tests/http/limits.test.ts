@@ -1,0 +1,100 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import {
+  type Answer,
+  type Asking,
+  expectProblem,
+  group,
+  type Person,
+  type Server,
+  signUp,
+  startServer,
+} from '../support/http.ts';
+
+let server: Server;
+let ada: Person;
+let bob: Person;
+let team: string;
+
+beforeAll(async () => {
+  server = await startServer({
+    config: {
+      trustProxy: ['127.0.0.1'],
+      rateLimits: {
+        address: { burst: 100, perMinute: 1 },
+        badToken: { burst: 3, perMinute: 1 },
+        user: { burst: 20, perMinute: 6 },
+        message: { burst: 2, perMinute: 60 },
+        registration: { burst: 4, perMinute: 1 },
+      },
+    },
+  });
+  [ada, bob] = await Promise.all([signUp(server, 'ada'), signUp(server, 'bob')]);
+  team = await group(server, ada, bob);
+});
+afterAll(() => server.close());
+
+function expectLimited(answer: Answer): number {
+  expectProblem(answer, 429, 'too-many-requests');
+  return Number(answer.headers['retry-after']);
+}
+
+async function askUntilLimited(person: Person | null, asking: Asking, most: number): Promise<Answer> {
+  for (let i = 0; i < most; i++) {
+    const answer = await server.ask(person, asking);
+    if (answer.status === 429) return answer;
+  }
+  throw new Error(`not limited after ${most} requests`);
+}
+
+describe('limits', () => {
+  it('hold messages to their rate, over all paths together, and say when to go on', async () => {
+    const url = `/api/v1/conversations/${team}/messages`;
+    expect((await server.ask(ada, { method: 'POST', url, payload: { content: 'x' } })).status).toBe(202);
+    const old: Asking = { method: 'POST', url: `/conversations/${team}`, payload: { message_content: 'x' } };
+    expect((await server.ask(ada, old)).status).toBe(202);
+    const before = await server.events.head();
+    const direct = `/api/v1/chat/convo/one-to-one/message?otherUserId=${bob.userId}`;
+    expect(expectLimited(await server.ask(ada, { method: 'POST', url: direct, payload: { content: 'x' } }))).toBe(1);
+    expect(await server.events.head()).toBe(before);
+    expect((await server.ask(bob, { method: 'POST', url, payload: { content: 'x' } })).status).toBe(202);
+  });
+
+  it('hold the requests of a user', async () => {
+    const answer = await askUntilLimited(ada, { method: 'GET', url: '/api/v1/conversations' }, 21);
+    expect(expectLimited(answer)).toBe(10);
+    expect((await server.ask(bob, { method: 'GET', url: '/api/v1/conversations' })).status).toBe(200);
+  });
+
+  it('hold registrations from one network, by the address that a trusted proxy tells', async () => {
+    const from = (address: string, i: number): Asking => ({
+      method: 'POST',
+      url: '/api/v1/users',
+      payload: { email: `r${i}@example.org`, username: `r.${i}` },
+      headers: { 'x-forwarded-for': address },
+    });
+    const same = ['2001:db8::1', '2001:db8::2', '2001:db8:0:0:1::', '2001:db8::3'];
+    for (const [i, address] of same.entries()) expect((await server.ask(null, from(address, i))).status).toBe(202);
+    expect(expectLimited(await server.ask(null, from('2001:db8::4', 4)))).toBe(60);
+    expect((await server.ask(null, from('2001:db8:0:1::1', 5))).status).toBe(202);
+  });
+
+  it('keep a network that sent bad tokens from sending more, and nobody else', async () => {
+    const asking: Asking = { method: 'GET', url: '/api/v1/users/me', headers: { 'x-forwarded-for': '192.0.2.9' } };
+    const mallory = { ...ada, accessToken: 'bad' };
+    for (let i = 0; i < 3; i++) expectProblem(await server.ask(mallory, asking), 401, 'unauthenticated');
+    expectLimited(await server.ask(mallory, asking));
+    expect((await server.ask(bob, { ...asking, headers: { 'x-forwarded-for': '192.0.2.10' } })).status).toBe(200);
+  });
+
+  it('hold those without a session, but not the probes', async () => {
+    const headers = { 'x-forwarded-for': '192.0.2.20' };
+    const answer = await askUntilLimited(null, { method: 'GET', url: '/.well-known/jwks.json', headers }, 101);
+    expect(expectLimited(answer)).toBe(60);
+    expectLimited(await server.ask(null, { method: 'GET', url: '/api/v1/users/me', headers }));
+    expectLimited(await server.ask(null, { method: 'GET', url: '/no/such/path', headers }));
+    const page = await server.ask(null, { method: 'GET', url: '/', headers });
+    expect([page.status, page.headers['retry-after']]).toEqual([429, '60']);
+    expect((await server.ask(null, { method: 'GET', url: '/healthz', headers })).status).toBe(200);
+    expect((await server.ask(null, { method: 'GET', url: '/readyz', headers })).status).toBe(200);
+  });
+});
