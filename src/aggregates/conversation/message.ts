@@ -6,9 +6,10 @@ type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
 export type Message = Readonly<{
   _id: string;
   conversationId: string;
+  /** Counts the messages of the conversation from 1. */
   seq: number;
   senderId: string;
-  content: string;
+  content: string | null;
   sentAt: string;
   editedAt: string | null;
   deletedAt: string | null;
@@ -17,8 +18,10 @@ export type Message = Readonly<{
   reactions: Readonly<Record<string, readonly string[]>>;
 }>;
 
+type Sent = Omit<MessageSent['data'], 'mentions'> & Readonly<{ mentions: readonly string[] }>;
+
 /** The message as it was sent. */
-export function messageOf(sent: MessageSent['data']): Message {
+export function messageOf(sent: Sent): Message {
   const { messageId, conversationId, seq, senderId, content, sentAt, replyTo, mentions } = sent;
   return {
     _id: messageId,

@@ -15,7 +15,7 @@ type Asked<Type extends MarksCommand['type']> = Extract<MarksCommand, { type: Ty
 
 /** Moves the mark and its time forward. `[]` for a stale one: a lower number, or the same one at no later time. */
 export function openConversation({ data, metadata }: Asked<'OpenConversation'>, state: MarksState): MarksEvent[] {
-  const { userId, conversationId, seq } = data;
+  const { userId, conversationId, seq, memberCount } = data;
   const { at } = metadata;
   const mark = state.marks.get(conversationId);
   if (mark !== undefined && (seq < mark.readSeq || (seq === mark.readSeq && at <= mark.openedAt))) return [];
@@ -24,7 +24,7 @@ export function openConversation({ data, metadata }: Asked<'OpenConversation'>, 
   return [
     {
       type: 'ConversationOpened',
-      data: { userId, conversationId, readSeq: seq, receivedSeq, openedAt },
+      data: { userId, conversationId, readSeq: seq, receivedSeq, openedAt, memberCount },
     },
   ];
 }

@@ -1,0 +1,29 @@
+/**
+ * Prints each figure beside a baseline measured in the same run, as a ratio. `npm run bench` runs all, `npm run bench -- appends` those whose
+ * name has that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) say how long; `BENCH_CPU_PROF=<folder>` keeps profiles of the servers.
+ */
+import { appendFigures } from './figures/appends.ts';
+import { httpFigures } from './figures/http.ts';
+import { latencyFigures } from './figures/latency.ts';
+import { projectingFigures } from './figures/projecting.ts';
+import { longStreamFigures } from './figures/streams.ts';
+import { type Row, table } from './support/rounds.ts';
+
+const wanted = process.argv.slice(2);
+const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
+  ['appends', appendFigures],
+  ['http', httpFigures],
+  ['streams', longStreamFigures],
+  ['projecting', projectingFigures],
+  ['latency', latencyFigures],
+];
+
+const rows: Row[] = [];
+for (const [name, figures] of groups) {
+  if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
+  for (const row of await figures()) {
+    rows.push(row);
+    console.error(`${row.figure}: ${row.ratio} (at least ${row.bar}), ${row.verdict}`);
+  }
+}
+console.log(table(rows));

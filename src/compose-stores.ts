@@ -1,0 +1,53 @@
+import { mkdir } from 'node:fs/promises';
+import { join } from 'node:path';
+import { createOutboxMailer } from './adapters/smtp/outbox-mailer.ts';
+import { createSmtpMailer } from './adapters/smtp/smtp-mailer.ts';
+import { openSqliteDocuments } from './adapters/sqlite/documents.ts';
+import { openSqliteEventStore } from './adapters/sqlite/event-store.ts';
+import { openSqliteKeys } from './adapters/sqlite/keys.ts';
+import { readOrCreateSecret } from './adapters/system/secret-file.ts';
+import { eventRegistry } from './aggregates/registry.ts';
+import { type Config, mailFromOf } from './config.ts';
+import type { Logger } from './kernel/logger.ts';
+import type { Clock } from './ports/clock.ts';
+import type { DocumentStore } from './ports/documents.ts';
+import type { EventStore } from './ports/event-store.ts';
+import type { KeyStore } from './ports/keys.ts';
+import type { Mailer } from './ports/mailer.ts';
+
+/** Everything outside the process, behind its port. */
+export type Stores = Readonly<{
+  secret: string;
+  events: EventStore;
+  documents: DocumentStore;
+  keys: KeyStore;
+  mailer: Mailer;
+}>;
+
+/** Opens what the configuration names; what was opened is closed with `closing`, also when a later one fails. */
+export async function openStores(
+  config: Config,
+  deps: { clock: Clock; logger: Logger; print: (line: string) => void; closing: AsyncDisposableStack },
+): Promise<Stores> {
+  const { clock, logger, print, closing } = deps;
+  const { dataDir } = config;
+  await mkdir(dataDir, { recursive: true, mode: 0o700 });
+  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
+  const own = <Store extends { close(): Promise<void> }>(store: Store): Store => {
+    closing.defer(() => store.close());
+    return store;
+  };
+
+  const events = own(
+    await openSqliteEventStore({ path: join(dataDir, 'events.db'), registry: eventRegistry, clock, logger }),
+  );
+  const documents = own(await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger }));
+  const keys = own(await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: Buffer.from(secret) }));
+  const from = mailFromOf(config);
+  const mailer = own(
+    config.smtpUrl === null
+      ? createOutboxMailer({ folder: join(dataDir, 'outbox'), from, print })
+      : createSmtpMailer({ url: config.smtpUrl, from }),
+  );
+  return { secret, events, documents, keys, mailer };
+}

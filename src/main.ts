@@ -1,0 +1,41 @@
+import { startParley } from './compose.ts';
+import { publicUrlOf, readConfig } from './config.ts';
+import { createLogger } from './logger.ts';
+
+/** The longest that a stop may take, in ms; then the process ends as it is: what was acknowledged is durable. */
+const STOP_MS = 10_000;
+
+const result = readConfig(process.env);
+if ('errors' in result) {
+  for (const { name, message } of result.errors) console.error(`${name} ${message}`);
+  process.exit(2);
+}
+
+const { config, warnings } = result;
+const logger = createLogger(config.logLevel);
+for (const warning of warnings) logger.warn({}, warning);
+
+try {
+  const parley = await startParley(config, { logger, print: (line) => console.log(line) });
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal, parley));
+  console.log(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
+} catch (error) {
+  logger.error({ err: error }, 'Parley could not start');
+  console.error(`Parley could not start: ${error instanceof Error ? error.message : String(error)}`);
+  process.exitCode = 1;
+}
+
+async function stop(signal: string, parley: { close(): Promise<void> }): Promise<void> {
+  logger.info({ signal }, 'stopping');
+  setTimeout(() => {
+    logger.error({}, 'stopping took too long');
+    process.exit(1);
+  }, STOP_MS).unref();
+  try {
+    await parley.close();
+    logger.info({}, 'stopped');
+  } catch (error) {
+    logger.error({ err: error }, 'stopping failed');
+    process.exitCode = 1;
+  }
+}
