@@ -1,5 +1,6 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
+import { openEventStoreDb } from './adapters/eventstoredb/event-store.ts';
 import { createOutboxMailer } from './adapters/smtp/outbox-mailer.ts';
 import { createSmtpMailer } from './adapters/smtp/smtp-mailer.ts';
 import { openSqliteDocuments } from './adapters/sqlite/documents.ts';
@@ -8,6 +9,8 @@ import { openSqliteKeys } from './adapters/sqlite/keys.ts';
 import { readOrCreateSecret } from './adapters/system/secret-file.ts';
 import { eventRegistry } from './aggregates/registry.ts';
 import { type Config, mailFromOf } from './config.ts';
+import type { Part } from './http/deps.ts';
+import { StoreError } from './kernel/errors.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Clock } from './ports/clock.ts';
 import type { DocumentStore } from './ports/documents.ts';
@@ -38,8 +41,12 @@ export async function openStores(
     return store;
   };
 
+  const { eventStoreUrl } = config;
+  const registry = eventRegistry;
   const events = own(
-    await openSqliteEventStore({ path: join(dataDir, 'events.db'), registry: eventRegistry, clock, logger }),
+    eventStoreUrl === null
+      ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), registry, clock, logger })
+      : await openEventStoreDb({ url: eventStoreUrl, registry, clock, logger }),
   );
   const documents = own(await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger }));
   const keys = own(await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: Buffer.from(secret) }));
@@ -50,4 +57,30 @@ export async function openStores(
       : createSmtpMailer({ url: config.smtpUrl, from }),
   );
   return { secret, events, documents, keys, mailer };
+}
+
+/** Which log these documents were made from: positions of another one mean nothing to them. */
+const LOG = { collection: 'log', id: 'log' } as const;
+
+/** Notes with the documents which log they derive from, and refuses those of another. */
+export async function requireSameLog({ events, documents }: Stores): Promise<void> {
+  await documents.define([{ name: LOG.collection, indexes: [] }]);
+  const epoch = await events.epoch();
+  await documents.apply({ writes: [{ ...LOG, position: '0', guard: null, body: { epoch } }] });
+  const stored = (await documents.getMany(LOG.collection, [LOG.id])).get(LOG.id);
+  if (stored?.body.epoch === epoch) return;
+  const words = 'the documents were made from another event log: bring the two together again, or remove the documents';
+  throw new StoreError('INVALID', words);
+}
+
+/** The stores, for `/readyz`. */
+export function partsOf({ events, documents }: Stores): readonly Part[] {
+  const answers = (ask: () => Promise<unknown>) => async () => {
+    await ask();
+    return null;
+  };
+  return [
+    { name: 'event-store', check: answers(() => events.head()) },
+    { name: 'documents', check: answers(() => documents.getMany(LOG.collection, [LOG.id])) },
+  ];
 }

@@ -1,4 +1,4 @@
-import { startParley } from './compose.ts';
+import { type Parley, startParley } from './compose.ts';
 import { publicUrlOf, readConfig } from './config.ts';
 import { createLogger } from './logger.ts';
 
@@ -15,17 +15,25 @@ const { config, warnings } = result;
 const logger = createLogger(config.logLevel);
 for (const warning of warnings) logger.warn({}, warning);
 
+const stopping = new AbortController();
+const asked = new Promise<string>((resolve) => {
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+});
+void asked.then(() => stopping.abort());
+
 try {
-  const parley = await startParley(config, { logger, print: (line) => console.log(line) });
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void stop(signal, parley));
+  const parley = await startParley(config, { logger, print: (line) => console.log(line), signal: stopping.signal });
   console.log(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
+  await stop(await asked, parley);
 } catch (error) {
-  logger.error({ err: error }, 'Parley could not start');
-  console.error(`Parley could not start: ${error instanceof Error ? error.message : String(error)}`);
-  process.exitCode = 1;
+  if (!stopping.signal.aborted) {
+    logger.error({ err: error }, 'Parley could not start');
+    console.error(`Parley could not start: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = 1;
+  }
 }
 
-async function stop(signal: string, parley: { close(): Promise<void> }): Promise<void> {
+async function stop(signal: string, parley: Parley): Promise<void> {
   logger.info({ signal }, 'stopping');
   setTimeout(() => {
     logger.error({}, 'stopping took too long');

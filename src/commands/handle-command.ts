@@ -21,8 +21,7 @@ export async function createCommandHandler(deps: {
 }): Promise<CommandHandler> {
   const snapshots = await createSnapshots(deps);
   const cache = new AggregateCache({ events: deps.events, snapshots, clock: deps.clock });
-  // A queue holds the jobs of its stream's one aggregate; their types differ from stream to stream.
-  // biome-ignore lint/suspicious/noExplicitAny: the map is the one place where queues of all aggregates meet
+  // biome-ignore lint/suspicious/noExplicitAny: each queue has its own aggregate's types; only here do they meet
   const queues = new Map<string, StreamQueue<any, any, any>>();
   const running = new Set<Promise<void>>();
   let waiting = 0;
@@ -40,9 +39,8 @@ export async function createCommandHandler(deps: {
       const handled = new Promise<Handled>((resolve, reject) => queue.add({ command, options, resolve, reject }));
       if (!queues.has(stream)) {
         queues.set(stream, queue);
-        const run = queue.run(() => queues.delete(stream));
+        const run = queue.run(() => queues.delete(stream)).then(() => void running.delete(run));
         running.add(run);
-        void run.then(() => running.delete(run));
       }
       return handled.finally(() => waiting--);
     },

@@ -1,10 +1,23 @@
-import { createHash, createHmac, randomBytes } from 'node:crypto';
+import { createHash, createHmac, randomFillSync } from 'node:crypto';
 
 /** Pattern of a 24-hex id (users, conversations, projects). */
 export const OBJECT_ID = /^[0-9a-f]{24}$/;
 
 /** Pattern of a UUID of any version, lower case. */
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
+
+/** Randomness is asked of the system by the page: each call costs as much as a whole id. A part is used once. */
+const pool = Buffer.alloc(4_096);
+let used = pool.length;
+
+function random(bytes: number): Buffer {
+  if (used + bytes > pool.length) {
+    randomFillSync(pool);
+    used = 0;
+  }
+  used += bytes;
+  return pool.subarray(used - bytes, used);
+}
 
 function formatUuid(bytes: Uint8Array, version: number): string {
   const uuid = Buffer.from(bytes.subarray(0, 16));
@@ -24,10 +37,10 @@ export function uuidv5(namespace: string, name: string): string {
 }
 
 /** UUID version 7 (RFC 9562, section 5.7): ordered by its time, in ms since the epoch. */
-export function uuidv7(atMs: number, random: Uint8Array = randomBytes(10)): string {
+export function uuidv7(atMs: number, randomPart: Uint8Array = random(10)): string {
   const bytes = Buffer.alloc(16);
   bytes.writeUIntBE(atMs, 0, 6);
-  bytes.set(random.subarray(0, 10), 6);
+  bytes.set(randomPart.subarray(0, 10), 6);
   return formatUuid(bytes, 7);
 }
 
@@ -52,7 +65,7 @@ export type IdSource = Readonly<{
 
 /** Ids that nobody can foresee. */
 export const randomIds: IdSource = {
-  objectId: () => randomBytes(12).toString('hex'),
+  objectId: () => random(12).toString('hex'),
   uuid: (_name, atMs) => uuidv7(atMs),
 };
 

@@ -1,0 +1,110 @@
+import { randomUUID } from 'node:crypto';
+import { createClaims } from './commands/claims.ts';
+import { createCommandHandler } from './commands/handle-command.ts';
+import { partsOf, requireSameLog, type Stores } from './compose-stores.ts';
+import { type Config, publicUrlOf } from './config.ts';
+import { createConversations } from './conversations/conversations.ts';
+import { buildApp } from './http/app.ts';
+import type { App, HttpConfig, Part } from './http/deps.ts';
+import { buildHealthApp } from './http/health-app.ts';
+import { createIdentity } from './identity/create-identity.ts';
+import { deriveSecrets } from './identity/secrets.ts';
+import type { Logger } from './kernel/logger.ts';
+import type { Clock } from './ports/clock.ts';
+import { projections as catalogue } from './projections/catalogue.ts';
+import { createProjections, type Projections } from './projections/create-projections.ts';
+import { createLease } from './projections/lease.ts';
+import { createRoomsView } from './projections/views/rooms.ts';
+import { Hub } from './push/hub.ts';
+import { createAccountMails } from './reactions/account-mails.ts';
+import { createReactionRunner } from './reactions/reaction-runner.ts';
+import { VERSION } from './version.ts';
+
+/** The parts of a node, wired together; what they start is closed with `closing`, the last first. */
+export async function composeNode(
+  config: Config,
+  stores: Stores,
+  deps: { clock: Clock; logger: Logger; closing: AsyncDisposableStack },
+): Promise<{ app: App; projections: Projections }> {
+  const { clock, logger, closing } = deps;
+  const { events, documents, keys, mailer } = stores;
+  await requireSameLog(stores);
+  const publicUrl = publicUrlOf(config);
+  const secrets = deriveSecrets(stores.secret);
+  // The embedded log has one process, which need not wait for its own lease when it was killed.
+  const owner = config.eventStoreUrl === null ? 'embedded' : `${process.pid}-${randomUUID()}`;
+
+  const commands = await createCommandHandler({ events, documents, clock, logger });
+  closing.defer(() => commands.close());
+  const run = config.roles.has('projections');
+  const projections = createProjections({ events, documents, clock, logger, projections: catalogue, owner, run });
+  closing.defer(() => projections.close());
+  projections.start();
+
+  const { limits } = config;
+  const identity = await createIdentity({ commands, keys, clock, secrets, publicUrl, limits });
+  const lease = createLease({ documents, clock, logger, name: 'account-mails', owner });
+  const mails = createReactionRunner(
+    { events, documents, clock, logger, lease },
+    createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl }),
+  );
+  await mails.prepare();
+  if (config.roles.has('mail')) runUntilClosed((signal) => mails.run(signal), closing);
+
+  const parts = [...partsOf(stores), ...projectionParts(projections)];
+  if (!config.roles.has('api')) {
+    const app = await buildHealthApp({ parts, clock, logger }, 'no-api');
+    closing.defer(() => app.close());
+    return { app, projections };
+  }
+
+  const rooms = createRoomsView(projections.readModels);
+  const hub = new Hub({ events, memberships: (userId, position) => rooms.ofUser(userId, position), clock, logger });
+  closing.defer(() => hub.close());
+  await hub.start();
+  const app = await buildApp({
+    config: httpConfigOf(config, publicUrl),
+    logger,
+    clock,
+    identity,
+    conversations: createConversations({ commands, events, logger }),
+    claims: createClaims({ events, commands, clock, logger, secret: secrets.ids }),
+    readModels: projections.readModels,
+    hub,
+    parts,
+  });
+  closing.defer(() => app.close());
+  return { app, projections };
+}
+
+function httpConfigOf({ trustProxy, allowedOrigins, limits }: Config, publicUrl: string): HttpConfig {
+  return {
+    publicUrl,
+    version: VERSION,
+    trustProxy,
+    allowedOrigins,
+    socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
+    rateLimits: limits === 'off' ? 'off' : limits.rates,
+  };
+}
+
+function runUntilClosed(run: (signal: AbortSignal) => Promise<void>, closing: AsyncDisposableStack): void {
+  const stop = new AbortController();
+  const running = run(stop.signal);
+  closing.defer(async () => {
+    stop.abort();
+    await running;
+  });
+}
+
+function projectionParts(projections: Projections): readonly Part[] {
+  return catalogue.map(({ name }) => ({
+    name: `projection:${name}`,
+    async check() {
+      const status = (await projections.status()).find((candidate) => candidate.name === name);
+      if (status?.parked)
+        return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
+      return status?.unavailable ?? null;
+    },
+  }));
+}
