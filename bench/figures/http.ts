@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import type { Person } from '../../examples/two-people.ts';
-import { startChild } from '../support/child.ts';
+import { type Child, startChild } from '../support/child.ts';
+import { cpuMs } from '../support/cpu.ts';
 import { seconds } from '../support/environment.ts';
 import { postRate } from '../support/load.ts';
 import { makeGroups, type ParleyChild, post, startParleyChild, twoPeople } from '../support/parley.ts';
@@ -21,7 +22,7 @@ export async function httpFigures(): Promise<readonly Row[]> {
     const [hot = ''] = groups;
     const toMany = () => messages(parley, ann, (connection, n) => groups[(connection * 15 + n) % GROUPS] ?? hot);
     const toOne = () => messages(parley, ann, () => hot);
-    const toBare = () => load(bare.url, {}, (connection, n) => groups[(connection * 15 + n) % GROUPS] ?? hot);
+    const toBare = () => load(bare, {}, (connection, n) => groups[(connection * 15 + n) % GROUPS] ?? hot);
     return [
       await compareRates({
         name: 'POST of a message to 1,000 conversations, 64 connections',
@@ -50,7 +51,7 @@ async function messages(
   ann: Person,
   to: (connection: number, n: number) => string,
 ): Promise<number> {
-  const rate = await load(parley.url, { authorization: `Bearer ${ann.accessToken}` }, to);
+  const rate = await load(parley, { authorization: `Bearer ${ann.accessToken}` }, to);
   const started = performance.now();
   const { position } = await post(parley.url, `/api/v1/conversations/${to(0, 0)}/messages`, ann, body);
   for (let behind = true; behind; ) {
@@ -65,8 +66,8 @@ async function messages(
   return rate;
 }
 
-function load(
-  url: string,
+async function load(
+  server: Child,
   headers: Record<string, string>,
   to: (connection: number, n: number) => string,
 ): Promise<number> {
@@ -74,5 +75,12 @@ function load(
     path: `/api/v1/conversations/${to(connection, n)}/messages`,
     body,
   });
-  return postRate({ url, connections: CONNECTIONS, seconds: seconds(), headers, next, variety: GROUPS });
+  const before = cpuMs(server.process.pid);
+  const options = { url: server.url, connections: CONNECTIONS, seconds: seconds(), headers, next, variety: GROUPS };
+  const rate = await postRate(options);
+  const after = cpuMs(server.process.pid);
+  if (before !== null && after !== null) {
+    console.error(`  ${Math.round(((after - before) * 1_000) / (rate * seconds()))} µs of processor time a request`);
+  }
+  return rate;
 }

@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto';
 import { fits } from './conditions.ts';
+import { pathOf, scalarAt } from './document.ts';
 import { StoreError } from './errors.ts';
+import type { JsonObject } from './json.ts';
 import type { Condition, Filter, Scalar, Sort } from './query.ts';
 
 /** Where a page ended: the values sorted by, then the id. */
@@ -16,6 +18,19 @@ function fingerprint(filter: Filter, sort: Sort): string {
 /** A keyset as an opaque string for the next page of the same filter and sort. */
 export function encodeCursor(keyset: Keyset, filter: Filter, sort: Sort): string {
   return Buffer.from(JSON.stringify([fingerprint(filter, sort), ...keyset.values, keyset.id])).toString('base64url');
+}
+
+/** The cursor of what comes behind a document of the list. What a list is sorted by is a string or a number in each of its documents. */
+export function cursorBehind(
+  { id, body }: Readonly<{ id: string; body: JsonObject }>,
+  filter: Filter,
+  sort: Sort,
+): string {
+  const values = sort.fields.map((field) => {
+    const value = scalarAt(body, pathOf(field));
+    return typeof value === 'number' ? value : String(value);
+  });
+  return encodeCursor({ values, id }, filter, sort);
 }
 
 function parse(cursor: string): unknown {

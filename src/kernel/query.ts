@@ -37,9 +37,9 @@ export type Plan = Readonly<{
   equal: readonly string[];
   /** The field of the one condition that is not an equality; it is the index's next part. */
   open: string | null;
-  /** What is left to sort by, `_id` included: nothing of it is in `equal`. */
+  /** What is left to sort by, `_id` included: nothing of it is in `equal`. Empty where any order does. */
   order: readonly string[];
-  /** Whether the index has what fits in that order, so that a page reads no more than itself. Else all that fits is sorted. */
+  /** Whether the index has what fits in just that order, so that a page reads no more than itself. Else all that fits is sorted. */
   inOrder: boolean;
 }>;
 

@@ -10,7 +10,11 @@ import type { Filter, IndexDefinition, Sort } from '../kernel/query.ts';
  * Every method may throw `StoreError` with `UNAVAILABLE` or `CLOSED`, and `INVALID` for a call that is wrong in itself.
  */
 export interface DocumentStore {
-  /** Creates what is missing of the collections and their indexes. Harmless when repeated, and when nodes do it at once. */
+  /**
+   * Creates what is missing of the collections and their indexes. Harmless when repeated, and when nodes do it at once.
+   * A collection must have been defined at this store before any other call for it, which is `INVALID` otherwise.
+   * Documents that are there already must fit an index that is new.
+   */
   define(collections: readonly CollectionDefinition[]): Promise<void>;
 
   /** Removes a collection with its documents and tombstones. One that does not exist is no error. */
@@ -25,13 +29,14 @@ export interface DocumentStore {
    */
   find(collection: string, query: Query): Promise<Page>;
 
-  /** How many fit, counted up to `cap` and no further. The same rule on indexes. */
+  /** How many fit, counted up to `cap` (1 to 100,000) and no further. The same rule on indexes. */
   count(collection: string, filter: Filter, cap: number): Promise<number>;
 
   /**
    * Writes documents, each only if its guard holds, and then `last` if all of them were written.
-   * Not a transaction: with a rejected write, others of the batch may stand. What was written is durable enough to survive
+   * Not a transaction: with a rejected write, the others of the batch stand. What was written is durable enough to survive
    * the death of the process, and `last` is never there without the rest. At most 4,096 writes, no document twice.
+   * `INVALID`, and nothing is written, when any id, position or body is not as `Write` says.
    */
   apply(batch: WriteBatch): Promise<ApplyOutcome>;
 
@@ -77,15 +82,26 @@ export type Guard = Position | null | 'older';
 
 export type Write = Readonly<{
   collection: string;
+  /** 1 to 512 characters, well-formed and without NUL. */
   id: string;
   /** The position that the document now stands for. */
   position: Position;
   guard: Guard;
-  /** `null` deletes, and leaves a tombstone for 24 h. */
+  /**
+   * `null` deletes, and leaves a tombstone for 24 h, also of what did not exist.
+   *
+   * A body is plain JSON that every engine keeps as it is: at most 64 levels and 2,097,152 characters of JSON, strings without lone
+   * surrogates. Its keys are not empty, do not start with `$`, and hold no dot and no NUL: what a user may choose (an emoji, say) is a good key, an
+   * address is not. What a scalar index is over holds a string, number, boolean, `null` or nothing; what an array index is over holds strings and
+   * numbers, is `null`, or is missing; no path of theirs leads through an array.
+   */
   body: JsonObject | null;
 }>;
 
 export type WriteBatch = Readonly<{ writes: readonly Write[]; last?: Write }>;
 
-/** `rejected`: the writes whose guard did not hold; `last` was then not written. Empty: everything stands. */
+/**
+ * `rejected`: the writes whose guard did not hold, in their order; `last` was then not written. It is the only one when it was its own
+ * guard that did not hold. Empty: everything stands.
+ */
 export type ApplyOutcome = Readonly<{ rejected: readonly Write[] }>;

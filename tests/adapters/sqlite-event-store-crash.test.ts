@@ -46,7 +46,9 @@ it('a process killed under load leaves every answered append in the log, whole a
   }
 });
 
-it('a full disk refuses appends as UNAVAILABLE, keeps what was answered, and smaller ones that fit are taken', async () => {
+it('a full disk refuses appends as UNAVAILABLE, keeps what was answered, and takes smaller ones that fit', {
+  timeout: 60_000,
+}, async () => {
   const output = JSON.parse(await outputOf(startChild('fill', path, 8_000)));
   const { taken } = output;
   expect(taken).toBeGreaterThan(2);

@@ -26,7 +26,7 @@ describe('one owner', () => {
   it('a second process is refused in words', async () => {
     store = await open(path);
     expect(await outputOf(startChild('open', path))).toBe(
-      `UNAVAILABLE: the event log ${path} is already open, in this or another process\n`,
+      `UNAVAILABLE: cannot lock the event log ${path}: it is already open, in this or another process\n`,
     );
   });
 
@@ -109,6 +109,15 @@ describe('the file', () => {
     await expect(open(path)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
       message: `${path} is a database, but not an event log`,
+    });
+  });
+
+  it('that cannot be made is refused', async () => {
+    await writeFile(path, 'not a folder');
+    await expect(open(join(path, 'events.db'))).rejects.toMatchObject({
+      name: 'StoreError',
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining(path),
     });
   });
 
@@ -195,9 +204,9 @@ describe('group commit', () => {
   it('the write-ahead log is copied in the background, and stays bounded', async () => {
     store = await open(path);
     const megabyte = 'x'.repeat(900_000);
-    for (let n = 0; n < 50; n++) await store.append('large-1', [note(megabyte)], { expect: 'any' });
-    expect((await stat(`${path}-wal`)).size).toBeLessThan(40_000_000);
-    await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(45_000_000), {
+    for (let n = 0; n < 80; n++) await store.append('large-1', [note(megabyte)], { expect: 'any' });
+    expect((await stat(`${path}-wal`)).size).toBeLessThan(60_000_000);
+    await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(70_000_000), {
       timeout: 10_000,
       interval: 20,
     });

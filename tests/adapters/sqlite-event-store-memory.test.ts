@@ -20,6 +20,31 @@ afterEach(() => store.close());
 const whole = async () => (await readToEnd(store, { direction: 'forwards', from: null })).events;
 const countIn = async (stream: string) => (await whole()).filter((event) => event.stream === stream).length;
 
+describe('event ids', () => {
+  const uuid = '0190a5d1-ac96-774b-bcce-b302099a8057';
+
+  it.each([
+    '',
+    'x',
+    uuid.toUpperCase(),
+    uuid.slice(1),
+    `${uuid}0`,
+    uuid.replace('-', 'a'),
+    uuid.replace('0', 'g'),
+    uuid.replace('0', 'ß'),
+  ])('%j is invalid', async (id) => {
+    await expect(store.append('a-1', [{ ...note('a'), id }], { expect: 'any' })).rejects.toMatchObject({
+      code: 'INVALID',
+    });
+  });
+
+  it('may occur twice', async () => {
+    const events = [note('a'), { ...note('b'), id: uuid }, { ...note('c'), id: uuid }];
+    await store.append('a-1', events, { expect: 'none' });
+    expect((await whole()).map((event) => event.id)).toEqual(events.map((event) => event.id));
+  });
+});
+
 describe('time', () => {
   it('`recordedAt` is the clock at the commit', async () => {
     await store.append('a-1', [note('a')], { expect: 'none' });

@@ -4,16 +4,15 @@
  * - `load`: appends two events at a time to 16 streams until it is killed, and prints `<stream> <revision> <position>` for each answer;
  * - `fill`: appends large events until the store has refused three, then a small one, and prints how that went and what can be read.
  */
-import { writeSync } from 'node:fs';
 import { openSqliteEventStore, type SqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
 import { isStoreError } from '../../src/kernel/errors.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { note, testRegistry } from '../contracts/events.ts';
 
 const CALLERS = 16;
-const STDOUT = 1;
 
-const print = (line: string): number => writeSync(STDOUT, `${line}\n`);
+/** Resolves once the line has left the process. */
+const print = (line: string): Promise<unknown> => new Promise((resolve) => process.stdout.write(`${line}\n`, resolve));
 
 async function load(store: SqliteEventStore): Promise<void> {
   const caller = async (stream: string) => {
@@ -23,7 +22,7 @@ async function load(store: SqliteEventStore): Promise<void> {
       const pair = [note(`${revision + 1n}`), note(`${revision + 2n}`)];
       const appended = await store.append(stream, pair, { expect: revision < 0n ? 'none' : revision });
       revision = appended.revision;
-      print(`${stream} ${revision} ${appended.position}`);
+      await print(`${stream} ${revision} ${appended.position}`);
     }
   };
   await Promise.all(Array.from({ length: CALLERS }, (_, n) => caller(`load-${n}`)));
@@ -46,7 +45,7 @@ async function fill(store: SqliteEventStore): Promise<void> {
     readable += slice.events.length;
     end = slice.end;
   }
-  print(JSON.stringify({ taken, outcomes, readable, revision: Number(revision), place: Number(position) }));
+  await print(JSON.stringify({ taken, outcomes, readable, revision: Number(revision), place: Number(position) }));
 }
 
 const [task, path = ''] = process.argv.slice(2);
@@ -54,8 +53,8 @@ try {
   const store = await openSqliteEventStore({ path, registry: testRegistry, logger: silentLogger });
   if (task === 'load') await load(store);
   if (task === 'fill') await fill(store);
-  if (task === 'open') print('opened');
+  if (task === 'open') await print('opened');
   await store.close();
 } catch (error) {
-  print(isStoreError(error) ? `${error.code}: ${error.message}` : String(error));
+  await print(isStoreError(error) ? `${error.code}: ${error.message}` : String(error));
 }

@@ -11,7 +11,7 @@ import { checkRules } from './properties.ts';
 const userId = alice;
 const open = (conversation: number, seq: number, seconds: number): MarksCommand => ({
   type: 'OpenConversation',
-  data: { userId, conversationId: id(conversation), seq },
+  data: { userId, conversationId: id(conversation), seq, memberCount: 2 },
   metadata: by(alice, seconds),
 });
 const summarise: MarksCommand = { type: 'SummariseMarks', data: { userId }, metadata: by(null) };
@@ -23,7 +23,7 @@ const mark = (readSeq: number, seconds: number, receivedSeq = readSeq) => ({
 });
 const opened = (conversation: number, readSeq: number, seconds: number, receivedSeq = readSeq): MarksEvent => ({
   type: 'ConversationOpened',
-  data: { userId, conversationId: id(conversation), ...mark(readSeq, seconds, receivedSeq) },
+  data: { userId, conversationId: id(conversation), ...mark(readSeq, seconds, receivedSeq), memberCount: 2 },
 });
 const summarised = (...of: readonly (readonly [number, ReturnType<typeof mark>])[]): MarksEvent => ({
   type: 'MarksSummarised',

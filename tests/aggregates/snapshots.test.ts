@@ -88,9 +88,11 @@ const kept: Readonly<Record<string, { histories: readonly (readonly Stored[])[];
   marks: {
     histories: [
       [
-        stored('ConversationOpened', { userId: alice, ...mark(2, 1) }),
+        stored('ConversationOpened', { userId: alice, ...mark(2, 1), memberCount: 2 }),
         stored('MarksSummarised', { userId: alice, marks: [mark(2, 3), mark(3, 4)] }),
-        ...Array.from({ length: 20 }, (_, n) => stored('ConversationOpened', { userId: alice, ...mark(30 - n, n) })),
+        ...Array.from({ length: 20 }, (_, n) =>
+          stored('ConversationOpened', { userId: alice, ...mark(30 - n, n), memberCount: 2 }),
+        ),
       ],
     ],
     golden: { 1: 'd51c0139799f52e2' },

@@ -34,10 +34,47 @@ export function bodiesContract(get: () => DocumentsContext): void {
       const { store, collection } = get();
       const name = await collection();
       const body: JsonObject = {
-        texts: ['', ' ', 'grün', '漢字', '👩‍👩‍👧 and 😀', 'a.b', '$set', '% _ \\ " \' * ^', 'line\nline\t\u0001', '\ufeff', '\uffff'],
-        numbers: [0, 1, -1, 0.1, 0.1 + 0.2, 1e21, 5e-324, 1.7976931348623157e308, 2 ** 31, 2 ** 53 - 1, -(2 ** 53), 1e15 + 0.5],
+        texts: [
+          '',
+          ' ',
+          'grün',
+          '漢字',
+          '👩‍👩‍👧 and 😀',
+          'a.b',
+          '$set',
+          '% _ \\ " \' * ^',
+          'line\nline\t\u0001',
+          '\ufeff',
+          '\uffff',
+        ],
+        numbers: [
+          0,
+          1,
+          -1,
+          0.1,
+          0.1 + 0.2,
+          1e21,
+          5e-324,
+          1.7976931348623157e308,
+          2 ** 31,
+          2 ** 53 - 1,
+          -(2 ** 53),
+          1e15 + 0.5,
+        ],
         others: [true, false, null, [], {}, [[]], [{}], { a: null }],
-        keys: { '👍': ['u1'], '👩‍👩‍👧': 1, a$: 1, 'with blank': 1, é: 1, é: 2, constructor: 1, toString: 2, hasOwnProperty: 3, _id: 4, id: 5 },
+        keys: {
+          '👍': ['u1'],
+          '👩‍👩‍👧': 1,
+          a$: 1,
+          'with blank': 1,
+          '\u00e9': 1,
+          'e\u0301': 2,
+          constructor: 1,
+          toString: 2,
+          hasOwnProperty: 3,
+          _id: 4,
+          id: 5,
+        },
         2: 'b',
         1: 'a',
       };
@@ -66,21 +103,16 @@ export function bodiesContract(get: () => DocumentsContext): void {
       const name = await collection();
       const large = { text: 'ü'.repeat(2 ** 19), list: Array.from({ length: 20_000 }, (_, i) => i) };
       await fill(store, name, { empty: {}, deep: nested(MAX_DEPTH), large });
-      const found = await store.getMany(name, ['empty', 'deep', 'large']);
-      expect([...found.values()].map(({ id, body }) => ({ id, body }))).toEqual(
-        expect.arrayContaining([
-          { id: 'empty', body: {} },
-          { id: 'deep', body: nested(MAX_DEPTH) },
-          { id: 'large', body: large },
-        ]),
-      );
+      for (const [id, body] of Object.entries({ empty: {}, deep: nested(MAX_DEPTH), large })) {
+        expect((await read(store, name, id))?.body).toEqual(body);
+      }
     });
 
     it('are at most so many characters of JSON, whatever these are', async () => {
       const { store, collection } = get();
       const name = await collection();
-      const numbers = new Array<number>((MAX_BODY - 7) / 2 + 0.5).fill(1);
-      const body = { a: numbers };
+      // Of all JSON, short elements of arrays grow most when they are stored as BSON.
+      const body = { ab: new Array<number>((MAX_BODY - 8) / 2).fill(1) };
       expect(JSON.stringify(body)).toHaveLength(MAX_BODY);
       await fill(store, name, { a: body });
       expect((await read(store, name, 'a'))?.body).toEqual(body);
@@ -99,7 +131,22 @@ export function bodiesContract(get: () => DocumentsContext): void {
     it('are kept as they are', async () => {
       const { store, collection } = get();
       const name = await collection();
-      const ids = ['a', 'A', 'a.b/c:d', '$id', ' ', 'ü', 'u\u0308', '😀', '007', '7', '7.0', 'null', "o'x", 'x'.repeat(512)];
+      const ids = [
+        'a',
+        'A',
+        'a.b/c:d',
+        '$id',
+        ' ',
+        'ü',
+        'u\u0308',
+        '😀',
+        '007',
+        '7',
+        '7.0',
+        'null',
+        "o'x",
+        'x'.repeat(512),
+      ];
       const writes = ids.map((id, i) => put(name, id, { i }, { position: `0/${i}~!` }));
       expect(await store.apply({ writes })).toEqual({ rejected: [] });
       const expected = ids.map((id, i): [string, unknown] => [id, { id, position: `0/${i}~!`, body: { i } }]);

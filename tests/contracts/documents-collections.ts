@@ -3,7 +3,7 @@ import { describe, expect, it } from 'vitest';
 import type { IndexDefinition } from '../../src/kernel/query.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { DocumentsContext } from './documents.ts';
-import { fill, idsOf, INVALID, put, read, remove } from './documents-fixtures.ts';
+import { fill, INVALID, idsOf, put, read, remove } from './documents-fixtures.ts';
 
 const badIndexes: readonly (readonly [string, readonly IndexDefinition[]])[] = [
   ['over nothing', [{ fields: [] }]],
@@ -46,7 +46,9 @@ export function collectionsContract(get: () => DocumentsContext): void {
       const name = await collection({ fields: ['a'] });
       const bodies = Array.from({ length: 1_100 }, (_, i) => ({ a: i % 2, b: 2_000 - i, tags: [`t${i % 3}`, 'all'] }));
       await fill(store, name, Object.fromEntries(bodies.map((body, i) => [`id${i}`, body])));
-      await store.define([{ name, indexes: [{ fields: ['b'] }, { fields: ['b'], array: 'tags' }, { fields: ['a', 'b'] }] }]);
+      await store.define([
+        { name, indexes: [{ fields: ['b'] }, { fields: ['b'], array: 'tags' }, { fields: ['a', 'b'] }] },
+      ]);
       await fill(store, name, { late: { a: 1, b: 0, tags: ['t2', 'all'] } });
       const sort = { fields: ['b'], direction: 'asc' } as const;
       const byB = ['late', ...bodies.map((_, i) => `id${i}`).toReversed()];
@@ -116,7 +118,9 @@ export function collectionsContract(get: () => DocumentsContext): void {
 
       await store.define([{ name, indexes: [{ fields: ['b'] }] }]);
       expect(await store.getMany(name, ['x', 'y'])).toEqual(new Map());
-      expect(await store.apply({ writes: [put(name, 'x', { b: 2 }), put(name, 'y', { b: 1 })] })).toEqual({ rejected: [] });
+      expect(await store.apply({ writes: [put(name, 'x', { b: 2 }), put(name, 'y', { b: 1 })] })).toEqual({
+        rejected: [],
+      });
       expect(await idsOf(store, name, { filter: {}, sort: { fields: ['b'], direction: 'asc' } })).toEqual(['y', 'x']);
       await expect(store.find(name, { filter: { a: 1 }, limit: 1 })).rejects.toMatchObject(INVALID);
     });

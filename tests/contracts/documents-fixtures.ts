@@ -43,7 +43,12 @@ export async function read(store: DocumentStore, collection: string, id: string)
 }
 
 /** The ids of all pages of a query; each page but the last must be full. */
-export async function idsOf(store: DocumentStore, collection: string, query: Omit<Query, 'limit' | 'after'>, limit = 100) {
+export async function idsOf(
+  store: DocumentStore,
+  collection: string,
+  query: Omit<Query, 'limit' | 'after'>,
+  limit = 100,
+) {
   const ids: string[] = [];
   for (let after: string | null = null; ; ) {
     const page = await store.find(collection, { ...query, limit, ...(after === null ? {} : { after }) });

@@ -32,7 +32,9 @@ export function writesContract(get: () => DocumentsContext): void {
     it('may be over several collections, with the same id in each', async () => {
       const { store, collection } = get();
       const [one, two] = [await collection(), await collection({ fields: ['n'] })];
-      expect(await store.apply({ writes: [put(one, 'a', { n: 1 }), put(two, 'a', { n: 2 })] })).toEqual({ rejected: [] });
+      expect(await store.apply({ writes: [put(one, 'a', { n: 1 }), put(two, 'a', { n: 2 })] })).toEqual({
+        rejected: [],
+      });
       expect((await read(store, one, 'a'))?.body).toEqual({ n: 1 });
       expect((await read(store, two, 'a'))?.body).toEqual({ n: 2 });
     });

@@ -3,6 +3,7 @@ import type { Clock } from '../../src/ports/clock.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
 import { service } from '../support/services.ts';
+import { arraysContract } from './documents-arrays.ts';
 import { bodiesContract } from './documents-bodies.ts';
 import { collectionsContract } from './documents-collections.ts';
 import { createCollections } from './documents-fixtures.ts';
@@ -61,6 +62,7 @@ export function describeDocumentsContract(adapter: DocumentsAdapter): void {
     writesContract(get);
     collectionsContract(get);
     queriesContract(get);
+    arraysContract(get);
     pagesContract(get);
     indexesContract(get);
     modelContract(get);

@@ -37,6 +37,12 @@ function filterTerms(source: Source, plan: Plan, filter: Filter): Term[] | null 
   return terms;
 }
 
+/** That what is sorted by can be. A range that is read in order sees to that itself; beside an `in`, the plus keeps SQLite to that. */
+function sortableTerms(source: Source, plan: Plan): Term[] {
+  const fields = plan.order.filter((field) => field !== '_id' && !(plan.inOrder && field === plan.open));
+  return fields.map((field) => isSortable(`${field === plan.open ? '+' : ''}${source.column(field)}`));
+}
+
 /** The terms by which a page starts behind its keyset. */
 function pageTerms(source: Source, plan: Plan, { sort, keyset }: PageRequest, terms: readonly Term[]): readonly Term[] {
   if (keyset === null) return terms;
@@ -63,6 +69,9 @@ function whereOf(terms: readonly Term[]): string {
 
 const parametersOf = (terms: readonly Term[]): SQLInputValue[] => terms.flatMap(({ parameters }) => [...parameters]);
 
+/** With several elements in a range, a document has several entries. */
+const distinct = (source: Source): string => (source.index?.array == null ? '' : 'DISTINCT ');
+
 /** The query for id, position and body of a page's documents. `null` when none can fit. */
 export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql | null {
   const { filter, sort, keyset, limit } = request;
@@ -74,11 +83,7 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
   // Behind the one document that there can be, there is none.
   if (filtered === null || !isSorted || (keyset !== null && plan.order.length === 0)) return null;
 
-  const unbound = plan.order.filter((field) => field !== '_id' && field !== plan.open);
-  const terms = pageTerms(source, plan, request, [
-    ...filtered,
-    ...unbound.map((field) => isSortable(source.column(field))),
-  ]);
+  const terms = pageTerms(source, plan, request, [...filtered, ...sortableTerms(source, plan)]);
   const columns = plan.order.map(source.column);
   const orderBy = (names: readonly string[]): string =>
     names.length === 0 ? '' : ` ORDER BY ${names.map((name) => `${name} ${sort.direction}`).join(', ')}`;
@@ -90,9 +95,9 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
     const name = isBeside ? 'd' : 'k';
     return { sql: `SELECT ${name}.id, ${name}.position, ${name}.body FROM ${from}${tail}`, parameters };
   }
-  // Only entries of the index are sorted, never bodies. With several elements in a range, a document has several entries.
+  // Only entries of the index are sorted, never bodies.
   const keys = columns.map((column, i) => `${column} AS s${i}`).join(', ');
-  const entries = `SELECT DISTINCT k.doc AS doc, ${keys} FROM ${source.from}${tail}`;
+  const entries = `SELECT ${distinct(source)}k.doc AS doc, ${keys} FROM ${source.from}${tail}`;
   const names = columns.map((_, i) => `s.s${i}`);
   const sql = `SELECT d.id, d.position, d.body FROM (${entries}) s CROSS JOIN ${layout.table} d ON d.doc = s.doc${orderBy(names)}`;
   return { sql, parameters };
@@ -103,7 +108,7 @@ export function countSql(layout: Layout, plan: Plan, filter: Filter, cap: number
   const source = sourceOf(layout, plan);
   const terms = filterTerms(source, plan, filter);
   if (terms === null) return null;
-  const distinct = source.index?.array != null && plan.open !== null ? 'DISTINCT ' : '';
-  const sql = `SELECT count(*) FROM (SELECT ${distinct}k.doc FROM ${source.from}${whereOf(terms)} LIMIT ?)`;
+  const only = plan.open === null ? '' : distinct(source);
+  const sql = `SELECT count(*) FROM (SELECT ${only}k.doc FROM ${source.from}${whereOf(terms)} LIMIT ?)`;
   return { sql, parameters: [...parametersOf(terms), cap] };
 }

@@ -160,8 +160,11 @@ class Store implements DocumentStore {
   }
 
   async #close(): Promise<void> {
-    await this.#checkpoints?.close();
-    this.#database.close();
+    try {
+      await this.#checkpoints?.close();
+    } finally {
+      this.#database.close();
+    }
   }
 
   #prepare(write: Write): Prepared {

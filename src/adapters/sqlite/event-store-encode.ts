@@ -1,12 +1,13 @@
 import { StoreError } from '../../kernel/errors.ts';
 import type { NewEvent } from '../../kernel/event.ts';
-import { UUID } from '../../kernel/ids.ts';
 import { checkEvent, type EventRegistry } from '../../kernel/registry.ts';
 import { type ExpectedRevision, MAX_APPEND_BYTES, MAX_APPEND_EVENTS } from '../../ports/event-store.ts';
+import { parseUuid } from './event-store-rows.ts';
 
 /** An event checked and ready to be written. */
 export type EncodedEvent = Readonly<{
   event: NewEvent;
+  id: Buffer;
   version: number;
   metadata: string;
   data: string;
@@ -32,11 +33,11 @@ export function encodeEvents(registry: EventRegistry, events: readonly NewEvent[
 
 function encodeEvent(registry: EventRegistry, event: NewEvent): EncodedEvent {
   const version = checkEvent(registry, event);
-  if (!UUID.test(event.id))
-    throw new StoreError('INVALID', `the id of an event is a UUID in lower case, not '${event.id}'`);
+  const id = parseUuid(event.id);
+  if (id === null) throw new StoreError('INVALID', `the id of an event is a UUID in lower case, not '${event.id}'`);
   const metadata = toJson(event.metadata);
   const data = toJson(event.data);
-  return { event, version, metadata, data, bytes: Buffer.byteLength(metadata) + Buffer.byteLength(data) };
+  return { event, id, version, metadata, data, bytes: Buffer.byteLength(metadata) + Buffer.byteLength(data) };
 }
 
 function toJson(value: object): string {

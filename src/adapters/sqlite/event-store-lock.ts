@@ -14,19 +14,17 @@ const BUSY = 5;
  * Throws `StoreError` with `UNAVAILABLE` when somebody else holds it.
  */
 export function lockFile(path: string): Lock {
-  const database = new DatabaseSync(`${realPath(path)}.lock`, { timeout: 0 });
+  let database: DatabaseSync | null = null;
   try {
+    database = new DatabaseSync(`${realPath(path)}.lock`, { timeout: 0 });
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
-    database.close();
-    if (isBusy(error)) {
-      throw new StoreError('UNAVAILABLE', `the event log ${path} is already open, in this or another process`, {
-        cause: error,
-      });
-    }
-    throw new StoreError('UNAVAILABLE', `cannot lock the event log ${path}: ${String(error)}`, { cause: error });
+    database?.close();
+    const why = isBusy(error) ? 'it is already open, in this or another process' : String(error);
+    throw new StoreError('UNAVAILABLE', `cannot lock the event log ${path}: ${why}`, { cause: error });
   }
-  return { release: () => database.close() };
+  const held = database;
+  return { release: () => held.close() };
 }
 
 /** Two names of one file must not make two locks. */

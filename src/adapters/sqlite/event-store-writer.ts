@@ -5,7 +5,7 @@ import type { Appended, ExpectedRevision } from '../../ports/event-store.ts';
 import { prepareTuples } from './database.ts';
 import type { EncodedEvent } from './event-store-encode.ts';
 import type { Dictionary, StreamHead, Streams } from './event-store-names.ts';
-import { checksumOf, parseUuid, toPosition, toTime } from './event-store-rows.ts';
+import { checksumOf, toPosition, toTime } from './event-store-rows.ts';
 
 /** An event that was just committed. */
 export type FreshEvent = Readonly<{ event: RecordedEvent; place: number; bytes: number }>;
@@ -109,7 +109,7 @@ export class EventWriter {
       data,
     });
     const typeId = this.#deps.types.ensure(type);
-    this.#pending.push(place, head.id, revision, typeId, version, recordedAt, parseUuid(id), metadata, data, checksum);
+    this.#pending.push(place, head.id, revision, typeId, version, recordedAt, encoded.id, metadata, data, checksum);
     if (this.#pending.length === LARGEST * COLUMNS) {
       this.#insert(LARGEST, this.#pending);
       this.#pending = [];

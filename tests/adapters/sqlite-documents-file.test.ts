@@ -1,0 +1,186 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { createInterface } from 'node:readline';
+import { DatabaseSync } from 'node:sqlite';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
+import type { DocumentStore } from '../../src/ports/documents.ts';
+import { put, remove } from '../contracts/documents-fixtures.ts';
+import { manualClock } from '../support/manual-clock.ts';
+import { BATCH, COLLECTIONS, positionOf } from './sqlite-documents.batches.ts';
+
+const CHILD = fileURLToPath(new URL('./sqlite-documents.child.ts', import.meta.url));
+const DAY_MS = 24 * 60 * 60 * 1_000;
+const MINUTE_MS = 60_000;
+
+let folder: string;
+let path: string;
+let store: DocumentStore | undefined;
+
+beforeEach(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'parley-documents-'));
+  path = join(folder, 'sub', 'documents.db');
+});
+afterEach(async () => {
+  await store?.close();
+  store = undefined;
+  await rm(folder, { recursive: true });
+});
+
+async function open(clock = manualClock()): Promise<DocumentStore> {
+  store = await openSqliteDocuments({ path, clock, logger: silentLogger });
+  return store;
+}
+
+/** Looks into the file as no store does. */
+function rows(sql: string): readonly Record<string, unknown>[] {
+  const database = new DatabaseSync(path, { readOnly: true });
+  try {
+    return database.prepare(sql).all();
+  } finally {
+    database.close();
+  }
+}
+
+/** Runs the child until it has answered so many batches, kills it, and gives the last it answered. */
+async function writeAndKill(batches: number): Promise<number> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, path], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  const exited = once(child, 'exit');
+  let answered = 0;
+  for await (const line of createInterface({ input: child.stdout })) {
+    answered = Number(line);
+    if (answered >= batches) child.kill('SIGKILL');
+  }
+  await exited;
+  return answered;
+}
+
+describe('a process that is killed', () => {
+  it('leaves all it answered for, no part of a batch, and indexes that agree with the documents', async () => {
+    const answered = await writeAndKill(30);
+    const after = await open();
+    await after.define(COLLECTIONS);
+    const checkpoint = (await after.getMany('checkpoints', ['p'])).get('p');
+    const reached = Number(checkpoint?.body.n);
+    expect(reached).toBeGreaterThanOrEqual(answered);
+    expect((await after.getMany('items', ['hot'])).get('hot')?.position).toBe(positionOf(reached));
+    for (let n = 1; n <= reached; n++) {
+      expect(await after.count('items', { tags: { contains: `batch-${n}` } }, 100)).toBe(BATCH);
+      expect(await after.count('items', { n }, 100)).toBe(BATCH + (n === reached ? 1 : 0));
+    }
+    expect(await after.count('items', { tags: { containsPrefix: 'hot-' } }, 100)).toBe(1);
+    expect(await after.count('items', {}, 100_000)).toBe(BATCH * reached + 1);
+    expect(rows('PRAGMA integrity_check')).toEqual([{ integrity_check: 'ok' }]);
+  });
+});
+
+describe('tombstones', () => {
+  it('that are over are removed by later batches, so many at a time', async () => {
+    const clock = manualClock();
+    const documents = await open(clock);
+    await documents.define([{ name: 'a', indexes: [] }]);
+    const count = () => rows('SELECT count(*) AS n FROM tombstones')[0]?.n;
+    await documents.apply({ writes: Array.from({ length: 1_200 }, (_, i) => remove('a', `id${i}`, '01')) });
+    await clock.advance(DAY_MS / 2);
+    await documents.apply({ writes: [remove('a', 'young', '01')] });
+    expect(count()).toBe(1_201);
+
+    await clock.advance(DAY_MS / 2);
+    const counts: unknown[] = [];
+    for (let n = 0; n < 4; n++) {
+      await documents.apply({ writes: [] });
+      counts.push(count());
+    }
+    expect(counts).toEqual([701, 201, 1, 1]);
+  });
+
+  it('are looked for once a minute when there are none', async () => {
+    const clock = manualClock();
+    const documents = await open(clock);
+    await documents.define([{ name: 'a', indexes: [] }]);
+    const ids = () => rows('SELECT id FROM tombstones').map(({ id }) => id);
+    await documents.apply({ writes: [remove('a', 'first', '01')] });
+    await clock.advance(MINUTE_MS / 2);
+    await documents.apply({ writes: [remove('a', 'second', '01')] });
+    await clock.advance(DAY_MS - MINUTE_MS / 2);
+    await documents.apply({ writes: [] });
+    expect(ids()).toEqual(['second']);
+    await clock.advance(MINUTE_MS / 2);
+    await documents.apply({ writes: [] });
+    expect(ids()).toEqual(['second']);
+    await clock.advance(MINUTE_MS / 2);
+    await documents.apply({ writes: [] });
+    expect(ids()).toEqual([]);
+  });
+});
+
+describe('the file', () => {
+  it('keeps nothing of a collection that was dropped', async () => {
+    const documents = await open();
+    const objects = () => rows('SELECT name FROM sqlite_schema ORDER BY name').map(({ name }) => name);
+    const before = objects();
+    await documents.define([{ name: 'a', indexes: [{ fields: ['x'] }, { fields: ['x'], array: 'tags' }] }]);
+    await documents.apply({ writes: [put('a', 'id', { x: 1, tags: ['t'] }), remove('a', 'gone', '01')] });
+    expect(objects().length).toBeGreaterThan(before.length);
+    await documents.drop('a');
+    expect(objects()).toEqual(before);
+    expect(rows('SELECT * FROM tombstones')).toEqual([]);
+    expect(rows('SELECT * FROM collections')).toEqual([]);
+  });
+
+  it('is left as it was by a change of indexes that the documents do not fit', async () => {
+    const documents = await open();
+    await documents.define([{ name: 'a', indexes: [{ fields: ['x'] }] }]);
+    await documents.apply({ writes: [put('a', 'id', { x: 1, list: ['t'] })] });
+    const wrong = { name: 'a', indexes: [{ fields: ['list'] }] };
+    await expect(documents.define([{ name: 'b', indexes: [] }, wrong])).rejects.toMatchObject({ code: 'INVALID' });
+    await expect(documents.getMany('b', ['id'])).rejects.toMatchObject({ code: 'INVALID' });
+    expect(await documents.count('a', { x: 1 }, 10)).toBe(1);
+    expect(await documents.apply({ writes: [put('a', 'other', { x: 1 })] })).toEqual({ rejected: [] });
+    expect(await documents.count('a', { x: 1 }, 10)).toBe(2);
+  });
+
+  it('that holds something else is refused in words', async () => {
+    const text = join(folder, 'text.db');
+    await writeFile(text, 'this is no database, but a text that is long enough to be taken for one'.repeat(20));
+    const opening = openSqliteDocuments({ path: text, clock: Date, logger: silentLogger });
+    await expect(opening).rejects.toMatchObject({ name: 'StoreError', code: 'UNAVAILABLE' });
+  });
+
+  it('of another format is refused in words', async () => {
+    await (await open()).close();
+    const database = new DatabaseSync(path);
+    database.exec('PRAGMA user_version = 99');
+    database.close();
+    await expect(open()).rejects.toMatchObject({
+      code: 'UNAVAILABLE',
+      message: expect.stringContaining('another version'),
+    });
+  });
+});
+
+describe('a store in memory', () => {
+  it('keeps the laws without a file, and is gone when it is closed', async () => {
+    path = ':memory:';
+    const documents = await open();
+    await documents.define([{ name: 'a', indexes: [{ fields: ['n'], array: 'tags' }] }]);
+    const writes = Array.from({ length: 100 }, (_, n) => put('a', `id${n}`, { n, tags: ['t'] }));
+    expect(await documents.apply({ writes, last: put('a', 'last', {}) })).toEqual({
+      rejected: [],
+    });
+    const sort = { fields: ['n'], direction: 'desc' } as const;
+    const page = await documents.find('a', { filter: { tags: { contains: 't' } }, sort, limit: 2 });
+    expect(page.items.map(({ id }) => id)).toEqual(['id99', 'id98']);
+    await documents.close();
+    const again = await open();
+    await again.define([{ name: 'a', indexes: [] }]);
+    expect(await again.count('a', {}, 10)).toBe(0);
+  });
+});
