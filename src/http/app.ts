@@ -3,10 +3,12 @@ import type { IncomingMessage } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
+import type { Logger } from '../kernel/logger.ts';
 import { answerBrokenRequest, answerErrors, answerFrameworkError } from './answer-errors.ts';
 import { limitByNetwork } from './authentication.ts';
 import { addBodyParsers } from './body-parsers.ts';
 import type { App, AppDeps } from './deps.ts';
+import { stopGracefully } from './graceful-stop.ts';
 import { QuietLog } from './log-controller.ts';
 import { describeRoutes } from './openapi.ts';
 import { createRateLimits } from './rate-limits.ts';
@@ -17,10 +19,12 @@ import { validatorCompiler } from './validation.ts';
 
 /** Bytes of a body at most. */
 export const BODY_MAX = 256 * 1024;
+/** A request that takes longer, in ms, is worth a line in the log. */
+const SLOW_MS = 2_000;
 
 /**
- * The whole HTTP and WebSocket surface, not yet listening. Closing it refuses what comes (503), lets what is under way end, and closes
- * the sockets; it closes none of its dependencies.
+ * The whole HTTP and WebSocket surface, not yet listening. Closing it refuses what comes, lets what is under way end, and closes the sockets;
+ * it closes none of its dependencies.
  */
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { config, logger } = deps;
@@ -49,30 +53,26 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   addBodyParsers(app);
   const limits = createRateLimits(config.rateLimits, deps.clock);
   answerErrors(app, logger, createRouteTable(app), limitByNetwork(limits));
-  beginRequests(app);
+  frameRequests(app, logger);
   await describeRoutes(app, config);
   await addRoutes(app, deps, limits);
   await app.ready();
   return app;
 }
 
-/** What every request begins with. */
-function beginRequests(app: App): void {
-  let closing = false;
-  app.addHook('preClose', (done) => {
-    closing = true;
-    // A connection that is waiting for its answer now would be kept for the next request after it, and hold the server up.
-    app.server.keepAliveTimeout = 1;
-    app.server.keepAliveTimeoutBuffer = 0;
-    done();
-  });
+/** What every request begins and ends with. Requests that go well and quickly leave no line in the log. */
+function frameRequests(app: App, logger: Logger): void {
+  const stop = stopGracefully(app);
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(dataHeaders).header('x-correlation-id', request.id);
-    done(
-      closing
-        ? new Refusal('unavailable', 'this server is stopping; nothing was written', { retryAfterMs: 1_000 })
-        : undefined,
-    );
+    done(stop.isStopping ? new Refusal('unavailable', 'this server is stopping; nothing was written') : undefined);
+  });
+  app.addHook('onResponse', (request, reply, done) => {
+    if (reply.elapsedTime > SLOW_MS) {
+      const fields = { ms: Math.round(reply.elapsedTime), correlationId: request.id, route: request.routeOptions.url };
+      logger.warn(fields, 'a request took long');
+    }
+    done();
   });
 }
 

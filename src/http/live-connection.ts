@@ -1,110 +1,157 @@
 import type { Principal } from '../identity/identity.ts';
 import { Refusal } from '../kernel/errors.ts';
+import type { Client, EndReason } from '../push/client.ts';
 import type { Frame } from '../push/frames.ts';
-import type { Client, Released } from '../push/hub.ts';
-import { type ClientFrame, clientFrames } from './client-frames.ts';
+import { type ClientFrame, readClientFrame } from './client-frames.ts';
 import type { LiveDeps } from './live-deps.ts';
+import type { LiveSocket } from './live-socket.ts';
 import { performFrame } from './perform-frame.ts';
 import { tell } from './problems.ts';
-import { createValidator, type Validator } from './validation.ts';
 
-/** Close codes of this protocol (4000–4999 are the application's, RFC 6455, section 7.4.2). */
-export const CLOSE = { unauthenticated: 4401, tooSlow: 4408, tooMany: 4429 } as const;
+/** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. */
+const CLOSE = { stopped: 1001, failed: 1011, unauthenticated: 4401, tooSlow: 4408, tooMany: 4429 } as const;
+
+const ENDS: Readonly<Record<EndReason, readonly [code: number, words: string]>> = {
+  stopped: [CLOSE.stopped, 'the server stops'],
+  'session-ended': [CLOSE.unauthenticated, 'the session was ended'],
+  'too-slow': [CLOSE.tooSlow, 'read faster, and resume'],
+};
 
 /** The first frame must prove who speaks within this, in ms. */
-const AUTH_MS = 5_000;
+export const AUTH_MS = 5_000;
 /** How long delivery waits behind `auth` for a `resume`, in ms. */
-const RESUME_MS = 250;
-/** Bytes that may wait to be read by a client before it is closed. */
-const BEHIND_MAX_BYTES = 1024 * 1024;
-/** Client frames that may wait their turn. */
+export const RESUME_MS = 250;
+/** How long a connection may go on with what it has when the server stops, in ms. */
+const STOP_MS = 2_000;
+/** Client frames that wait their turn before no more are read. */
 const WAITING_MAX = 64;
+/** Frames in a row that are refused for their number before the connection is closed. */
+const REFUSED_MAX = 1_000;
 const INSTANCE = '/api/v1/live';
 
-/** The part of a WebSocket that a connection uses. */
-export interface Socket {
-  readonly bufferedAmount: number;
-  send(data: string | Buffer, options: { binary: boolean }): void;
-  close(code: number, reason: string): void;
-}
-
-const validators = new Map<string, Validator>(
-  Object.entries(clientFrames).map(([type, schema]) => [type, createValidator(schema)]),
-);
-
 /** One WebSocket: proves who speaks, then does what its frames ask, one after the other, and delivers what the hub tells. */
-export class LiveConnection {
+export class LiveConnection implements Client {
   readonly #deps: LiveDeps;
-  readonly #socket: Socket;
+  readonly #socket: LiveSocket;
   readonly #correlationId: string;
-  readonly #closing = new AbortController();
+  readonly #network: string;
+  readonly #ended = new AbortController();
+  /** Aborted when another token has taken the place of the one before. */
   #renewed = new AbortController();
   #principal: Principal | null = null;
-  #client: Client | null = null;
   #released: Promise<void> | null = null;
-  #waiting = 0;
   #work: Promise<void> = Promise.resolve();
+  #waiting = 0;
+  #refused = 0;
+  #hasTried = false;
+  #stopping = false;
 
-  /** `bearer`: the token that came as a subprotocol, if any. */
-  constructor(deps: LiveDeps, socket: Socket, options: { correlationId: string; bearer: string | null }) {
+  /** `bearer`: the token that came as a subprotocol, if any. `network`: where it comes from, for limiting only. */
+  constructor(
+    deps: LiveDeps,
+    socket: LiveSocket,
+    options: { correlationId: string; network: string; bearer: string | null },
+  ) {
     this.#deps = deps;
     this.#socket = socket;
     this.#correlationId = options.correlationId;
+    this.#network = options.network;
     const { bearer } = options;
-    if (bearer === null) void this.#endAfter(AUTH_MS, this.#renewed.signal, 'the first frame must be auth');
-    else this.#enqueue(() => this.#perform({ type: 'auth', token: bearer }));
+    void this.#unauthenticatedAfter(AUTH_MS, 'the first frame must be auth');
+    if (bearer !== null) this.#enqueue(() => this.#perform({ type: 'auth', token: bearer }));
+  }
+
+  get userId(): string {
+    return this.#principal?.userId ?? '';
+  }
+
+  get sessionId(): string {
+    return this.#principal?.sessionId ?? '';
   }
 
   /** Takes what the client sent. Never throws. */
   receive(data: Buffer, isBinary: boolean): void {
-    const { frameRate } = this.#deps.limits;
-    const taken = frameRate?.take(this.#principal?.userId ?? this.#correlationId) ?? { ok: true };
-    if (this.#waiting >= WAITING_MAX || !taken.ok) {
-      const retryAfterMs = taken.ok ? 1_000 : taken.retryAfterMs;
-      this.#fail(undefined, new Refusal('too-many-requests', 'too many frames at once', { retryAfterMs }));
-      return;
-    }
-    this.#enqueue(() => this.#take(data, isBinary));
+    if (!this.#stopping) this.#enqueue(() => this.#take(data, isBinary));
   }
 
-  /** The socket was closed. */
+  deliver(frames: readonly Frame[]): number {
+    return this.#socket.sendAll(frames);
+  }
+
+  drained(): Promise<void> {
+    return this.#socket.drained(this.#ended.signal);
+  }
+
+  end(reason: EndReason): void {
+    this.#close(...ENDS[reason]);
+  }
+
+  /** Finishes the frames it has, takes no more, and ends. */
+  async stop(): Promise<void> {
+    this.#stopping = true;
+    const patience = new AbortController();
+    await Promise.race([this.#work, this.#deps.clock.sleep(STOP_MS, patience.signal)]);
+    patience.abort();
+    this.end('stopped');
+  }
+
+  /** The socket was closed. May be called twice. */
   closed(): void {
-    this.#closing.abort();
+    this.#ended.abort();
     this.#renewed.abort();
-    if (this.#client !== null) this.#deps.hub.disconnect(this.#client);
+    this.#deps.hub.disconnect(this);
+  }
+
+  #close(code: number, words: string): void {
+    if (this.#ended.signal.aborted) return;
+    this.#socket.close(code, words);
+    this.closed();
   }
 
   #enqueue(work: () => Promise<void>): void {
-    this.#waiting++;
-    this.#work = this.#work.then(async () => {
-      if (!this.#closing.signal.aborted) await work();
-      this.#waiting--;
-    });
+    if (this.#ended.signal.aborted) return;
+    if (++this.#waiting === WAITING_MAX) this.#socket.read(false);
+    this.#work = this.#work.then(() => this.#run(work));
+  }
+
+  async #run(work: () => Promise<void>): Promise<void> {
+    try {
+      // Who does not read the answers gets no more of them.
+      await this.drained();
+      if (!this.#ended.signal.aborted) await work();
+    } catch (error) {
+      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'a live connection failed');
+      this.#close(CLOSE.failed, 'something went wrong on our side');
+    }
+    if (--this.#waiting === WAITING_MAX / 2) this.#socket.read(true);
   }
 
   async #take(data: Buffer, isBinary: boolean): Promise<void> {
     let id: string | undefined;
     try {
-      const frame = parse(data, isBinary);
-      if (typeof frame.id === 'string') id = frame.id.slice(0, 64);
-      validators.get(String(frame.type))?.(frame);
-      if (!validators.has(String(frame.type))) {
-        const errors = [{ path: '/type', message: `must be one of ${[...validators.keys()].join(', ')}` }];
-        throw new Refusal('malformed', 'this type of frame is not known', { errors });
-      }
-      // Its validator has passed it.
-      await this.#perform(frame as ClientFrame);
+      const { id: given, check } = readClientFrame(data, isBinary);
+      id = given;
+      this.#charge();
+      await this.#perform(check());
     } catch (error) {
       this.#fail(id, error);
+      if (this.#refused > REFUSED_MAX) this.#close(CLOSE.tooMany, 'too many frames');
     }
+  }
+
+  #charge(): void {
+    const taken = this.#deps.limits.frame.take(this.#principal?.userId ?? this.#correlationId);
+    this.#refused = taken.ok ? 0 : this.#refused + 1;
+    if (taken.ok) return;
+    throw new Refusal('too-many-requests', 'too many frames at once', { retryAfterMs: taken.retryAfterMs });
   }
 
   async #perform(frame: ClientFrame): Promise<void> {
     try {
       if (frame.type === 'auth') return await this.#authenticate(frame);
       const principal = this.#principal;
-      if (principal === null) return this.end(CLOSE.unauthenticated, 'the first frame must be auth');
-      if (frame.type === 'resume') return await this.#resume(frame);
+      if (principal === null) throw new Refusal('unauthenticated', 'the first frame must be auth');
+      if (frame.type === 'resume') return await this.#resume(frame.after, frame.id);
       await this.#release(null);
       this.#answer(frame.id, await performFrame(this.#deps, principal, frame, this.#correlationId));
     } catch (error) {
@@ -113,103 +160,91 @@ export class LiveConnection {
   }
 
   async #authenticate(frame: Extract<ClientFrame, { type: 'auth' }>): Promise<void> {
-    const principal = await this.#deps.identity.authenticate(frame.token).catch((error: unknown) => {
-      if (error instanceof Refusal && error.code === 'unauthenticated')
-        this.end(CLOSE.unauthenticated, 'the token is not good');
-      throw error;
-    });
-    if (this.#principal !== null && this.#principal.userId !== principal.userId) {
-      throw new Refusal('forbidden', 'this connection belongs to another user');
+    const { hub, identity, socketsPerUser } = this.#deps;
+    const { id, after } = frame;
+    this.#hasTried = true;
+    const principal = await identity.authenticate(frame.token);
+    // A session that ended elsewhere may still be taken for live for some seconds; the hub may have heard of its end already.
+    if (hub.hasEnded(principal.sessionId)) throw new Refusal('unauthenticated', 'the session is over; sign in again');
+    if (this.#ended.signal.aborted) return;
+    if (this.#principal !== null) return this.#renew(frame, this.#principal, principal);
+    if (hub.connectionsOf(principal.userId) >= socketsPerUser) {
+      const words = 'this user has too many connections';
+      this.#fail(id, new Refusal('too-many-requests', words, { retryAfterMs: 60_000 }));
+      return this.#close(CLOSE.tooMany, words);
     }
-    const place = this.#principal === null ? await this.#enter(principal) : null;
+    const place = await this.#enter(principal);
+    if (this.#ended.signal.aborted) return;
+    this.#holdFor(principal);
+    if (after !== undefined) return this.#resume(after, id);
+    this.#answer(id, { after: place });
+    // A client that does not resume says so by its next frame, or by silence.
+    const silence = this.#deps.clock.sleep(RESUME_MS, this.#ended.signal);
+    void silence.then(() => this.#enqueue(() => this.#release(null)));
+  }
+
+  #renew(frame: Extract<ClientFrame, { type: 'auth' }>, before: Principal, principal: Principal): void {
+    if (principal.userId !== before.userId) throw new Refusal('forbidden', 'this connection belongs to another user');
+    if (frame.after !== undefined) throw new Refusal('rule-broken', 'only the first auth may say where to resume');
     this.#principal = principal;
+    this.#holdFor(principal);
+    this.#answer(frame.id, {});
+  }
+
+  /** Gives the id of the place from which it listens. */
+  async #enter(principal: Principal): Promise<string> {
+    this.#principal = principal;
+    try {
+      return await this.#deps.hub.connect(this);
+    } catch (error) {
+      this.#principal = null;
+      throw error;
+    }
+  }
+
+  /** The connection lasts as long as the token, unless another one comes. */
+  #holdFor(principal: Principal): void {
     this.#renewed.abort();
     this.#renewed = new AbortController();
-    void this.#endAfter(principal.expiresAt - this.#deps.clock.now(), this.#renewed.signal, 'the token ran out');
-    if (frame.after !== undefined) return this.#resume({ ...frame, type: 'resume', after: frame.after });
-    this.#answer(frame.id, place === null ? {} : { after: place });
-    if (this.#released !== null) return;
-    // A client that does not resume says so by its next frame, or by silence.
-    const { clock } = this.#deps;
-    void clock.sleep(RESUME_MS, this.#closing.signal).then(() => this.#enqueue(() => this.#release(null)));
+    void this.#unauthenticatedAfter(principal.expiresAt - this.#deps.clock.now(), 'the token ran out');
   }
 
-  /** Gives the id behind which delivery will begin. */
-  async #enter(principal: Principal): Promise<string> {
-    const { hub, limits } = this.#deps;
-    if (hub.connectionsOf(principal.userId) >= limits.socketsPerUser) {
-      this.end(CLOSE.tooMany, 'this user has too many connections');
-      throw new Refusal('too-many-requests', 'this user has too many connections', { retryAfterMs: 60_000 });
-    }
-    const client: Client = {
-      userId: principal.userId,
-      sessionId: principal.sessionId,
-      deliver: (frames) => this.#deliver(frames),
-      end: (code, reason) => this.end(code, reason),
-    };
-    const place = await hub.connect(client);
-    if (this.#closing.signal.aborted) hub.disconnect(client);
-    else this.#client = client;
-    return place;
+  async #unauthenticatedAfter(ms: number, words: string): Promise<void> {
+    const { signal } = this.#renewed;
+    await this.#deps.clock.sleep(Math.max(0, ms), signal);
+    if (signal.aborted) return;
+    if (!this.#hasTried) this.#deps.limits.badToken.take(this.#network);
+    this.#close(CLOSE.unauthenticated, words);
   }
 
-  async #resume(frame: Extract<ClientFrame, { type: 'resume' }>): Promise<void> {
+  async #resume(after: string, id: string | undefined): Promise<void> {
     if (this.#released !== null) throw new Refusal('rule-broken', 'resume only before anything else');
-    await this.#release(frame.after, frame.id);
+    await this.#release(after, id);
   }
 
   #release(after: string | null, id?: string): Promise<void> {
-    this.#released ??= this.#begin(after, id);
+    this.#released ??= this.#deps.hub.release(this, after, (released) => this.#answer(id, released));
     return this.#released;
   }
 
-  async #begin(after: string | null, id: string | undefined): Promise<void> {
-    if (this.#client === null) return;
-    const answer = (released: Released) => this.#answer(id, { outcome: released.outcome, after: released.id });
-    await this.#deps.hub.release(this.#client, after, answer);
-  }
-
-  #deliver(frames: readonly Frame[]): void {
-    if (this.#socket.bufferedAmount > BEHIND_MAX_BYTES) this.end(CLOSE.tooSlow, 'read faster, and resume');
-    else for (const { bytes } of frames) this.#socket.send(bytes, { binary: false });
-  }
-
   #answer(id: string | undefined, outcome: object): void {
-    if (id !== undefined) this.#send(JSON.stringify({ type: 'ack', id, ok: true, ...outcome }));
+    if (id !== undefined) this.#send({ type: 'ack', id, ok: true, ...outcome });
   }
 
+  /** Says what went wrong, and ends what cannot go on. */
   #fail(id: string | undefined, error: unknown): void {
     const { problem, retryAfterS } = tell(error, INSTANCE);
     if (problem.code === 'internal') {
       this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'a client frame failed');
     }
     const head = id === undefined ? { type: 'error' } : { type: 'ack', id, ok: false };
-    this.#send(JSON.stringify({ ...head, problem, ...(retryAfterS === null ? {} : { retryAfter: retryAfterS }) }));
+    this.#send({ ...head, problem, ...(retryAfterS === null ? {} : { retryAfter: retryAfterS }) });
+    if (problem.code !== 'unauthenticated') return;
+    this.#deps.limits.badToken.take(this.#network);
+    this.#close(CLOSE.unauthenticated, 'not signed in');
   }
 
-  #send(text: string): void {
-    if (!this.#closing.signal.aborted) this.#socket.send(text, { binary: false });
+  #send(message: object): void {
+    if (!this.#ended.signal.aborted) this.#socket.send(JSON.stringify(message));
   }
-
-  /** Closes the socket with a code; what it waits for ends too. */
-  end(code: number, reason: string): void {
-    this.#socket.close(code, reason);
-    this.closed();
-  }
-
-  async #endAfter(ms: number, renewed: AbortSignal, reason: string): Promise<void> {
-    await this.#deps.clock.sleep(Math.max(0, ms), renewed);
-    if (!renewed.aborted && !this.#closing.signal.aborted) this.end(CLOSE.unauthenticated, reason);
-  }
-}
-
-function parse(data: Buffer, isBinary: boolean): Record<string, unknown> {
-  let parsed: unknown = null;
-  try {
-    if (!isBinary) parsed = JSON.parse(data.toString());
-  } catch {
-    // Told below, with everything else that is no frame.
-  }
-  if (typeof parsed === 'object' && parsed !== null && !Array.isArray(parsed)) return parsed as Record<string, unknown>;
-  throw new Refusal('malformed', 'a frame is a JSON object in a text message');
 }

@@ -3,22 +3,18 @@ import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Hub } from '../push/hub.ts';
-import type { RateLimit } from './rate-limits.ts';
+import type { RateLimits } from './rate-limits.ts';
 
-/** What live connections work with. A rate of `null` is not limited. */
+/** What live connections work with. */
 export type LiveDeps = Readonly<{
   hub: Hub;
   identity: Identity;
   conversations: Conversations;
   clock: Clock;
   logger: Logger;
-  limits: Readonly<{
-    /** Client frames of any type, per user. */
-    frameRate: RateLimit | null;
-    /** Messages sent, per user; shared with the REST routes. */
-    messageRate: RateLimit | null;
-    socketsPerUser: number;
-  }>;
+  /** Shared with the REST routes: frames and messages per user, tokens that were refused per network. */
+  limits: Pick<RateLimits, 'frame' | 'message' | 'badToken'>;
+  socketsPerUser: number;
   /** Origins that a browser may connect from. */
   allowedOrigins: readonly string[];
 }>;

@@ -3,6 +3,7 @@ import type { FastifySchema, RouteOptions } from 'fastify';
 import { Type } from 'typebox';
 import type { App, HttpConfig } from './deps.ts';
 import { type ProblemCode, problemKinds } from './problems.ts';
+import { OPTIONAL_BODY } from './validation.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -44,7 +45,11 @@ const tags = [
   { name: 'operation', description: 'How the server is' },
 ];
 
-type Operation = Record<string, unknown> & { responses: Record<string, unknown>; parameters?: unknown[] };
+type Operation = {
+  responses: Record<string, Record<string, unknown>>;
+  parameters?: unknown[];
+  requestBody?: { required?: boolean };
+};
 type Document = { paths: Record<string, Record<string, Operation>>; components?: Record<string, unknown> };
 
 /** Describes the routes that are added from now on, as OpenAPI 3.1 from their own schemas. */
@@ -60,7 +65,8 @@ export async function describeRoutes(app: App, config: HttpConfig): Promise<void
           'Accounts, mail, conversations and projects. A command answers 202 once it is durable, with the `position` at which a query shows it (`Min-Position`). Every error is a problem (RFC 9457).',
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
-      servers: [{ url: config.publicUrl }],
+      // Relative to where this description was fetched from, so that trying it out stays within the origin.
+      servers: [{ url: '/' }],
       tags,
       components: {
         securitySchemes: {
@@ -104,11 +110,17 @@ function complete(document: Document, routes: ReadonlyMap<string, RouteOptions>)
         operation.responses[status] ??= { $ref: `#/components/responses/Problem${status}` };
       }
       if (route.config?.revision === 'told') operation.responses['304'] = { description: 'The one you have' };
+      const good = operation.responses['202'] ?? operation.responses['200'];
+      if (good !== undefined) good.headers = answerHeaders(route);
+      if (operation.requestBody !== undefined && OPTIONAL_BODY in Object(route.schema.body))
+        operation.requestBody.required = false;
     }
   }
 }
 
 function codesOf({ config }: RouteOptions, schema: FastifySchema): readonly ProblemCode[] {
+  // Probes are always answered.
+  if (schema.tags?.includes('operation')) return [];
   return [
     ...(schema.body === undefined
       ? []
@@ -161,6 +173,22 @@ function headersOf({ config }: RouteOptions, schema: FastifySchema): readonly ob
   ];
 }
 
+/** Headers of a good answer that say more than that it is good. */
+function answerHeaders({ config, schema }: RouteOptions): object {
+  const header = (description: string) => ({ description, schema: { type: 'string' } });
+  const { response, querystring } = schema as { response?: object; querystring?: { properties?: object } };
+  return {
+    'X-Correlation-Id': header('What this request is called in the logs and in the events it caused'),
+    ...(response !== undefined && '202' in response ? { Location: header('What to read') } : {}),
+    ...(config?.revision === 'told'
+      ? { ETag: header('`"<revision>-<hash>"`, for `If-Match` and `If-None-Match`') }
+      : {}),
+    ...(querystring?.properties !== undefined && 'limit' in querystring.properties
+      ? { Link: header('The next page, as `rel="next"`; none on the last') }
+      : {}),
+  };
+}
+
 const statuses = (): readonly number[] => [...new Set(Object.values(problemKinds).map(({ status }) => status))];
 
 function problemResponse(status: number): object {
@@ -170,8 +198,12 @@ function problemResponse(status: number): object {
     return [code, { value }];
   });
   const codes = kinds.map(([code, { title }]) => `\`${code}\` (${title.toLowerCase()})`);
+  const retry = {
+    'Retry-After': { description: 'Seconds until it is worth trying again', schema: { type: 'integer' } },
+  };
   return {
     description: codes.join(', '),
+    ...(status === 429 || status === 503 ? { headers: retry } : {}),
     content: {
       'application/problem+json': {
         schema: { $ref: '#/components/schemas/Problem' },

@@ -3,6 +3,7 @@ import type { Done, NewMessage } from '../conversations/conversations.ts';
 import type { Principal } from '../identity/identity.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { randomIds, uuidv7 } from '../kernel/ids.ts';
+import { charge } from './authentication.ts';
 import type { ClientFrame } from './client-frames.ts';
 import type { LiveDeps } from './live-deps.ts';
 
@@ -38,10 +39,7 @@ export async function performFrame(
 }
 
 async function send(deps: LiveDeps, frame: Extract<Asking, { type: 'send' }>, context: RequestContext): Promise<Done> {
-  const taken = deps.limits.messageRate?.take(context.metadata.actor ?? '') ?? { ok: true };
-  if (!taken.ok) {
-    throw new Refusal('too-many-requests', 'too many messages at once', { retryAfterMs: taken.retryAfterMs });
-  }
+  charge(deps.limits.message, context.metadata.actor ?? '');
   const { conversationId, otherUserId, content, messageId, replyTo, mentions } = frame;
   const message: NewMessage = {
     content,

@@ -49,7 +49,7 @@ export function createRateLimit(rate: Rate | null, clock: Pick<Clock, 'monotonic
       }
       return { ok: false, retryAfterMs: Math.ceil((cost - bucket.tokens) / perMs) };
     },
-    has: (key, cost = 1) => filled(key).tokens >= cost,
+    has: (key, cost = 1) => (buckets.has(key) ? filled(key).tokens : burst) >= cost,
   };
 }
 

@@ -1,5 +1,6 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { bearerToken } from '../../src/http/authentication.ts';
 import { expectProblem, group, type Person, PUBLIC_URL, type Server, signUp, startServer } from '../support/http.ts';
 
@@ -7,8 +8,11 @@ let server: Server;
 let ada: Person;
 let team: string;
 
+let hoursAhead = 0;
+
 beforeAll(async () => {
-  server = await startServer();
+  const system = createSystemClock();
+  server = await startServer({ clock: { ...system, now: () => system.now() + hoursAhead * 3_600_000 } });
   ada = await signUp(server, 'ada');
   team = await group(server, ada);
 });
@@ -45,6 +49,15 @@ describe('a route for the signed-in', () => {
     await expectRefused('x');
     await expectRefused(ada.refreshToken);
     await expectRefused(`${ada.accessToken}x`);
+  });
+
+  it('refuses a token that has run out', async () => {
+    hoursAhead = 1;
+    try {
+      await expectRefused(ada.accessToken);
+    } finally {
+      hoursAhead = 0;
+    }
   });
 
   it('refuses alg none', async () => {

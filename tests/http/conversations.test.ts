@@ -1,11 +1,12 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { directConversationId, uuidv7 } from '../../src/kernel/ids.ts';
+import { uuidv7 } from '../../src/kernel/ids.ts';
 import {
   type Answer,
   type Asking,
   expectProblem,
   group,
   type Person,
+  read,
   type Server,
   signUp,
   startServer,
@@ -21,12 +22,6 @@ beforeAll(async () => {
   [ada, bob, eve] = await Promise.all([signUp(server, 'ada'), signUp(server, 'bob'), signUp(server, 'eve')]);
 });
 afterAll(() => server.close());
-
-/** What `person` reads, once everything that was written shows. */
-async function read(person: Person, url: string, more: Partial<Asking> = {}): Promise<Answer> {
-  const minPosition = (await server.events.head()) ?? '';
-  return server.ask(person, { method: 'GET', url, ...more, headers: { 'min-position': minPosition, ...more.headers } });
-}
 
 const write = (person: Person, id: string, content: string, more: object = {}): Promise<Answer> =>
   server.ask(person, { method: 'POST', url: `/api/v1/conversations/${id}/messages`, payload: { content, ...more } });
@@ -61,14 +56,14 @@ describe('a group', () => {
       url: '/conversations/',
       form: { name: 'Two', participants: bob.userId },
     });
-    expect((await read(ada, alone.headers.location ?? '')).json.memberCount).toBe(1);
-    expect((await read(ada, pair.headers.location ?? '')).json.memberCount).toBe(2);
+    expect((await read(server, ada, alone.headers.location ?? '')).json.memberCount).toBe(1);
+    expect((await read(server, ada, pair.headers.location ?? '')).json.memberCount).toBe(2);
   });
 
   it('has the shape of the contract', async () => {
     const id = await group(server, ada, bob);
     await write(bob, id, 'hello');
-    const { json, headers } = await read(ada, `/api/v1/conversations/${id}`);
+    const { json, headers } = await read(server, ada, `/api/v1/conversations/${id}`);
     const time = expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/);
     expect(json).toEqual({
       _id: id,
@@ -118,7 +113,7 @@ describe('a group', () => {
       url: `/api/v1/conversations/${id}/members`,
       payload: { participant_id: eve.userId },
     });
-    const members = await read(eve, `/api/v1/conversations/${id}/members`, { query: { limit: '2' } });
+    const members = await read(server, eve, `/api/v1/conversations/${id}/members`, { query: { limit: '2' } });
     expect(members.json.items.map(({ userId }: { userId: string }) => userId)).toEqual([ada.userId, bob.userId]);
     const rest = await server.ask(eve, { method: 'GET', url: /<(.+)>/.exec(members.headers.link ?? '')?.[1] ?? '' });
     expect(rest.json).toEqual({ items: [expect.objectContaining({ userId: eve.userId })], next: null });
@@ -128,8 +123,8 @@ describe('a group', () => {
     expect((await server.ask(ada, remove)).status).toBe(202);
     expect((await server.ask(bob, { method: 'POST', url: `/conversations/${id}/leave` })).status).toBe(202);
     expectProblem(await server.ask(ada, { method: 'POST', url: `/conversations/${id}/leave` }), 409, 'rule-broken');
-    expectProblem(await read(eve, `/api/v1/conversations/${id}`), 404, 'not-found');
-    expect((await read(ada, `/api/v1/conversations/${id}`)).json.memberCount).toBe(1);
+    expectProblem(await read(server, eve, `/api/v1/conversations/${id}`), 404, 'not-found');
+    expect((await read(server, ada, `/api/v1/conversations/${id}`)).json.memberCount).toBe(1);
   });
 
   it.each(['/conversations/ID/delete', '/api/v1/conversations/ID'])('is deleted by its owner at %s', async (path) => {
@@ -140,8 +135,8 @@ describe('a group', () => {
     expect([done.status, done.json._id]).toEqual([202, id]);
     const again = await server.ask(ada, { method: 'DELETE', url });
     expect(again.json).toEqual(done.json);
-    expectProblem(await read(ada, `/api/v1/conversations/${id}`), 404, 'not-found');
-    expectProblem(await read(bob, `/api/v1/conversations/${id}/messages`), 404, 'not-found');
+    expectProblem(await read(server, ada, `/api/v1/conversations/${id}`), 404, 'not-found');
+    expectProblem(await read(server, bob, `/api/v1/conversations/${id}/messages`), 404, 'not-found');
   });
 });
 
@@ -158,10 +153,10 @@ describe('a message', () => {
     for (const way of ways) {
       const answer = await server.ask(bob, way);
       expect(answer.status).toBe(202);
-      const message = await read(ada, answer.headers.location ?? '');
+      const message = await read(server, ada, answer.headers.location ?? '');
       expect(message.json).toMatchObject({ _id: answer.json._id, content: 'Grüße & mehr', senderId: bob.userId });
     }
-    expect((await read(ada, `/api/v1/conversations/${id}`)).json.lastSeq).toBe(ways.length);
+    expect((await read(server, ada, `/api/v1/conversations/${id}`)).json.lastSeq).toBe(ways.length);
   });
 
   it('with an id of its sender is sent once, whatever is repeated', async () => {
@@ -179,7 +174,7 @@ describe('a message', () => {
     const id = await group(server, ada, bob);
     const question = await write(ada, id, 'well?', { replyTo: null });
     const answer = await write(bob, id, 'yes', { replyTo: question.json._id, mentions: [ada.userId, eve.userId] });
-    const { json } = await read(ada, answer.headers.location ?? '');
+    const { json } = await read(server, ada, answer.headers.location ?? '');
     expect(json).toMatchObject({ replyTo: question.json._id, mentions: [ada.userId] });
     expectProblem(await write(ada, id, 'no', { replyTo: answer.json._id }), 409, 'rule-broken');
   });
@@ -187,7 +182,11 @@ describe('a message', () => {
   it('is 404 by an id that is not of this conversation', async () => {
     const [id, other] = [await group(server, ada), await group(server, ada)];
     const sent = await write(ada, id, 'here');
-    expectProblem(await read(ada, `/api/v1/conversations/${other}/messages/${sent.json._id}`), 404, 'not-found');
+    expectProblem(
+      await read(server, ada, `/api/v1/conversations/${other}/messages/${sent.json._id}`),
+      404,
+      'not-found',
+    );
   });
 });
 
@@ -198,7 +197,7 @@ describe('history', () => {
     const seen: number[] = [];
     let url = `/api/v1/conversations/${id}/messages`;
     for (let pages = 0; url !== ''; pages++) {
-      const page = await read(bob, url);
+      const page = await read(server, bob, url);
       seen.push(...page.json.items.map(({ seq }: { seq: number }) => seq));
       url = /<(.+)>/.exec(page.headers.link ?? '')?.[1] ?? '';
       expect(pages).toBeLessThan(4);
@@ -209,11 +208,13 @@ describe('history', () => {
   it('comes oldest first behind a message', async () => {
     const id = await group(server, ada);
     for (let i = 1; i <= 5; i++) await write(ada, id, `message ${i}`);
-    const page = await read(ada, `/api/v1/conversations/${id}/messages`, { query: { after: '2', limit: '2' } });
+    const page = await read(server, ada, `/api/v1/conversations/${id}/messages`, { query: { after: '2', limit: '2' } });
     expect(page.json.items.map(({ seq }: { seq: number }) => seq)).toEqual([3, 4]);
     expect(page.json.next).toBe('4');
     expect(page.headers.link).toBe(`</api/v1/conversations/${id}/messages?after=4&limit=2>; rel="next"`);
-    const both = await read(ada, `/api/v1/conversations/${id}/messages`, { query: { after: '2', before: '4' } });
+    const both = await read(server, ada, `/api/v1/conversations/${id}/messages`, {
+      query: { after: '2', before: '4' },
+    });
     expectProblem(both, 400, 'malformed', ['after']);
   });
 
@@ -225,12 +226,12 @@ describe('history', () => {
       url: `/conversations/${id}/members`,
       payload: { participant_id: bob.userId },
     });
-    const own = await read(bob, `/api/v1/conversations/${id}`);
+    const own = await read(server, bob, `/api/v1/conversations/${id}`);
     expect(own.json).toMatchObject({ lastSeq: 1, lastMessage: null, unread: 0 });
-    const earlier = (await read(ada, `/api/v1/conversations/${id}`)).json.lastMessage._id;
-    expectProblem(await read(bob, `/api/v1/conversations/${id}/messages/${earlier}`), 404, 'not-found');
+    const earlier = (await read(server, ada, `/api/v1/conversations/${id}`)).json.lastMessage._id;
+    expectProblem(await read(server, bob, `/api/v1/conversations/${id}/messages/${earlier}`), 404, 'not-found');
     await write(ada, id, 'after');
-    const { json } = await read(bob, `/api/v1/conversations/${id}/messages`);
+    const { json } = await read(server, bob, `/api/v1/conversations/${id}/messages`);
     expect(json).toEqual({ items: [expect.objectContaining({ content: 'after' })], next: null });
   });
 });
@@ -240,7 +241,7 @@ describe('reading', () => {
     const id = await group(server, ada, bob);
     for (const content of ['a', 'b', 'c']) await write(ada, id, content);
     const url = `/api/v1/conversations/${id}/read`;
-    const unread = async () => (await read(bob, `/api/v1/conversations/${id}`)).json.unread;
+    const unread = async () => (await read(server, bob, `/api/v1/conversations/${id}`)).json.unread;
     expect(await unread()).toBe(3);
     const marked = await server.ask(bob, { method: 'PUT', url, payload: { seq: 2 } });
     expect([marked.status, marked.json._id]).toEqual([202, id]);
@@ -260,70 +261,10 @@ describe("one's conversations", () => {
     const ids: string[] = [];
     for (let i = 0; i < 3; i++) ids.push(await group(server, person, bob));
     await write(bob, ids[0] ?? '', 'news');
-    const first = await read(person, '/api/v1/conversations', { query: { limit: '2' } });
+    const first = await read(server, person, '/api/v1/conversations', { query: { limit: '2' } });
     expect(first.json.items.map(({ _id }: { _id: string }) => _id)).toEqual([ids[0], ids[2]]);
     expect(first.json.items[0]).toMatchObject({ unread: 1, lastMessage: { content: 'news' } });
     const second = await server.ask(person, { method: 'GET', url: /<(.+)>/.exec(first.headers.link ?? '')?.[1] ?? '' });
     expect(second.json).toEqual({ items: [expect.objectContaining({ _id: ids[1] })], next: null });
-  });
-});
-
-describe('the conversation with another user', () => {
-  const paths = ['/api/v1/chat/convo/one-to-one', '/api/v1/conversations/one-to-one'];
-
-  it.each(paths)('is the same for both, before and after the first message, at %s', async (path) => {
-    const [ann, ben] = await Promise.all([
-      signUp(server, `ann${paths.indexOf(path)}`),
-      signUp(server, `ben${paths.indexOf(path)}`),
-    ]);
-    const id = directConversationId(ann.userId, ben.userId);
-    const details = async (person: Person, other: Person) => {
-      const minPosition = (await server.events.head()) ?? '';
-      const query = { otherUserId: other.userId, minPosition };
-      return (await server.ask(person, { method: 'POST', url: path, query })).json;
-    };
-    expect(await details(ann, ben)).toMatchObject({
-      _id: id,
-      kind: 'direct',
-      exists: false,
-      messages: [],
-      members: [],
-    });
-    expect(await details(ben, ann)).toMatchObject({ _id: id, exists: false });
-    const url = `${path}/message`;
-    const empty = await read(ann, url, { query: { otherUserId: ben.userId } });
-    expect(empty.json).toEqual({ items: [], next: null });
-
-    const say = (person: Person, other: Person, content: string) =>
-      server.ask(person, { method: 'POST', url, query: { otherUserId: other.userId }, form: { content } });
-    const both = await Promise.all([say(ann, ben, 'hello Ben'), say(ben, ann, 'hello Ann')]);
-    expect(both.map(({ status }) => status)).toEqual([202, 202]);
-    expect(both[0]?.headers.location).toBe(`/api/v1/conversations/${id}/messages/${both[0]?.json._id}`);
-    expect((await streamOf(id)).map(({ type }) => type)).toEqual(['ConversationCreated', 'MessageSent', 'MessageSent']);
-
-    const known = await details(ben, ann);
-    expect(known).toMatchObject({ _id: id, exists: true, memberCount: 2, ownerId: null, name: null, lastSeq: 2 });
-    expect(known.messages.map(({ seq }: { seq: number }) => seq)).toEqual([2, 1]);
-    const page = await read(ann, url, { query: { otherUserId: ben.userId, limit: '1' } });
-    expect(page.json).toMatchObject({ items: [{ seq: 2 }], next: '1' });
-    const next = await server.ask(ann, { method: 'GET', url: /<(.+)>/.exec(page.headers.link ?? '')?.[1] ?? '' });
-    expect(next.json).toMatchObject({ items: [{ seq: 1 }], next: null });
-    expect((await read(ann, url, { query: { otherUserId: ben.userId, from: '1' } })).json.items).toHaveLength(1);
-  });
-
-  it('is with somebody who exists, and is somebody else', async () => {
-    const url = '/api/v1/chat/convo/one-to-one';
-    const at = (otherUserId: string) => server.ask(ada, { method: 'POST', url, query: { otherUserId } });
-    expectProblem(await at('0123456789abcdef01234567'), 404, 'not-found');
-    expectProblem(await at(ada.userId), 404, 'not-found');
-    expectProblem(await at('x'), 422, 'out-of-range', ['otherUserId']);
-    expectProblem(await server.ask(ada, { method: 'POST', url }), 400, 'malformed', ['otherUserId']);
-    const toMyself = await server.ask(ada, {
-      method: 'POST',
-      url: `${url}/message`,
-      query: { otherUserId: ada.userId },
-      payload: { content: 'x' },
-    });
-    expectProblem(toMyself, 409, 'rule-broken');
   });
 });

@@ -61,6 +61,11 @@ describe('validation', () => {
     expect(refusal(value)).toEqual({ code: 'out-of-range', errors });
   });
 
+  it('counts characters, not UTF-16 units', () => {
+    expect(refusal({ content: '👍'.repeat(5) })).toBeNull();
+    expect(refusal({ content: '👍'.repeat(6) })?.code).toBe('out-of-range');
+  });
+
   it('calls it malformed when both are wrong, and tells both', () => {
     expect(refusal({ content: '', more: 1 })).toEqual({
       code: 'malformed',

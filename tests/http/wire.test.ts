@@ -127,6 +127,9 @@ describe('on the wire', () => {
         body: JSON.stringify({ content: 'the last' }),
         headers: { 'content-type': 'application/json', authorization: `Bearer ${person.accessToken}` },
       });
+    // Opened ahead of need, as browsers do.
+    const unused = connect(Number(new URL(url).port), '127.0.0.1');
+    await once(unused, 'connect');
     const reached = Promise.withResolvers<void>();
     const released = Promise.withResolvers<void>();
     own.events.beforeAppend.hook = async () => {
@@ -136,6 +139,7 @@ describe('on the wire', () => {
     const underWay = send();
     await reached.promise;
     const closed = own.app.close();
+    await once(unused, 'close');
     await refused(`${url}/healthz`);
     released.resolve();
     expect((await underWay).status).toBe(202);

@@ -15,10 +15,11 @@ import { createIdentity } from '../../src/identity/create-identity.ts';
 import type { Identity } from '../../src/identity/identity.ts';
 import { deriveSecrets } from '../../src/identity/secrets.ts';
 import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { projections as catalogue } from '../../src/projections/catalogue.ts';
 import { createProjections } from '../../src/projections/create-projections.ts';
-// ROOMS
+import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import { Hub } from '../../src/push/hub.ts';
 import { type FaultyEventStore, faulty } from './faulty-event-store.ts';
 
@@ -33,6 +34,7 @@ export type Server = Readonly<{
   events: FaultyEventStore;
   documents: DocumentStore;
   identity: Identity;
+  hub: Hub;
   /** Sends a request as `person`, without a socket. */
   ask(person: Person | null, options: Asking): Promise<Answer>;
   close(): Promise<void>;
@@ -65,10 +67,9 @@ export type Answer = Readonly<{
 
 /** Starts it; nothing is limited unless `config` says so. */
 export async function startServer(
-  options: { config?: Partial<HttpConfig>; logger?: Logger; parts?: readonly Part[] } = {},
+  options: { config?: Partial<HttpConfig>; logger?: Logger; parts?: readonly Part[]; clock?: Clock } = {},
 ): Promise<Server> {
-  const { logger = silentLogger } = options;
-  const clock = createSystemClock();
+  const { logger = silentLogger, clock = createSystemClock() } = options;
   const events = faulty(await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, clock, logger }));
   const documents = await openSqliteDocuments({ path: ':memory:', clock, logger });
   const keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.from(SECRET) });
@@ -86,8 +87,8 @@ export async function startServer(
   });
   projections.start();
   const { readModels } = projections;
-  const rooms = { ofUser: async () => [] as const };
-  const hub = new Hub({ events, memberships: (userId, position) => rooms.ofUser(), clock, logger });
+  const rooms = createRoomsView(readModels);
+  const hub = new Hub({ events, memberships: (userId, position) => rooms.ofUser(userId, position), clock, logger });
   await hub.start();
   const app = await buildApp({
     config: {
@@ -113,6 +114,7 @@ export async function startServer(
     events,
     documents,
     identity,
+    hub,
     ask: (person, asking) => ask(app, person, asking),
     async close() {
       await app.close();
@@ -169,6 +171,12 @@ export async function linkToken(server: Server, userId: string): Promise<string>
   const issued = events.findLast(({ type }) => type === 'PasswordLinkIssued');
   const link = await server.identity.mailAccounts.passwordLink(userId, String(issued?.data.linkId));
   return new URL(link ?? 'none:').searchParams.get('token') ?? '';
+}
+
+/** What `person` reads, once everything that was written shows. */
+export async function read(server: Server, person: Person, url: string, more: Partial<Asking> = {}): Promise<Answer> {
+  const minPosition = (await server.events.head()) ?? '';
+  return server.ask(person, { method: 'GET', url, ...more, headers: { 'min-position': minPosition, ...more.headers } });
 }
 
 /** A conversation of these people, the first of them its owner. */

@@ -73,7 +73,8 @@ async function addLive(app: App, deps: AppDeps, limits: RateLimits): Promise<voi
     conversations,
     clock,
     logger,
-    limits: { frameRate: limits.frame, messageRate: limits.message, socketsPerUser: config.socketsPerUser },
+    limits,
+    socketsPerUser: config.socketsPerUser,
     allowedOrigins: [new URL(config.publicUrl).origin, ...config.allowedOrigins],
   });
 }

@@ -1,5 +1,6 @@
 import { Type } from 'typebox';
 import { sessions } from '../../aggregates/sessions/decider.ts';
+import { text } from '../../commands/fields.ts';
 import { accepted } from '../answers.ts';
 import { principalOf } from '../authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
@@ -9,7 +10,7 @@ import { Accepted } from '../schemas/answers.ts';
 import { SessionShape } from '../schemas/users.ts';
 
 const Credentials = Type.Object(
-  { email: Type.String({ format: 'text' }), password: Type.String({ format: 'text' }) },
+  { email: text(0, 254), password: text(0, 1_024) },
   {
     additionalProperties: false,
     examples: [{ email: 'ada@example.org', password: 'a long sentence of yours' }],
