@@ -1,4 +1,4 @@
-import { createHash, createHmac, randomFillSync } from 'node:crypto';
+import { createHmac, hash, randomFillSync } from 'node:crypto';
 
 /** Pattern of a 24-hex id (users, conversations, projects). */
 export const OBJECT_ID = /^[0-9a-f]{24}$/;
@@ -29,11 +29,10 @@ function formatUuid(bytes: Uint8Array, version: number): string {
 
 /** UUID version 5 (RFC 9562, section 5.5): the same for the same namespace and name. */
 export function uuidv5(namespace: string, name: string): string {
-  const hash = createHash('sha1')
-    .update(Buffer.from(namespace.replaceAll('-', ''), 'hex'))
-    .update(name)
-    .digest();
-  return formatUuid(hash, 5);
+  const input = Buffer.allocUnsafe(16 + Buffer.byteLength(name));
+  input.write(namespace.replaceAll('-', ''), 0, 'hex');
+  input.write(name, 16);
+  return formatUuid(hash('sha1', input, 'buffer'), 5);
 }
 
 /** UUID version 7 (RFC 9562, section 5.7): ordered by its time, in ms since the epoch. */
@@ -52,7 +51,7 @@ export function eventId(commandId: string, index: number): string {
 /** The id of the 1-1 conversation of two users: the same, whichever of them starts. */
 export function directConversationId(userA: string, userB: string): string {
   const [first, second] = userA < userB ? [userA, userB] : [userB, userA];
-  return createHash('sha256').update(`direct:${first}:${second}`).digest('hex').slice(0, 24);
+  return hash('sha256', `direct:${first}:${second}`).slice(0, 24);
 }
 
 /** Makes the ids of one request, before any event. Each `name` gives one id, and always that. */
