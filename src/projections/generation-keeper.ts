@@ -42,11 +42,11 @@ export class GenerationKeeper {
    * The pointer as this version of the code wants it. The first generation is read at once; later ones are built beside, also when the
    * active one is of another version. What another version had begun to build is given up.
    */
-  async prepare(projection: Projection, epoch: string): Promise<Pointer> {
+  async prepare(projection: Projection): Promise<Pointer> {
     const { documents } = this.#options;
     const { name, version } = projection;
     const pointer = await changePointer(documents, name, (before) => {
-      if (before === null || before.epoch !== epoch) return firstPointer(before, epoch, projection);
+      if (before === null) return firstPointer(projection);
       if (before.building?.version === version) return before;
       return before.active.version === version ? withoutBuilding(before) : withBuilding(before, projection);
     });

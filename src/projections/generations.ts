@@ -8,8 +8,6 @@ export type Generation = Readonly<{ generation: number; version: number; collect
 
 /** Which generations of a projection there are. */
 export type Pointer = Readonly<{
-  /** Id of the log they were built from. */
-  epoch: string;
   /** The one that is read. */
   active: Generation;
   /** The one that is built beside it, to follow it. */
@@ -43,12 +41,13 @@ const generationOf = ({ version, collections }: Projection, generation: number):
   collections: collections.map(({ name }) => name),
 });
 
-/** The pointer of a log that has none yet, or had one of another log: its first generation is read at once, as far as it is. */
-export function firstPointer(before: Pointer | null, epoch: string, projection: Projection): Pointer {
-  const number = before?.next ?? 1;
-  const retired = before === null ? [] : [before.active, ...withoutBuilding(before).retired];
-  return { epoch, active: generationOf(projection, number), building: null, retired, next: number + 1 };
-}
+/** The first generation is read at once, as far as it is. */
+export const firstPointer = (projection: Projection): Pointer => ({
+  active: generationOf(projection, 1),
+  building: null,
+  retired: [],
+  next: 2,
+});
 
 /** A new generation beside the active one; one that was being built is given up. */
 export function withBuilding(pointer: Pointer, projection: Projection): Pointer {

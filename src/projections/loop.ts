@@ -117,7 +117,13 @@ export class Loop {
   }
 
   async #consume(batches: AsyncIterator<SubscriptionBatch>, goesWell: () => void): Promise<void> {
-    let next = batches.next();
+    const readOn = (): Promise<IteratorResult<SubscriptionBatch>> => {
+      const next = batches.next();
+      // It is awaited when what came before is handled; failing earlier is no failure of nobody.
+      next.catch(() => {});
+      return next;
+    };
+    let next = readOn();
     let saving: Promise<'save'> | null = null;
     while (!this.#stop.aborted) {
       if ([...this.#members].some(({ unsaved }) => unsaved)) {
@@ -133,7 +139,7 @@ export class Loop {
       const startedAt = performance.now();
       await this.#dispatch(value);
       goesWell();
-      next = batches.next();
+      next = readOn();
       const took = performance.now() - startedAt;
       if (took < 1 || !value.caughtUp) await yieldToOthers();
       else await pause(Math.min(took * GATHER_FACTOR, GATHER_MAX_MS));
@@ -190,7 +196,7 @@ export class Loop {
   #readOn(track: Track, from: Position | null): Promise<LogSlice> {
     const filter = { types: track.projection.handles };
     const slice = this.#options.events.readAll({ direction: 'forwards', from, limit: BATCH_MAX, filter });
-    // It is awaited when what came before is handled; failing earlier is no failure of nobody.
+    // As above.
     slice.catch(() => {});
     return slice;
   }

@@ -99,7 +99,7 @@ export class Tenure {
   }
 
   async #takeOver(projection: Projection): Promise<void> {
-    const pointer = await this.#keeper.prepare(projection, await this.#options.events.epoch());
+    const pointer = await this.#keeper.prepare(projection);
     const own = pointer.active.version === projection.version;
     const active = own ? await this.#open(projection, pointer.active) : null;
     const building = pointer.building === null ? null : await this.#open(projection, pointer.building);

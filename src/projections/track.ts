@@ -11,8 +11,9 @@ import { BatchFold, type Poison } from './fold-batch.ts';
 import { GenerationDocuments } from './generation-documents.ts';
 import type { Projection } from './projection.ts';
 
-/** Longest time for which a track that is behind gathers events before it writes, in ms: a document touched often in it is written once. */
-const GATHER_MS = 500;
+/** While a track is behind, it gathers so many events, for so long at most (ms), before it writes: what is touched often among them is written once. */
+const GATHER_EVENTS = 8_192;
+const GATHER_MS = 1_000;
 
 export type TrackOptions = Readonly<{
   documents: DocumentStore;
@@ -107,8 +108,7 @@ export class Track {
     }
     if (this.parked !== null) return;
     if (upTo !== null && !hasReached(this.#taken, upTo)) this.#taken = upTo;
-    const isDue = this.#fold.isFull || performance.now() - this.#foldedSince >= GATHER_MS;
-    if (isLast || isDue || this.#fold.events.length === 0) await this.flush();
+    if (isLast || this.#isDue()) await this.flush();
   }
 
   /** Writes what was taken. */
@@ -188,6 +188,12 @@ export class Track {
     const parked: Parked = { position: event.position, type: event.type, message };
     this.#logger.error({ projection: this.id, ...parked, err: error }, 'projection parked by an event');
     await this.#checkpoint.park(parked);
+  }
+
+  #isDue(): boolean {
+    const { events, isFull } = this.#fold;
+    const enough = events.length === 0 || events.length >= GATHER_EVENTS || isFull;
+    return enough || performance.now() - this.#foldedSince >= GATHER_MS;
   }
 
   #newFold(): BatchFold {

@@ -2,50 +2,78 @@ import type { Envelope } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Notice } from './notices.ts';
 
-/** A notice as it goes over the wire, made once for all who hear it. */
-export type Frame = Readonly<{
-  position: Position;
-  /** Place among the frames of its event, from 0. */
-  index: number;
-  name: string;
-  rooms: readonly string[];
-  /** `{"event", "id", "at", "user", "payload"}` as UTF-8 JSON. */
-  bytes: Buffer;
-}>;
+/** A place among the frames of a log: behind the `index`-th frame of the event at `position`, counted from 0. */
+export type Place = Readonly<{ position: Position; index: number }>;
 
-/** Where a client left off: in which log, behind which event, and behind which of its frames. */
-export type FrameId = Readonly<{ epoch: string; position: Position; index: number }>;
+/** Where a client left off: a place, and in which log. */
+export type FrameId = Place & Readonly<{ epoch: string }>;
 
-/** A position with no frame of its own: everything up to it was delivered. */
-const NO_INDEX = Number.MAX_SAFE_INTEGER;
+/** A notice as it goes over the wire, made once for all who hear it. The place is that behind it. */
+export type Frame = Place &
+  Readonly<{
+    name: string;
+    rooms: readonly string[];
+    /** `{"event", "id", "at", "user", "payload"}` as UTF-8 JSON. */
+    bytes: Buffer;
+  }>;
 
-/** The id of a frame as clients keep it: `<log epoch>.<position>.<index>`; see `parseFrameId`. */
-export function formatFrameId(epoch: string, position: Position, index: number | 'end'): string {
-  return `${epoch}.${position}.${index}`;
+/** Behind every frame of an event. */
+const END = Number.MAX_SAFE_INTEGER;
+
+/** Stands for the position before the first event: every other is later. */
+const BEFORE_ALL: Position = '!';
+
+/** The place behind everything up to a position, which need not have frames; `null` is the start of the log. */
+export function endOf(position: Position | null): Place {
+  return { position: position ?? BEFORE_ALL, index: END };
 }
 
-/** A client's `after`, or `null` when it is no frame id. */
-export function parseFrameId(text: string): FrameId | null {
-  const match = /^([A-Za-z0-9-]{1,36})\.([\x21-\x2d\x2f-\x7e]{1,64})\.(\d{1,9}|end)$/.exec(text);
+/** The place just before a frame. */
+export function before({ position, index }: Frame): Place {
+  return { position, index: index - 1 };
+}
+
+/** Whether `place` comes later than `other`. */
+export function isBehind(place: Place, other: Place): boolean {
+  return place.position > other.position || (place.position === other.position && place.index > other.index);
+}
+
+/** The id under which clients keep a place: `<log epoch>.<position>.<index>`, with `end` for behind all frames; see `parseFrameId`. */
+export function formatFrameId(epoch: string, { position, index }: Place): string {
+  return `${epoch}.${position}.${index === END ? 'end' : index}`;
+}
+
+/** The place that an id stands for, `null` when it is no frame id. A position may hold dots, the other parts hold none. */
+export function parseFrameId(id: string): FrameId | null {
+  const match = /^([A-Za-z0-9-]{1,36})\.([!-~]{1,80})\.(\d{1,9}|end)$/.exec(id);
   if (match === null) return null;
   const [, epoch = '', position = '', index = ''] = match;
-  return { epoch, position, index: index === 'end' ? NO_INDEX : Number(index) };
+  return { epoch, position, index: index === 'end' ? END : Number(index) };
 }
 
 /** The frame of the `index`-th notice of an event. */
 export function frameOf(epoch: string, event: Envelope, notice: Notice, index: number): Frame {
-  const { position, recordedAt, metadata } = event;
-  const frame = {
+  const place = { position: event.position, index };
+  const { actor } = event.metadata;
+  const bytes = encode({
     event: notice.name,
-    id: formatFrameId(epoch, position, index),
-    at: recordedAt,
-    user: metadata.actor === null ? null : { _id: metadata.actor },
+    id: formatFrameId(epoch, place),
+    at: event.recordedAt,
+    user: actor === null ? null : { _id: actor },
     payload: notice.payload,
-  };
-  return { position, index, name: notice.name, rooms: notice.rooms, bytes: Buffer.from(JSON.stringify(frame)) };
+  });
+  return { ...place, name: notice.name, rooms: notice.rooms, bytes };
 }
 
-/** Whether a frame comes behind the place a client left off. */
-export function isBehind(frame: Frame, after: FrameId): boolean {
-  return frame.position > after.position || (frame.position === after.position && frame.index > after.index);
+/**
+ * Tells a client to read anew what it shows: from read models that have reached the payload's position (`null`: any), and to go on from there.
+ * Of no room: it is made for one client.
+ */
+export function resyncFrame(epoch: string, reached: Position | null, at: string): Frame {
+  const place = endOf(reached);
+  const id = formatFrameId(epoch, place);
+  const bytes = encode({ event: 'resync', id, at, user: null, payload: { position: reached } });
+  return { ...place, name: 'resync', rooms: [], bytes };
 }
+
+const encode = (frame: object): Buffer => Buffer.from(JSON.stringify(frame));

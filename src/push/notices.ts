@@ -19,6 +19,9 @@ export const followedTypes: readonly Followed['type'][] = [
   'SessionEnded',
 ];
 
+/** Members of a conversation up to which each hears how far the others have read (spec, section 4). */
+const MARKS_TOLD_MAX = 200;
+
 /** What is told of an event, and in which rooms. The same for everybody who hears it. */
 export type Notice = Readonly<{ name: string; rooms: readonly string[]; payload: Json }>;
 
@@ -47,9 +50,10 @@ export function noticesOf(event: Followed): readonly Notice[] {
     case 'MemberRemoved':
       return [about('conversation:member:removed', event.data.conversationId, event.data.userId)];
     case 'ConversationOpened': {
-      const { conversationId, userId, readSeq, openedAt } = event.data;
+      const { conversationId, userId, readSeq, openedAt, memberCount } = event.data;
+      const room = memberCount > MARKS_TOLD_MAX ? userRoom(userId) : conversationRoom(conversationId);
       const payload = { conversationId, userId, readSeq, lastOpenedAt: openedAt };
-      return [{ name: 'conversation:opened', rooms: [conversationRoom(conversationId), userRoom(userId)], payload }];
+      return [{ name: 'conversation:opened', rooms: [room], payload }];
     }
     default:
       return [];

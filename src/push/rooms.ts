@@ -1,43 +1,51 @@
 import type { Position } from '../kernel/position.ts';
 import { conversationRoom, type Followed, userRoom } from './notices.ts';
 
-/** A conversation that a user is in, and since which position. */
+/** A conversation that a user is in, and the position at which they joined. */
 export type Membership = Readonly<{ conversationId: string; since: Position }>;
 
-/** The rooms of those users who are connected to this node, kept by the events as they come. */
+/** `rooms`: with the position since which the user is in each. `changed`: the rooms on which events spoke since `open`; `null` once loaded. */
+type UserRooms = { rooms: Map<string, Position>; changed: Set<string> | null };
+
+/**
+ * The rooms of those users who are connected to this node, kept by the events as they come. A deleted conversation keeps its room:
+ * nothing more is said there, and who was away still hears of its end.
+ */
 export class Rooms {
-  /** user → room → the position since which the user is in it. */
-  readonly #ofUser = new Map<string, Map<string, Position>>();
+  readonly #users = new Map<string, UserRooms>();
   readonly #members = new Map<string, Set<string>>();
 
-  /** Begins to keep the rooms of a user. What happens meanwhile is kept from here on; `load` adds what was before. */
+  /** Begins to keep the rooms of a user by the events that come; `load` adds those from before. */
   open(userId: string): void {
-    if (this.#ofUser.has(userId)) return;
-    this.#ofUser.set(userId, new Map());
+    if (this.#users.has(userId)) return;
+    this.#users.set(userId, { rooms: new Map(), changed: new Set() });
     this.#enter(userId, userRoom(userId), '');
   }
 
   /**
-   * Adds the memberships as they were at some position not before `open`, then what happened since `open` (`later`, in order),
-   * so that the outcome is that of now, whichever position it was.
+   * Adds the memberships as they were at some position not before `open`. Where events have spoken since, they know better; what only becomes so
+   * behind `position`, the last event that came, they will tell.
    */
-  load(userId: string, memberships: readonly Membership[], later: readonly Followed[]): void {
-    for (const { conversationId, since } of memberships) this.#enter(userId, conversationRoom(conversationId), since);
-    for (const event of later) {
-      this.before(event);
-      this.after(event);
+  load(userId: string, memberships: readonly Membership[], position: Position | null): void {
+    const user = this.#users.get(userId);
+    if (user === undefined || user.changed === null) return;
+    const { changed } = user;
+    user.changed = null;
+    for (const { conversationId, since } of memberships) {
+      const room = conversationRoom(conversationId);
+      if (!changed.has(room) && position !== null && since <= position) this.#enter(userId, room, since);
     }
   }
 
   /** Stops keeping the rooms of a user. */
   close(userId: string): void {
-    for (const room of this.#ofUser.get(userId)?.keys() ?? []) this.#leaveMembers(userId, room);
-    this.#ofUser.delete(userId);
+    for (const room of this.of(userId).keys()) this.#leave(userId, room);
+    this.#users.delete(userId);
   }
 
   /** The rooms of a user, with the position since which they are in each. */
   of(userId: string): ReadonlyMap<string, Position> {
-    return this.#ofUser.get(userId) ?? new Map();
+    return this.#users.get(userId)?.rooms ?? new Map();
   }
 
   /** The connected users in a room. */
@@ -47,37 +55,33 @@ export class Rooms {
 
   /** Lets in those whom the event brings, so that they hear of it. */
   before(event: Followed): void {
-    if (event.type === 'ConversationCreated') {
-      for (const userId of event.data.members)
-        this.#enter(userId, conversationRoom(event.data.conversationId), event.position);
-    } else if (event.type === 'MemberAdded') {
-      this.#enter(event.data.userId, conversationRoom(event.data.conversationId), event.position);
+    if (event.type !== 'ConversationCreated' && event.type !== 'MemberAdded') return;
+    const room = conversationRoom(event.data.conversationId);
+    for (const userId of event.type === 'MemberAdded' ? [event.data.userId] : event.data.members) {
+      this.#users.get(userId)?.changed?.add(room);
+      this.#enter(userId, room, event.position);
     }
   }
 
-  /** Sees off those whom the event sends away, after they have heard of it. */
+  /** Sees off whom the event sends away, after they have heard of it. */
   after(event: Followed): void {
-    if (event.type === 'MemberRemoved') {
-      const room = conversationRoom(event.data.conversationId);
-      this.#leaveMembers(event.data.userId, room);
-      this.#ofUser.get(event.data.userId)?.delete(room);
-    } else if (event.type === 'ConversationDeleted') {
-      const room = conversationRoom(event.data.conversationId);
-      for (const userId of this.members(room)) this.#ofUser.get(userId)?.delete(room);
-      this.#members.delete(room);
-    }
+    if (event.type !== 'MemberRemoved') return;
+    const room = conversationRoom(event.data.conversationId);
+    this.#users.get(event.data.userId)?.changed?.add(room);
+    this.#leave(event.data.userId, room);
   }
 
   #enter(userId: string, room: string, since: Position): void {
-    const rooms = this.#ofUser.get(userId);
-    if (rooms === undefined) return;
-    rooms.set(room, since);
+    const user = this.#users.get(userId);
+    if (user === undefined) return;
+    user.rooms.set(room, since);
     const members = this.#members.get(room);
     if (members === undefined) this.#members.set(room, new Set([userId]));
     else members.add(userId);
   }
 
-  #leaveMembers(userId: string, room: string): void {
+  #leave(userId: string, room: string): void {
+    this.#users.get(userId)?.rooms.delete(room);
     const members = this.#members.get(room);
     members?.delete(userId);
     if (members?.size === 0) this.#members.delete(room);

@@ -173,8 +173,8 @@ export class Connection {
 export const closedError = (): StoreError => new StoreError('CLOSED', 'the event log was closed');
 
 /**
- * The connection string without its user and password: the client shows the whole of it when it warns or complains. Both forms of the scheme are
- * taken, the newer one of KurrentDB too.
+ * The connection string without its user and password: the client shows the whole of it when it warns or complains. KurrentDB's names for the
+ * scheme mean the same.
  */
 function splitCredentials(url: string): { anonymous: string; credentials: Credentials | undefined } {
   const [, discover = '', user, password, rest] =
@@ -182,9 +182,14 @@ function splitCredentials(url: string): { anonymous: string; credentials: Creden
   if (rest === undefined) {
     throw new StoreError('INVALID', 'the connection string of the event store starts with esdb:// or esdb+discover://');
   }
-  const credentials =
-    user === undefined || password === undefined
-      ? undefined
-      : { username: decodeURIComponent(user), password: decodeURIComponent(password) };
-  return { anonymous: `esdb${discover}://${rest}`, credentials };
+  if (user === undefined || password === undefined) {
+    return { anonymous: `esdb${discover}://${rest}`, credentials: undefined };
+  }
+  try {
+    const credentials = { username: decodeURIComponent(user), password: decodeURIComponent(password) };
+    return { anonymous: `esdb${discover}://${rest}`, credentials };
+  } catch {
+    // The cause would tell them.
+    throw new StoreError('INVALID', 'user or password in the connection string of the event store are not URL-encoded');
+  }
 }

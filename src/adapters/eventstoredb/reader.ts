@@ -15,7 +15,7 @@ import { readAllRequest, readStreamRequest } from './requests.ts';
 const SLICE_BYTES = 4_194_304;
 /** Records asked for at once, and looked at by one read of the whole log, so that others' events do not make it endless. */
 const PAGE = 512;
-const SCAN = 8_192;
+const SCAN = 4_096;
 /** Records of the first page in the search for the last event, and of later ones. */
 const HEAD_PAGES = [8, 64, PAGE];
 

@@ -115,8 +115,8 @@ function withWindow(options: ReadReq.Options.FilterOptions): ReadReq.Options.Fil
 }
 
 function oneOf(names: readonly string[], behind: string): string {
-  return names.length === 0 ? NOTHING : `^(?:${names.map(escape).join('|')})${behind}`;
+  return names.length === 0 ? NOTHING : `^(?:${names.map(quote).join('|')})${behind}`;
 }
 
-/** For the regular expressions of .NET, in which a space and `#` may mean something too. */
-const escape = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|#\s-]/g, '\\$&');
+/** Text that stands for itself in a regular expression of .NET. */
+const quote = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');

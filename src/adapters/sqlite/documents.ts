@@ -18,12 +18,12 @@ import type {
   Write,
   WriteBatch,
 } from '../../ports/documents.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { asStoreError, inTransaction, MEMORY, openDatabase } from './database.ts';
 import { Catalog, isSameIndex } from './documents-catalog.ts';
 import { countSql, findSql } from './documents-find.ts';
 import { contentOf, type DocumentRow, DocumentTable, documentOf } from './documents-table.ts';
 import { DocumentWriter, type Prepared } from './documents-writer.ts';
-import { Checkpoints } from './event-store-checkpoints.ts';
 import { Statements } from './statements.ts';
 
 /** Memory for pages, in KiB: indexes over random ids are written all over. */

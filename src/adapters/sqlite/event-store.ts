@@ -17,8 +17,8 @@ import type {
   SubscribeOptions,
   SubscriptionBatch,
 } from '../../ports/event-store.ts';
+import { Checkpoints } from './checkpoints.ts';
 import { asStoreError, MEMORY } from './database.ts';
-import { Checkpoints } from './event-store-checkpoints.ts';
 import { checkExpectation, checkStreamName, encodeEvents } from './event-store-encode.ts';
 import { GroupCommit } from './event-store-group-commit.ts';
 import { type Lock, lockFile } from './event-store-lock.ts';

@@ -1,6 +1,6 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../../kernel/logger.ts';
-import type { CheckpointOrder, CheckpointSettings } from './event-store-checkpoint-worker.ts';
+import type { CheckpointOrder, CheckpointSettings } from './checkpoint-worker.ts';
 
 /** After a commit, how long until what was committed is copied into the database file. */
 const DELAY_MS = 20;
@@ -54,7 +54,7 @@ export class Checkpoints {
 
   #start(): Worker {
     const settings: CheckpointSettings = { path: this.#path };
-    const worker = new Worker(new URL('./event-store-checkpoint-worker.ts', import.meta.url), { workerData: settings });
+    const worker = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: settings });
     worker.on('message', () => {
       this.#working = false;
       if (this.#dirty) this.touch();
