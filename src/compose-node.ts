@@ -31,8 +31,9 @@ export async function composeNode(
   await requireSameLog(stores);
   const publicUrl = publicUrlOf(config);
   const secrets = deriveSecrets(stores.secret);
-  // The embedded log has one process, which need not wait for its own lease when it was killed.
-  const owner = config.eventStoreUrl === null ? 'embedded' : `${process.pid}-${randomUUID()}`;
+  // An embedded store has one process, which need not wait for its own lease when it was killed.
+  const alone = config.eventStoreUrl === null || config.mongoUrl === null;
+  const owner = alone ? 'embedded' : `${process.pid}-${randomUUID()}`;
 
   const commands = await createCommandHandler({ events, documents, clock, logger });
   closing.defer(() => commands.close());

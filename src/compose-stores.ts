@@ -1,6 +1,8 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
 import { openEventStoreDb } from './adapters/eventstoredb/event-store.ts';
+import { openMongoDocuments } from './adapters/mongodb/documents.ts';
+import { openMongoKeys } from './adapters/mongodb/keys.ts';
 import { createOutboxMailer } from './adapters/smtp/outbox-mailer.ts';
 import { createSmtpMailer } from './adapters/smtp/smtp-mailer.ts';
 import { openSqliteDocuments } from './adapters/sqlite/documents.ts';
@@ -41,15 +43,24 @@ export async function openStores(
     return store;
   };
 
-  const { eventStoreUrl } = config;
+  const { eventStoreUrl, mongoUrl } = config;
   const registry = eventRegistry;
   const events = own(
     eventStoreUrl === null
       ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), registry, clock, logger })
       : await openEventStoreDb({ url: eventStoreUrl, registry, clock, logger }),
   );
-  const documents = own(await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger }));
-  const keys = own(await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: Buffer.from(secret) }));
+  const sealing = Buffer.from(secret);
+  const documents = own(
+    mongoUrl === null
+      ? await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger })
+      : await openMongoDocuments({ url: mongoUrl, clock, logger }),
+  );
+  const keys = own(
+    mongoUrl === null
+      ? await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: sealing })
+      : await openMongoKeys({ url: mongoUrl, secret: sealing, logger }),
+  );
   const from = mailFromOf(config);
   const mailer = own(
     config.smtpUrl === null

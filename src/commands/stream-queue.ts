@@ -14,6 +14,8 @@ import { type Batch, decideBatch } from './decide-batch.ts';
 const CONFLICTS_MS = 2_000;
 /** How long an append of unknown outcome is repeated, in ms. */
 const OUTCOME_MS = 10_000;
+/** Conflicts after which a turn tries again without a pause: reading the tail is one already. */
+const QUICK_RETRIES = 3;
 /** Commands decided in one turn at most. */
 const TURN_MAX = 256;
 const PAGE = 4_096;
@@ -35,6 +37,8 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   readonly #aggregate: Aggregate<State, C, E>;
   readonly #stream: string;
   #waiting: Job<C>[] = [];
+  /** How long the last append took, in ms, when other nodes were found to write here too; else 0. */
+  #contention = 0;
 
   constructor(deps: TurnDeps, aggregate: Aggregate<State, C, E>, stream: string) {
     this.#deps = deps;
@@ -55,6 +59,8 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
    */
   async run(idle: () => void): Promise<void> {
     while (this.#waiting.length > 0) {
+      // Who has just won knows the stream's end and would win again: the others get a chance, and more commands gather here.
+      if (this.#contention > 0) await this.#deps.clock.sleep(Math.random() * 2 * this.#contention);
       const jobs = this.#waiting.splice(0, TURN_MAX);
       try {
         const left = await this.#turn(jobs);
@@ -84,7 +90,10 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
         continue;
       }
       try {
+        const startedAt = clock.monotonic();
         const position = await this.#append(batch, loaded);
+        this.#contention = attempt === 0 ? this.#contention / 2 : clock.monotonic() - startedAt;
+        if (this.#contention < 1) this.#contention = 0;
         this.#answer(open, batch, position);
         return open.slice(batch.decisions.length);
       } catch (error) {
@@ -92,7 +101,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
           this.#answerFailed(open, batch, error);
           return open.slice(batch.decisions.length);
         }
-        if (attempt > 0) await clock.sleep(backOffMs(attempt));
+        if (attempt >= QUICK_RETRIES) await clock.sleep(backOffMs(attempt - QUICK_RETRIES));
         ({ loaded, open } = await this.#readOn(loaded, open));
         fresh = true;
         if (clock.monotonic() >= deadline)

@@ -1,8 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import shared from '@eventstore/db-client/generated/shared_pb.js';
+import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import type { BatchAppendReq, BatchAppendResp } from '@eventstore/db-client/generated/streams_pb.js';
 import streams from '@eventstore/db-client/generated/streams_pb.js';
-import type { ClientDuplexStream } from '@grpc/grpc-js';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -45,7 +45,7 @@ export class AppendCall {
   readonly #clock: Clock;
   readonly #appendMs: number;
   readonly #onEnd: (error: unknown) => void;
-  readonly #call: ClientDuplexStream<BatchAppendReq, BatchAppendResp>;
+  readonly #call: ReturnType<StreamsClient['batchAppend']>;
   /** In the order in which they were sent, which is that of their deadlines. */
   readonly #pending = new Map<string, Pending>();
   readonly #stopWatch = new AbortController();
@@ -130,6 +130,8 @@ export class AppendCall {
         await this.#clock.sleep(left, this.#stopWatch.signal);
       } else {
         this.#take(id);
+        // What a server does not even read would pile up here, given up or not.
+        if (this.#call.writableNeedDrain) this.#call.cancel();
         reject(new StoreError('UNKNOWN', `the event store did not answer an append within ${this.#appendMs} ms`));
       }
     }

@@ -1,6 +1,5 @@
 import { type Credentials, EventStoreDBClient } from '@eventstore/db-client';
 import { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
-import type { CallOptions, Metadata } from '@grpc/grpc-js';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -14,13 +13,13 @@ const SHUTDOWN = 4;
 /** After a failed attempt to connect, calls fail at once for so long, in ms. */
 const PAUSE_MS = 100;
 
+/** What a call begins with: gRPC's metadata and options. */
+type CallArguments = Required<Parameters<StreamsClient['batchAppend']>>;
+
 /** The parts of the client that its own modules use and its types keep to themselves. */
 type Internals = Readonly<{
   getGRPCClient(type: typeof StreamsClient, name: string): Promise<StreamsClient>;
-  callArguments(
-    options: { credentials?: Credentials; deadline: number },
-    call: Partial<CallOptions>,
-  ): [Metadata, CallOptions];
+  callArguments(options: { credentials?: Credentials; deadline: number }, call: CallArguments[1]): CallArguments;
 }>;
 
 /** A connected node. Calls that were begun on it go on when it has been replaced. */
@@ -40,7 +39,7 @@ export class Link {
   }
 
   /** What a call begins with. `deadlineMs`: until then it must have ended; `Infinity` for calls that stay open. */
-  arguments(deadlineMs: number): [Metadata, CallOptions] {
+  arguments(deadlineMs: number): CallArguments {
     const credentials = this.#credentials === undefined ? {} : { credentials: this.#credentials };
     const open = deadlineMs === Number.POSITIVE_INFINITY ? { deadline: deadlineMs } : {};
     return this.#client.callArguments({ ...credentials, deadline: deadlineMs }, open);

@@ -131,7 +131,7 @@ export function decodeEvent(registry: EventRegistry, record: StoredRecord): Reco
     throw new StoreError('UNAVAILABLE', `the event at position ${position}, in stream '${stream}', is damaged`);
   }
   const { id, schemaVersion, actor, commandId } = stored.parley;
-  const current = upcastEvent(registry, type, schemaVersion, data as JsonObject);
+  const current = upcast(registry, { type, schemaVersion, data: data as JsonObject, position });
   const metadata: EventMetadata = {
     actor,
     correlationId: stored.$correlationId,
@@ -149,6 +149,22 @@ export function decodeEvent(registry: EventRegistry, record: StoredRecord): Reco
     recordedAt: toTime(created),
     metadata,
   };
+}
+
+function upcast(
+  registry: EventRegistry,
+  {
+    type,
+    schemaVersion,
+    data,
+    position,
+  }: Readonly<{ type: string; schemaVersion: number; data: JsonObject; position: Position }>,
+): { data: JsonObject; schemaVersion: number } {
+  try {
+    return upcastEvent(registry, type, schemaVersion, data);
+  } catch (cause) {
+    throw new StoreError('UNAVAILABLE', `the event at position ${position} cannot be brought up to date`, { cause });
+  }
 }
 
 function isOwn(metadata: unknown): metadata is StoredMetadata {

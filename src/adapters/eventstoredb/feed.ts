@@ -1,5 +1,5 @@
+import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
-import type { ClientReadableStream } from '@grpc/grpc-js';
 import type { RecordedEvent } from '../../kernel/event.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
 import { placeOf, type StoredRecord, sizeOf } from './envelope.ts';
@@ -7,6 +7,8 @@ import { positionOf } from './position.ts';
 
 /** Bytes of events that are read ahead at most. */
 const MAX_BYTES = 8_388_608;
+
+type Call = ReturnType<StreamsClient['read']>;
 
 /** `event` is `null` where only the position moved. */
 type Item = { position: Position; event: RecordedEvent | null; bytes: number };
@@ -22,7 +24,7 @@ export type Decode = (record: StoredRecord) => RecordedEvent | null;
  * which the server sent them.
  */
 export class Feed {
-  readonly #call: ClientReadableStream<ReadResp>;
+  readonly #call: Call;
   readonly #decode: Decode;
   readonly #batchSize: number;
   #items: Item[] = [];
@@ -35,7 +37,7 @@ export class Feed {
   #turn: NodeJS.Immediate | null = null;
   #wake: () => void = () => {};
 
-  constructor(call: ClientReadableStream<ReadResp>, { decode, batchSize }: { decode: Decode; batchSize: number }) {
+  constructor(call: Call, { decode, batchSize }: { decode: Decode; batchSize: number }) {
     this.#call = call;
     this.#decode = decode;
     this.#batchSize = batchSize;
@@ -81,10 +83,11 @@ export class Feed {
     }
     this.#items.splice(0, taken);
     this.#events -= events.length;
+    // What came while the call was paused waits in it.
+    const caughtUp = this.#live && this.#items.length === 0 && this.#call.readableLength === 0;
+    if (caughtUp) this.#mark = false;
     if (this.#events < this.#batchSize && this.#bytes < MAX_BYTES / 2 && this.#ended === null) this.#call.resume();
-    if (this.#items.length > 0) return { events, position, caughtUp: false };
-    this.#mark = false;
-    return { events, position, caughtUp: this.#live };
+    return { events, position, caughtUp };
   }
 
   #receive(response: ReadResp): void {
@@ -127,6 +130,8 @@ export class Feed {
 
   #end(error: unknown): void {
     this.#ended ??= { error };
+    this.#live = false;
+    this.#mark = false;
     this.#wake();
   }
 }

@@ -1,0 +1,10 @@
+import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
+import { describeKeysContract } from '../contracts/keys.ts';
+import { mongodb, mongoPlace } from '../support/mongodb.ts';
+
+describeKeysContract({
+  ...mongodb,
+  prepare: async () =>
+    mongoPlace((url, secret: Uint8Array) => openMongoKeys({ url, secret, logger: silentLogger })),
+});

@@ -1,0 +1,52 @@
+import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
+import type { ServerWritableStream } from '@grpc/grpc-js';
+
+/** Writes to a call no faster than it takes it, and knows when nobody listens any more. */
+export class Outlet {
+  readonly #call: Pick<ServerWritableStream<unknown, ReadResp>, 'write' | 'on' | 'cancelled' | 'destroy'>;
+  readonly #onEvent: () => void;
+  #wake: () => void = () => {};
+  #closed = false;
+
+  /** `onEvent` is called after each event. */
+  constructor(call: ServerWritableStream<unknown, ReadResp>, onEvent: () => void) {
+    this.#call = call;
+    this.#onEvent = onEvent;
+    const close = () => {
+      this.#closed = true;
+      this.#wake();
+    };
+    // One listener of each kind for the whole call, however many messages it takes.
+    call.on('drain', () => this.#wake());
+    call.on('cancelled', close);
+    call.on('close', close);
+    call.on('error', close);
+  }
+
+  get closed(): boolean {
+    return this.#closed || this.#call.cancelled;
+  }
+
+  /** Resolves when there is room for the next message, or nobody is there to take it. */
+  async write(response: ReadResp): Promise<void> {
+    if (this.closed) return;
+    if (!this.#call.write(response)) await this.#wait();
+    if (response.hasEvent()) this.#onEvent();
+  }
+
+  /** Resolves when `start` called back, or when nobody listens any more. What `start` gives back is called at the end. */
+  async until(start: (wake: () => void) => () => void): Promise<void> {
+    if (this.closed) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const stop = start(resolve);
+    this.#wake = resolve;
+    await promise;
+    stop();
+  }
+
+  #wait(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
+  }
+}
