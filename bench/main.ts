@@ -3,8 +3,11 @@
  * name has that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) say how long; `BENCH_CPU_PROF=<folder>` keeps profiles of the servers.
  */
 import { appendFigures } from './figures/appends.ts';
+import { eventStoreDbFigures } from './figures/eventstoredb.ts';
 import { httpFigures } from './figures/http.ts';
 import { latencyFigures } from './figures/latency.ts';
+import { mongoFigures } from './figures/mongodb.ts';
+import { nodesFigures } from './figures/nodes.ts';
 import { projectingFigures } from './figures/projecting.ts';
 import { longStreamFigures } from './figures/streams.ts';
 import { type Row, table } from './support/rounds.ts';
@@ -16,6 +19,9 @@ const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['streams', longStreamFigures],
   ['projecting', projectingFigures],
   ['latency', latencyFigures],
+  ['eventstoredb', eventStoreDbFigures],
+  ['nodes', nodesFigures],
+  ['mongodb', mongoFigures],
 ];
 
 const rows: Row[] = [];

@@ -8,14 +8,14 @@ const PAUSE_MS = 20;
 const PAUSE_MAX_MS = 500;
 
 /** A pause that grows with each try and differs from node to node, in ms. */
-export function backOffMs(attempt: number): number {
+function backOffMs(attempt: number): number {
   const full = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** Math.min(attempt, 10));
   return full / 2 + (Math.random() * full) / 2;
 }
 
 /**
  * Appends, and where the outcome is unknown repeats the identical append until it is known or `deadline` (`clock.monotonic()`, in ms) has passed.
- * A conflict after a repetition may mean that an earlier try was written: the caller reads the stream back for its command id.
+ * A conflict after a repetition (`isDoubtful`) may mean that an earlier try was written: the caller reads the stream back for its command id.
  * Throws as `EventStore.append`; `UNKNOWN` only past the deadline.
  */
 export async function appendUntilKnown(
@@ -24,19 +24,27 @@ export async function appendUntilKnown(
   events: readonly NewEvent[],
   options: { expect: ExpectedRevision; deadline: number },
 ): Promise<Appended> {
+  let unknown: StoreError | null = null;
   for (let attempt = 0; ; attempt++) {
     try {
       return await deps.events.append(stream, events, { expect: options.expect });
     } catch (error) {
-      // A store that went away between two tries has left the first one open all the same.
-      const open = isStoreError(error, 'UNKNOWN') || (attempt > 0 && isStoreError(error, 'UNAVAILABLE'));
-      if (!open) throw error;
+      if (!isStoreError(error)) throw error;
+      if (error.code === 'UNKNOWN') unknown = error;
+      if (unknown === null) throw error;
+      if (error.code === 'VERSION_CONFLICT') {
+        throw new StoreError(error.code, error.message, { actual: error.actual, cause: unknown });
+      }
+      // A store that went away between two tries, or was closed, has left the first one open all the same.
       const pause = backOffMs(attempt);
-      if (deps.clock.monotonic() + pause >= options.deadline) throw asUnknown(error);
+      if (error.code === 'CLOSED' || deps.clock.monotonic() + pause >= options.deadline) throw asUnknown(error);
       await deps.clock.sleep(pause);
     }
   }
 }
+
+/** Whether a conflict came behind a try of unknown outcome, which may then be what is in the way. */
+export const isDoubtful = (conflict: StoreError): boolean => isStoreError(conflict.cause, 'UNKNOWN');
 
 function asUnknown(error: StoreError): StoreError {
   return error.code === 'UNKNOWN' ? error : new StoreError('UNKNOWN', error.message, { cause: error });

@@ -5,12 +5,12 @@ import type { DocumentStore } from '../ports/documents.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import { AggregateCache } from './aggregate-cache.ts';
 import type { CommandHandler, Handled } from './command-handler.ts';
+import { Paces } from './pace.ts';
 import { createSnapshots } from './snapshots.ts';
 import { StreamQueue } from './stream-queue.ts';
 
-/** Commands that may wait for one stream, and on this node altogether. */
-const WAITING_PER_STREAM = 2_048;
-const WAITING = 20_000;
+/** Commands that may wait for one stream, and altogether. */
+const WAITING_MAX = { perStream: 2_048, altogether: 20_000 };
 
 /** Makes this node's command handler. `documents` keeps the snapshots. */
 export async function createCommandHandler(deps: {
@@ -19,20 +19,20 @@ export async function createCommandHandler(deps: {
   clock: Clock;
   logger: Logger;
 }): Promise<CommandHandler> {
+  const { events, clock } = deps;
   const snapshots = await createSnapshots(deps);
-  const cache = new AggregateCache({ events: deps.events, snapshots, clock: deps.clock });
+  const cache = new AggregateCache({ events, snapshots, clock });
+  const turn = { events, cache, clock, paces: new Paces(clock) };
   // biome-ignore lint/suspicious/noExplicitAny: each queue has its own aggregate's types; only here do they meet
   const queues = new Map<string, StreamQueue<any, any, any>>();
   const running = new Set<Promise<void>>();
   let waiting = 0;
   let closed = false;
-
   return {
     handle(aggregate, id, command, options = {}) {
       const stream = `${aggregate.category}-${id}`;
-      const queue =
-        queues.get(stream) ?? new StreamQueue({ events: deps.events, cache, clock: deps.clock }, aggregate, stream);
-      if (closed || waiting >= WAITING || queue.length >= WAITING_PER_STREAM) {
+      const queue = queues.get(stream) ?? new StreamQueue(turn, aggregate, stream);
+      if (closed || waiting >= WAITING_MAX.altogether || queue.length >= WAITING_MAX.perStream) {
         return Promise.reject(new Refusal('unavailable', 'too much is waiting; try again', { retryAfterMs: 1_000 }));
       }
       waiting++;

@@ -1,16 +1,19 @@
 import type { Aggregate } from '../kernel/decider.ts';
-import { isStoreError } from '../kernel/errors.ts';
+import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { Json } from '../kernel/json.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { DocumentStore } from '../ports/documents.ts';
+import type { DocumentStore, StoredDocument } from '../ports/documents.ts';
 
 /** A stream's snapshot is written at most so often, in ms, and only when so many events came since the last one. */
 const PAUSE_MS = 30_000;
 const EVENTS_BETWEEN = 200n;
 /** Snapshots being written at once; further ones wait for a later event. */
 const WRITES_MAX = 2;
+/** How long a command waits for a snapshot, and for how long none is asked for after one did not come, in ms. */
+const WAIT_MS = 1_000;
+const LEFT_ALONE_MS = 5_000;
 const COLLECTION = 'snapshots';
 
 /** State after the event `eventId`, which is the stream's `revision`-th and stands at `position`. */
@@ -20,7 +23,7 @@ type AnyAggregate<State> = Pick<Aggregate<State, never, never>, 'snapshotVersion
 
 /** Snapshots of aggregates: a cache of each stream's own fold. Losing one costs time only. */
 export interface Snapshots {
-  /** The latest snapshot of the current version, if any. A store that is away counts as none. */
+  /** The latest snapshot of the current version, if any. A store that is away, or does not answer soon, counts as none, for some seconds. */
   read<State>(aggregate: AnyAggregate<State>, stream: string): Promise<Snapshot<State> | null>;
   /** Writes one in the background if it is time to. Never throws, never waits. */
   consider<State>(
@@ -43,6 +46,7 @@ export async function createSnapshots(deps: {
 }): Promise<Snapshots> {
   const { documents, clock, logger } = deps;
   const writing = new Set<Promise<void>>();
+  let leftAloneUntil = Number.NEGATIVE_INFINITY;
   await documents.define([{ name: COLLECTION, indexes: [] }]);
 
   async function write(stream: string, version: number, frozen: Json, of: Snapshot<unknown>): Promise<void> {
@@ -56,23 +60,40 @@ export async function createSnapshots(deps: {
     }
   }
 
+  /** Commands go on without documents, so they do not wait for those of a store that is away. */
+  async function find(stream: string): Promise<StoredDocument | undefined> {
+    if (clock.monotonic() < leftAloneUntil) return undefined;
+    const found = documents.getMany(COLLECTION, [stream]);
+    // Nobody may be waiting for it any more when it fails.
+    found.catch(() => {});
+    const answered = new AbortController();
+    const late = clock.sleep(WAIT_MS, answered.signal).then(() => {
+      throw new StoreError('UNAVAILABLE', `the snapshot did not come within ${WAIT_MS} ms`);
+    });
+    try {
+      return (await Promise.race([found, late])).get(stream);
+    } catch (error) {
+      if (!isStoreError(error, 'UNAVAILABLE')) throw error;
+      logger.warn({ err: error, stream }, 'snapshots not read for some seconds');
+      leftAloneUntil = clock.monotonic() + LEFT_ALONE_MS;
+      return undefined;
+    } finally {
+      late.catch(() => {});
+      answered.abort();
+    }
+  }
+
   return {
     async read<State>(aggregate: AnyAggregate<State>, stream: string) {
-      try {
-        const document = (await documents.getMany(COLLECTION, [stream])).get(stream);
-        const body = document?.body;
-        if (document === undefined || body?.version !== aggregate.snapshotVersion) return null;
-        return {
-          state: aggregate.thaw(body.state ?? null),
-          revision: BigInt(String(body.revision)),
-          position: document.position,
-          eventId: String(body.eventId),
-        };
-      } catch (error) {
-        if (!isStoreError(error, 'UNAVAILABLE')) throw error;
-        logger.warn({ err: error, stream }, 'snapshot not read');
-        return null;
-      }
+      const document = await find(stream);
+      const body = document?.body;
+      if (document === undefined || body?.version !== aggregate.snapshotVersion) return null;
+      return {
+        state: aggregate.thaw(body.state ?? null),
+        revision: BigInt(String(body.revision)),
+        position: document.position,
+        eventId: String(body.eventId),
+      };
     },
 
     consider(aggregate, stream, snapshot, last) {

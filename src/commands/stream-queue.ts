@@ -6,16 +6,20 @@ import type { Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { AggregateCache, Loaded } from './aggregate-cache.ts';
-import { appendUntilKnown, backOffMs } from './append.ts';
+import { appendUntilKnown, isDoubtful } from './append.ts';
 import type { Handled, HandleOptions } from './command-handler.ts';
 import { type Batch, decideBatch } from './decide-batch.ts';
+import type { Pace, Paces } from './pace.ts';
 
 /** How long one turn fights for its stream with other nodes, in ms. */
 const CONFLICTS_MS = 2_000;
 /** How long an append of unknown outcome is repeated, in ms. */
 const OUTCOME_MS = 10_000;
-/** Conflicts after which a turn tries again without a pause: reading the tail is one already. */
-const QUICK_RETRIES = 3;
+/**
+ * Pause behind a conflict at most, in ms. Short, and not growing: the others leave the stream free for moments only (see `pace.ts`), and the deadline
+ * is the end of it.
+ */
+const RETRY_MS = 5;
 /** Commands decided in one turn at most. */
 const TURN_MAX = 256;
 const PAGE = 4_096;
@@ -29,21 +33,21 @@ export type Job<C> = Readonly<{
 }>;
 
 /** What a turn works with. */
-export type TurnDeps = Readonly<{ events: EventStore; cache: AggregateCache; clock: Clock }>;
+export type TurnDeps = Readonly<{ events: EventStore; cache: AggregateCache; clock: Clock; paces: Paces }>;
 
 /** The commands that wait for one stream. Those that wait together are decided one after the other and appended together. */
 export class StreamQueue<State, C extends Command<string, unknown>, E extends Event> {
   readonly #deps: TurnDeps;
   readonly #aggregate: Aggregate<State, C, E>;
   readonly #stream: string;
+  readonly #pace: Pace;
   #waiting: Job<C>[] = [];
-  /** How long the last append took, in ms, when other nodes were found to write here too; else 0. */
-  #contention = 0;
 
   constructor(deps: TurnDeps, aggregate: Aggregate<State, C, E>, stream: string) {
     this.#deps = deps;
     this.#aggregate = aggregate;
     this.#stream = stream;
+    this.#pace = deps.paces.of(stream);
   }
 
   get length(): number {
@@ -59,8 +63,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
    */
   async run(idle: () => void): Promise<void> {
     while (this.#waiting.length > 0) {
-      // Who has just won knows the stream's end and would win again: the others get a chance, and more commands gather here.
-      if (this.#contention > 0) await this.#deps.clock.sleep(Math.random() * 2 * this.#contention);
+      await this.#pace.beforeTurn();
       const jobs = this.#waiting.splice(0, TURN_MAX);
       try {
         const left = await this.#turn(jobs);
@@ -92,8 +95,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       try {
         const startedAt = clock.monotonic();
         const position = await this.#append(batch, loaded);
-        this.#contention = attempt === 0 ? this.#contention / 2 : clock.monotonic() - startedAt;
-        if (this.#contention < 1) this.#contention = 0;
+        this.#pace.appended(startedAt, attempt);
         this.#answer(open, batch, position);
         return open.slice(batch.decisions.length);
       } catch (error) {
@@ -101,8 +103,12 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
           this.#answerFailed(open, batch, error);
           return open.slice(batch.decisions.length);
         }
-        if (attempt >= QUICK_RETRIES) await clock.sleep(backOffMs(attempt - QUICK_RETRIES));
-        ({ loaded, open } = await this.#readOn(loaded, open));
+        if (attempt > 0) await clock.sleep(Math.random() * RETRY_MS);
+        ({ loaded, open } = await this.#readOn(loaded, open).catch((failure: unknown) => {
+          throw isDoubtful(error)
+            ? new StoreError('UNKNOWN', 'what is in the way could not be read', { cause: failure })
+            : failure;
+        }));
         fresh = true;
         if (clock.monotonic() >= deadline)
           throw new StoreError('UNAVAILABLE', 'too many write to it at once', { cause: error });
@@ -152,6 +158,16 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     const found = new Found(open);
     const loaded = await this.#deps.cache.advance(this.#aggregate, this.#stream, from, (event) => found.see(event));
     return { loaded, open: found.answer() };
+  }
+
+  /** Behind a conflict. When it may be an earlier try that is in the way, and that cannot be read, the outcome stays unknown. */
+  async #readOnBehind(conflict: StoreError, from: Loaded<State>, open: readonly Job<C>[]) {
+    try {
+      return await this.#readOn(from, open);
+    } catch (error) {
+      if (!isDoubtful(conflict)) throw error;
+      throw new StoreError('UNKNOWN', 'what was in the way of an append could not be read', { cause: error });
+    }
   }
 
   /** Answers those of the commands that a retry repeats and whose events the stream holds. */
