@@ -16,7 +16,7 @@ export interface EventStore {
    * without `$` in front.
    *
    * Throws `VERSION_CONFLICT` when the stream is not as expected, `INVALID` for an event its schema refuses (see `kernel/registry.ts`),
-   * `UNKNOWN` when no answer came in time: repeat the identical append, it either conflicts or is appended.
+   * `UNKNOWN` when no answer came in time: repeat the identical append; if the first one was written, it conflicts.
    * An event id may occur twice in a log: it is not what keeps a command from being handled twice.
    */
   append(stream: string, events: readonly NewEvent[], options: { expect: ExpectedRevision }): Promise<Appended>;
@@ -39,6 +39,7 @@ export interface EventStore {
   /**
    * Sets what a stream may forget; replaces what was set before. Forgotten events are hidden from `readStream` at once and removed from the
    * whole log later. The revisions of those that stay do not change, and a stream that forgot everything still knows its last one.
+   * May throw `UNKNOWN`; repeating it is harmless.
    */
   setRetention(stream: string, retention: Retention): Promise<void>;
 
