@@ -13,6 +13,10 @@ export function addDocsRoutes(scope: App): void {
   void scope.register(swaggerUi, {
     routePrefix: '/docs',
     uiConfig: { url: '/openapi.json', deepLinking: true, docExpansion: 'list', tryItOutEnabled: true },
-    theme: { title: 'Parley: the API' },
+    // Without the bar of the tool that draws the page.
+    theme: {
+      title: 'Parley: the API',
+      css: [{ filename: 'parley.css', content: '.swagger-ui .topbar { display: none }' }],
+    },
   });
 }
