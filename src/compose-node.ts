@@ -9,8 +9,10 @@ import type { App, HttpConfig, Part } from './http/deps.ts';
 import { buildHealthApp } from './http/health-app.ts';
 import { createIdentity } from './identity/create-identity.ts';
 import { deriveSecrets } from './identity/secrets.ts';
+import { StoreError } from './kernel/errors.ts';
 import type { Logger } from './kernel/logger.ts';
 import type { Clock } from './ports/clock.ts';
+import type { EventStore } from './ports/event-store.ts';
 import { projections as catalogue } from './projections/catalogue.ts';
 import { createProjections, type Projections } from './projections/create-projections.ts';
 import { createLease } from './projections/lease.ts';
@@ -40,6 +42,7 @@ export async function composeNode(
   const run = config.roles.has('projections');
   const projections = createProjections({ events, documents, clock, logger, projections: catalogue, owner, run });
   closing.defer(() => projections.close());
+  if (config.eventStoreUrl === null) await requireWholeLog(events, projections);
   projections.start();
 
   const { limits } = config;
@@ -78,6 +81,22 @@ export async function composeNode(
   return { app, projections };
 }
 
+/**
+ * Refuses documents that have seen more than the log holds: it was restored from an older backup, and what it will hold next would be passed over.
+ * Only of the embedded log every checkpoint lies on an event of its own.
+ */
+async function requireWholeLog(events: EventStore, projections: Projections): Promise<void> {
+  const head = await events.head();
+  for (const { name } of catalogue) {
+    const reached = await projections.readModels.checkpoint(name);
+    if (reached === null || (head !== null && reached <= head)) continue;
+    throw new StoreError(
+      'INVALID',
+      'the documents are ahead of the event log, which is an older one: remove the documents',
+    );
+  }
+}
+
 function httpConfigOf({ trustProxy, allowedOrigins, limits }: Config, publicUrl: string): HttpConfig {
   return {
     publicUrl,
@@ -105,6 +124,7 @@ function projectionParts(projections: Projections): readonly Part[] {
       const status = (await projections.status()).find((candidate) => candidate.name === name);
       if (status?.parked)
         return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
+      if (status?.state === 'catching-up') return 'still catching up with the log: answers may be incomplete';
       return status?.unavailable ?? null;
     },
   }));

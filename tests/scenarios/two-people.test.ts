@@ -68,6 +68,5 @@ it('two people sign up by mail, write to each other over HTTP and WebSocket, and
 it('SIGTERM stops the server in an orderly way, and what was written is there at the next start', async () => {
   expect(await server.stop()).toBe(0);
   server = await startServer(env);
-  const ready = await fetch(new URL('/readyz', server.url));
-  expect(ready.status).toBe(200);
+  await expect.poll(async () => (await fetch(new URL('/readyz', server.url))).status, { timeout: 10_000 }).toBe(200);
 });

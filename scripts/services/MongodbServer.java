@@ -1,0 +1,251 @@
+import java.io.OutputStream;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+import de.bwaldvogel.mongo.MongoCollection;
+import de.bwaldvogel.mongo.MongoDatabase;
+import de.bwaldvogel.mongo.MongoServer;
+import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.CollectionOptions;
+import de.bwaldvogel.mongo.backend.CursorRegistry;
+import de.bwaldvogel.mongo.backend.EmptyIndex;
+import de.bwaldvogel.mongo.backend.Index;
+import de.bwaldvogel.mongo.backend.IndexKey;
+import de.bwaldvogel.mongo.backend.QueryResult;
+import de.bwaldvogel.mongo.backend.Utils;
+import de.bwaldvogel.mongo.backend.memory.MemoryBackend;
+import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
+import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
+import de.bwaldvogel.mongo.bson.Document;
+import de.bwaldvogel.mongo.exception.MongoServerError;
+import io.netty.channel.Channel;
+
+/**
+ * A server for tests that speaks MongoDB's protocol: mongo-java-server, in memory. Here is only what makes it answer as MongoDB does where
+ * Parley relies on it: guarded bulk writes told exactly, strings in the order of their code points, documents found without reading all.
+ * Commands run one at a time. Argument: the port, 0 for any that is free. Prints the connection string when it listens, and ends with its input.
+ */
+public final class MongodbServer extends MemoryBackend {
+
+    public static void main(String[] args) throws Exception {
+        // One thread does a command and encodes its answer, which shares parts with what is stored, before the next begins.
+        System.setProperty("io.netty.eventLoopThreads", "1");
+        MongodbServer backend = new MongodbServer();
+        backend.version(new MongoVersion() {
+            @Override public List<Integer> getVersionArray() { return List.of(5, 0, 0); }
+            @Override public int getWireVersion() { return 13; }
+        });
+        MongoServer server = new MongoServer(backend);
+        server.bind("127.0.0.1", Integer.parseInt(args[0]));
+        System.out.println("mongodb://127.0.0.1:" + server.getLocalAddress().getPort() + "/?directConnection=true");
+        System.in.transferTo(OutputStream.nullOutputStream());
+        System.exit(0);
+    }
+
+    @Override
+    public synchronized Document handleCommand(Channel channel, String db, String command, Document query) {
+        return (Document) recode(run(channel, db, command, (Document) recode(query, true)), false);
+    }
+
+    private Document run(Channel channel, String db, String command, Document query) {
+        if (command.equalsIgnoreCase("hello") || command.equalsIgnoreCase("ismaster")) {
+            return super.handleCommand(channel, db, "ismaster", query).append("isWritablePrimary", true)
+                .append("helloOk", true).append("logicalSessionTimeoutMinutes", 30).append("maxWriteBatchSize", 100_000);
+        }
+        if (command.equals("drop") && resolveDatabase(db).resolveCollection((String) query.get(command), false) == null) {
+            throw new MongoServerError(26, "NamespaceNotFound", "ns not found");
+        }
+        Document answer = super.handleCommand(channel, db, command, query);
+        if (command.equals("insert") && answer.get("writeErrors") instanceof Collection<?> errors) {
+            // The library counts all that it was given. Inserts come unordered.
+            answer.put("n", ((Collection<?>) query.get("documents")).size() - errors.size());
+        }
+        return answer;
+    }
+
+    /**
+     * Java orders strings by UTF-16 units, MongoDB by code points. Within the server, surrogates have changed places with the units above them,
+     * which makes the one order the other. Copies only what is changed.
+     */
+    private static Object recode(Object value, boolean in) {
+        if (value instanceof String text) {
+            if (text.chars().noneMatch(unit -> unit >= 0xD800)) {
+                return text;
+            }
+            int first = in ? 0xE000 : 0xF800;
+            StringBuilder changed = new StringBuilder(text.length());
+            text.chars().forEach(unit -> changed.append((char)
+                (unit < 0xD800 ? unit : unit >= first ? unit - (first - 0xD800) : unit + (0x10000 - first))));
+            return changed.toString();
+        }
+        if (value instanceof Document document) {
+            Document copy = null;
+            for (Map.Entry<String, Object> entry : document.entrySet()) {
+                Object changed = recode(entry.getValue(), in);
+                if (changed != entry.getValue()) {
+                    copy = copy == null ? document.clone() : copy;
+                    copy.put(entry.getKey(), changed);
+                }
+            }
+            return copy == null ? document : copy;
+        }
+        if (value instanceof Collection<?> list) {
+            List<Object> copy = new ArrayList<>(list.size());
+            boolean isChanged = false;
+            for (Object element : list) {
+                Object changed = recode(element, in);
+                isChanged |= changed != element;
+                copy.add(changed);
+            }
+            return isChanged ? copy : list;
+        }
+        return value;
+    }
+
+    @Override
+    public MemoryDatabase openOrCreateDatabase(String name) {
+        return new MemoryDatabase(name, getCursorRegistry()) {
+            @Override
+            protected MemoryCollection openOrCreateCollection(String collection, CollectionOptions options) {
+                return new IndexedCollection(this, collection, options, cursorRegistry);
+            }
+
+            @Override
+            protected Index<Integer> openOrCreateSecondaryIndex(String collection, String index, List<IndexKey> keys, boolean sparse) {
+                return new FirstField(index, keys);
+            }
+        };
+    }
+
+    /** Looks documents up by _id, or by a value of the first field of an index; reads all where that is not asked for. */
+    private static final class IndexedCollection extends MemoryCollection {
+        private final Map<Object, Integer> positions = new HashMap<>();
+
+        IndexedCollection(MongoDatabase database, String name, CollectionOptions options, CursorRegistry cursors) {
+            super(database, name, options, cursors);
+        }
+
+        /** It would encode each document to weigh it. */
+        @Override
+        protected boolean tracksDataSize() {
+            return false;
+        }
+
+        @Override
+        protected Integer addDocumentInternal(Document document) {
+            Integer position = super.addDocumentInternal(document);
+            positions.put(document.get("_id"), position);
+            return position;
+        }
+
+        @Override
+        protected void removeDocument(Integer position) {
+            positions.remove(getDocument(position).get("_id"));
+            super.removeDocument(position);
+        }
+
+        @Override
+        protected QueryResult queryDocuments(Document query, Document order, int skip, int limit, int batchSize, Document fields) {
+            Set<Object> ids = getIdField() == null ? null : find(query);
+            if (ids == null) {
+                return super.queryDocuments(query, order, skip, limit, batchSize, fields);
+            }
+            List<Integer> found = ids.stream().filter(positions::containsKey).map(positions::get).toList();
+            return matchDocuments(query, found, order, skip, limit, batchSize, fields);
+        }
+
+        /** At least the _ids of all that may match; null for "it may be any". */
+        private Set<Object> find(Document query) {
+            List<Object> ids = values(query.get("_id"));
+            if (ids != null) {
+                return new LinkedHashSet<>(ids);
+            }
+            for (Index<Integer> index : getIndexes()) {
+                List<Object> wanted = index instanceof FirstField first ? values(query.get(first.field)) : null;
+                if (wanted != null) {
+                    return union(wanted.stream().map(((FirstField) index)::find).toList());
+                }
+            }
+            if (query.get("$or") instanceof Collection<?> parts) {
+                List<Set<Object>> found = new ArrayList<>();
+                parts.forEach(part -> found.add(find((Document) part)));
+                return found.contains(null) ? null : union(found);
+            }
+            return null;
+        }
+
+        private static Set<Object> union(List<Set<Object>> sets) {
+            Set<Object> all = new LinkedHashSet<>();
+            sets.forEach(all::addAll);
+            return all;
+        }
+
+        /** The values that a condition allows, null when it is on something else than strings, numbers and booleans. */
+        private static List<Object> values(Object condition) {
+            if (condition instanceof Document operators) {
+                if (operators.get("$in") instanceof Collection<?> values) {
+                    return values.stream().allMatch(FirstField::takes) ? List.copyOf(values) : null;
+                }
+                return values(operators.get("$eq"));
+            }
+            return FirstField.takes(condition) ? List.of(condition) : null;
+        }
+    }
+
+    /** The _ids of the documents by each value of an index's first field. */
+    private static final class FirstField extends EmptyIndex<Integer> {
+        final String field;
+        private final Map<Object, Set<Object>> ids = new HashMap<>();
+
+        FirstField(String name, List<IndexKey> keys) {
+            super(name, keys);
+            field = keys.get(0).getKey();
+        }
+
+        static boolean takes(Object value) {
+            return value instanceof String || value instanceof Number || value instanceof Boolean;
+        }
+
+        Set<Object> find(Object value) {
+            return ids.getOrDefault(keyOf(value), Set.of());
+        }
+
+        @Override
+        public void add(Document document, Integer position, MongoCollection<Integer> collection) {
+            for (Object key : keysOf(document)) {
+                ids.computeIfAbsent(key, any -> new LinkedHashSet<>()).add(document.get("_id"));
+            }
+        }
+
+        @Override
+        public Integer remove(Document document) {
+            for (Object key : keysOf(document)) {
+                ids.computeIfPresent(key, (any, some) -> some.remove(document.get("_id")) && some.isEmpty() ? null : some);
+            }
+            return null;
+        }
+
+        @Override
+        public void updateInPlace(Document before, Document after, Integer position, MongoCollection<Integer> collection) {
+            remove(before);
+            add(after, position, collection);
+        }
+
+        private List<Object> keysOf(Document document) {
+            Object value = Utils.getSubdocumentValueCollectionAware(document, field);
+            Collection<?> values = value instanceof Collection<?> elements ? elements : Collections.singletonList(value);
+            return values.stream().filter(FirstField::takes).map(FirstField::keyOf).toList();
+        }
+
+        /** Numbers are equal by value, whatever their type. */
+        private static Object keyOf(Object value) {
+            return value instanceof Number number ? (Object) (number.doubleValue() + 0.0) : value;
+        }
+    }
+}
