@@ -17,9 +17,9 @@ start_mongodb() {
   local waited=0
   services_state=$(mktemp -d)
   mkfifo "$services_state/stdin"
-  # The server ends with its standard input, which this descriptor keeps open.
+  # The server ends with its standard input, which this descriptor, and nothing else, keeps open.
   exec 9<>"$services_state/stdin"
-  scripts/services/mongodb.sh <&9 >"$services_state/address" 2>"$services_state/log" &
+  scripts/services/mongodb.sh <"$services_state/stdin" 9>&- >"$services_state/address" 2>"$services_state/log" &
   mongodb_pid=$!
   until [[ -s $services_state/address ]]; do
     if ! kill -0 "$mongodb_pid" 2>/dev/null || ((waited++ >= 300)); then

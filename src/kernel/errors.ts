@@ -45,7 +45,7 @@ export class Refusal extends Error {
 /**
  * How a call to a store can end badly; closed, and the same for every adapter.
  * - `VERSION_CONFLICT`: the stream is not at the expected revision; nothing was written. `actual` is its last revision, `null` when it does not exist.
- * - `UNAVAILABLE`: the store cannot be reached or will not take it; nothing was written.
+ * - `UNAVAILABLE`: the store cannot be reached or will not take it; nothing was written to the event log (documents and keys: see their ports).
  * - `UNKNOWN`: no answer came in time; it may have been written, and may still be.
  * - `INVALID`: the call itself is wrong (an event that its schema refuses, a query that no index serves); nothing was written.
  * - `CLOSED`: the store was closed; nothing was written.

@@ -8,6 +8,8 @@ import type { Filter, IndexDefinition, Sort } from '../kernel/query.ts';
  * The adapters are held to `tests/contracts/documents.ts`, which has no option per adapter.
  *
  * Every method may throw `StoreError` with `UNAVAILABLE` or `CLOSED`, and `INVALID` for a call that is wrong in itself.
+ * A call that writes and ends with `UNAVAILABLE` may have been done, wholly or in part, and may still be: its answer was lost. Guards make it
+ * harmless to load again and write again what is missing.
  */
 export interface DocumentStore {
   /**

@@ -4,6 +4,7 @@
  * What is stored is sealed under the server's own secret. The adapters are held to `tests/contracts/keys.ts`.
  *
  * Names are `<kind>/<id>`, at most 200 printable ASCII characters without spaces; others are `INVALID`. Every method may throw `StoreError` with `UNAVAILABLE` or `CLOSED`.
+ * After `UNAVAILABLE`, a creation or destruction may have been done all the same; repeating it is harmless.
  */
 export interface KeyStore {
   /** The secret of this name, `null` when there is none or it was destroyed. Throws `INVALID` when it was sealed under another server secret. */

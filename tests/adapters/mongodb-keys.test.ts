@@ -5,6 +5,5 @@ import { mongodb, mongoPlace } from '../support/mongodb.ts';
 
 describeKeysContract({
   ...mongodb,
-  prepare: async () =>
-    mongoPlace((url, secret: Uint8Array) => openMongoKeys({ url, secret, logger: silentLogger })),
+  prepare: async () => mongoPlace((url, secret: Uint8Array) => openMongoKeys({ url, secret, logger: silentLogger })),
 });

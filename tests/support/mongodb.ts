@@ -45,6 +45,9 @@ export function mongoPlace<Store extends Closable, Options extends readonly unkn
   };
 }
 
+/** The database that a connection string names. */
+export const databaseOf = (url: string): string => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(url)?.[1] ?? '';
+
 /** The connection string with another database; who signs in does so where they did before. */
 export function urlOf(url: string, database: string): string {
   const [, hosts = '', before = '', query = ''] = /^(mongodb(?:\+srv)?:\/\/[^/?]+)\/?([^?]*)\??(.*)$/.exec(url) ?? [];

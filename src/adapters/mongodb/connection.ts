@@ -19,8 +19,8 @@ const DEFAULTS = {
 } as const;
 
 /**
- * What the connection string cannot change: what was answered survives the loss of a member, and nothing is read that may still be undone, or
- * that is older than what was answered. Without a majority, a write is given up before its answer is.
+ * What the connection string cannot change: what was answered survives the loss of a member, and nothing is read that may still be undone.
+ * A write that no majority confirms in time is given up.
  */
 const FIXED: DbOptions = {
   writeConcern: { w: 'majority', wtimeoutMS: 8_000 },
@@ -30,9 +30,10 @@ const FIXED: DbOptions = {
 
 /** The way to a MongoDB: a standalone server, a replica set or a sharded cluster. Made at the first call, and made anew by the driver whenever it is lost. */
 export class Connection {
-  readonly db: Db;
+  readonly #db: Db;
   readonly #client: MongoClient;
   readonly #running = new Set<Promise<unknown>>();
+  #isConnected = false;
   #closing: Promise<void> | null = null;
 
   /**
@@ -41,14 +42,14 @@ export class Connection {
    */
   constructor(url: string, { logger, suffix = '' }: { logger: Logger; suffix?: string }) {
     this.#client = newClient(url);
-    this.db = this.#client.db(`${databaseOf(url)}${suffix}`, FIXED);
+    this.#db = this.#client.db(`${databaseOf(url)}${suffix}`, FIXED);
     this.#watch(logger);
   }
 
   /** Throws `StoreError` only: `CLOSED` after `close`, and what the call ends with in the words of the ports. */
   async run<Result>(work: (db: Db) => Promise<Result>): Promise<Result> {
     if (this.#closing !== null) throw new StoreError('CLOSED', 'the store is closed');
-    const running = work(this.db);
+    const running = this.#connected().then(work);
     this.#running.add(running);
     try {
       return await running;
@@ -57,6 +58,13 @@ export class Connection {
     } finally {
       this.#running.delete(running);
     }
+  }
+
+  /** Until it has found a server once, the driver has to be told to look for one again. */
+  async #connected(): Promise<Db> {
+    if (!this.#isConnected) await this.#client.connect();
+    this.#isConnected = true;
+    return this.#db;
   }
 
   /** Waits for the calls that are under way, which end by themselves. */

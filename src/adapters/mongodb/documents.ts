@@ -67,12 +67,12 @@ class Store implements DocumentStore {
   async drop(collection: string): Promise<void> {
     checkDefinition(collection, []);
     await this.#connection.run(async (db) => {
-      this.#told.delete(collection);
       try {
         await db.collection(collectionName(collection)).drop();
       } catch (error) {
         if (!(error instanceof MongoServerError) || error.code !== NAMESPACE_NOT_FOUND) throw error;
       }
+      this.#told.delete(collection);
     });
   }
 

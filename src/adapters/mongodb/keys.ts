@@ -31,18 +31,16 @@ export async function openMongoKeys({ url, secret, logger }: MongoKeysOptions): 
 
 class Keys implements KeyStore {
   readonly #connection: Connection;
-  readonly #keys: Collection<Key>;
   readonly #sealer: Sealer;
 
   constructor(connection: Connection, sealer: Sealer) {
     this.#connection = connection;
-    this.#keys = connection.db.collection('keys');
     this.#sealer = sealer;
   }
 
   async get(name: string): Promise<Uint8Array | null> {
     checkKeyName(name);
-    const key = await this.#connection.run(() => this.#keys.findOne({ _id: name }));
+    const key = await this.#run((keys) => keys.findOne({ _id: name }));
     return key?.sealed == null ? null : this.#sealer.open(name, key.sealed.value());
   }
 
@@ -50,15 +48,15 @@ class Keys implements KeyStore {
     checkKeyName(name);
     checkSecret(secret);
     const sealed = new Binary(this.#sealer.seal(name, secret));
-    await this.#connection.run(() => this.#keys.insertOne({ _id: name, sealed }).catch(tolerateDuplicate));
+    await this.#run((keys) => keys.insertOne({ _id: name, sealed }).catch(tolerateDuplicate));
     // Not what was given: another may have been first.
     return await this.get(name);
   }
 
   async destroy(name: string): Promise<void> {
     checkKeyName(name);
-    const destroy = () => this.#keys.updateOne({ _id: name }, { $set: { sealed: null } }, { upsert: true });
-    await this.#connection.run(async () => {
+    await this.#run(async (keys) => {
+      const destroy = () => keys.updateOne({ _id: name }, { $set: { sealed: null } }, { upsert: true });
       try {
         await destroy();
       } catch (error) {
@@ -73,14 +71,16 @@ class Keys implements KeyStore {
     checkKeyPrefix(prefix);
     const end = prefixEnd(prefix);
     const filter = { _id: { $gte: prefix, ...(end === null ? {} : { $lt: end }) }, sealed: { $ne: null } };
-    const found = await this.#connection.run(() =>
-      this.#keys.find(filter, { projection: { _id: 1 }, sort: { _id: 1 } }).toArray(),
-    );
+    const found = await this.#run((keys) => keys.find(filter, { projection: { _id: 1 }, sort: { _id: 1 } }).toArray());
     return found.map(({ _id }) => _id);
   }
 
   close(): Promise<void> {
     return this.#connection.close();
+  }
+
+  #run<Result>(work: (keys: Collection<Key>) => Promise<Result>): Promise<Result> {
+    return this.#connection.run((db) => work(db.collection('keys')));
   }
 }
 

@@ -1,8 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkFilter, checkSort } from '../../kernel/conditions.ts';
-import { decodeCursor, encodeCursor } from '../../kernel/cursor.ts';
-import { pathOf, scalarAt } from '../../kernel/document.ts';
+import { cursorBehind, decodeCursor } from '../../kernel/cursor.ts';
 import { checkBatch, checkCap, checkDefinition, checkIds, checkLimit } from '../../kernel/document-checks.ts';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
@@ -126,7 +125,8 @@ class Store implements DocumentStore {
     });
     const items = rows.slice(0, limit).map(documentOf);
     if (items.length > LONG_READ) await nextTurn();
-    return { items, next: rows.length > limit ? nextOf(items, filter, sort) : null };
+    const last = items.at(-1);
+    return { items, next: rows.length > limit && last !== undefined ? cursorBehind(last, filter, sort) : null };
   }
 
   async count(collection: string, filter: Filter, cap: number): Promise<number> {
@@ -220,15 +220,4 @@ class Store implements DocumentStore {
     if (version !== this.#version) this.#known.clear();
     this.#version = version;
   }
-}
-
-function nextOf(items: readonly StoredDocument[], filter: Filter, sort: Sort): string | null {
-  const last = items.at(-1);
-  if (last === undefined) return null;
-  // What is sorted by is a string or a number in every document of a list.
-  const values = sort.fields.map((field) => {
-    const value = scalarAt(last.body, pathOf(field));
-    return typeof value === 'number' ? value : String(value);
-  });
-  return encodeCursor({ values, id: last.id }, filter, sort);
 }

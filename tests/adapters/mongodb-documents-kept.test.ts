@@ -1,0 +1,146 @@
+import { type Document, MongoClient } from 'mongodb';
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
+import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
+import { silentLogger } from '../../src/kernel/logger.ts';
+import type { DocumentStore, Guard, Write } from '../../src/ports/documents.ts';
+import { fill, idsOf, put, remove } from '../contracts/documents-fixtures.ts';
+import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+import { mongodb, mongoPlace } from '../support/mongodb.ts';
+import { service } from '../support/services.ts';
+
+const DAY_MS = 24 * 60 * 60 * 1_000;
+const isThere = service(mongodb.name, mongodb.available === true ? null : mongodb.available);
+
+describe.skipIf(!isThere)('documents in MongoDB', () => {
+  const clock: ManualClock = manualClock(Date.now());
+  const place = mongoPlace(async (url) => {
+    client = new MongoClient(url);
+    return openMongoDocuments({ url, clock, logger: silentLogger });
+  });
+  let store: DocumentStore;
+  let client: MongoClient;
+  beforeAll(async () => {
+    store = await place.open();
+  });
+  afterAll(async () => {
+    await client.close();
+    await place.dispose();
+  });
+
+  async function kept(name: string, id: string): Promise<Document> {
+    const collection = client.db().collection<Document & { _id: string }>(name);
+    return (await collection.findOne({ _id: id })) ?? {};
+  }
+
+  it('are kept with their bodies as they are, for others to read', async () => {
+    await store.define([{ name: 'shapes', indexes: [] }]);
+    await store.apply({ writes: [put('shapes', 'a', { n: 1, in: { list: ['x', 0.5] } }, { position: '07' })] });
+    const { batch, ...rest } = await kept('shapes', 'a');
+    expect(rest).toEqual({ _id: 'a', position: '07', body: { n: 1, in: { list: ['x', 0.5] } } });
+    expect(String(batch)).toMatch(/^[0-9a-f]{24}$/);
+  });
+
+  it('leave a tombstone without a body, that the server removes after more than a day', async () => {
+    await store.define([{ name: 'deleted', indexes: [{ fields: ['n'] }] }]);
+    await store.apply({ writes: [put('deleted', 'a', { n: 1 }), remove('deleted', 'b', '02')] });
+    await store.apply({ writes: [remove('deleted', 'a', '02', '01')] });
+    const { batch: _, ...rest } = await kept('deleted', 'a');
+    expect(rest).toEqual({ _id: 'a', position: '02', deletedAt: new Date(clock.now()) });
+    const indexes = await client.db().collection('deleted').indexes();
+    const purging = indexes.filter(({ key }) => 'deletedAt' in key);
+    expect(purging).toMatchObject([{ key: { deletedAt: 1 }, sparse: true }]);
+    expect(purging[0]?.expireAfterSeconds).toBeGreaterThan(DAY_MS / 1_000);
+  });
+
+  it('have an index for each that was declared, which ends with the id', async () => {
+    const indexes = [{ fields: ['a', 'b.c'] }, { fields: ['a'], array: 'tags' }];
+    await store.define([{ name: 'indexed', indexes }]);
+    await store.define([{ name: 'indexed', indexes: [{ fields: ['b.c'] }, ...indexes] }]);
+    const made = await client.db().collection('indexed').indexes();
+    const keys = made.filter(({ name }) => name?.includes('..') || name === 'b.c').map(({ key }) => Object.keys(key));
+    expect(keys).toEqual([
+      ['body.a', 'body.b.c', '_id'],
+      ['body.tags', 'body.a', '_id'],
+      ['body.b.c', '_id'],
+    ]);
+  });
+
+  it.each(['system.users', 'a.system.b', '.a', 'a.', 'a..b', '.', 'A', 'a', '0', '-', '@'])(
+    'may be in a collection that is named %j, also where MongoDB takes no such name',
+    async (name) => {
+      await store.define([{ name, indexes: [{ fields: ['n'] }] }]);
+      await store.drop(name);
+      await store.define([{ name, indexes: [{ fields: ['n'] }] }]);
+      await fill(store, name, { [name]: { n: 1 } });
+      expect(await idsOf(store, name, { filter: { n: 1 } })).toEqual([name]);
+    },
+  );
+
+  describe('in one batch', () => {
+    const guards: readonly Guard[] = [null, 'older', '04', '05', '06'];
+    const befores = ['absent', 'at 05', 'deleted at 05', 'forgotten'] as const;
+    const cases = befores.flatMap((before) =>
+      guards.flatMap((guard) =>
+        ['04', '05', '06'].flatMap((position) => [true, false].map((isPut) => ({ before, guard, position, isPut }))),
+      ),
+    );
+    const idOf = (index: number) => `id${index}`;
+
+    const idsThat = (wanted: (typeof befores)[number]) =>
+      cases.flatMap(({ before }, i) => (before === wanted ? [idOf(i)] : []));
+
+    async function prepare(names: readonly string[]): Promise<void> {
+      const eachId = (before: (typeof befores)[number], write: (name: string, id: string) => Write) =>
+        store.apply({ writes: names.flatMap((name) => idsThat(before).map((id) => write(name, id))) });
+      await store.define(names.map((name) => ({ name, indexes: [] })));
+      await eachId('forgotten', (name, id) => remove(name, id, '05'));
+      await clock.advance(DAY_MS);
+      await eachId('deleted at 05', (name, id) => remove(name, id, '05'));
+      await eachId('at 05', (name, id) => put(name, id, { old: true }, { position: '05' }));
+    }
+
+    it('are written and rejected just as one by one', async () => {
+      const writesTo = (name: string): Write[] =>
+        cases.map(({ guard, position, isPut }, i) =>
+          isPut ? put(name, idOf(i), { new: i }, { position, guard }) : remove(name, idOf(i), position, guard),
+        );
+      const [together, single] = ['together', 'single'];
+      await prepare([together, single]);
+      const { rejected } = await store.apply({ writes: writesTo(together) });
+      const refused: string[] = [];
+      for (const write of writesTo(single)) {
+        for (const { id } of (await store.apply({ writes: [write] })).rejected) refused.push(id);
+      }
+      expect(refused.length).toBeGreaterThan(0);
+      expect(rejected.map(({ id }) => id)).toEqual(refused);
+      const all = cases.map((_, i) => idOf(i));
+      expect(await store.getMany(together, all)).toEqual(await store.getMany(single, all));
+    });
+  });
+});
+
+describe('a connection string', () => {
+  const clock = manualClock();
+  const open = (url: string) => [
+    openMongoDocuments({ url, clock, logger: silentLogger }),
+    openMongoKeys({ url, secret: new Uint8Array(32), logger: silentLogger }),
+  ];
+
+  it.each([
+    'http://user:secret@localhost',
+    'mongodb://user:secret@localhost/?noSuchOption=1',
+    'mongodb://user:secret@localhost:99999',
+    'mongodb://user:sec/ret@localhost',
+    'mongodb://user:secret@[localhost',
+    'mongodb://',
+    '',
+  ])('that cannot be used is refused, without the password in the message: %j', async (url) => {
+    for (const outcome of await Promise.allSettled(open(url))) {
+      expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'StoreError', code: 'INVALID' } });
+      expect(
+        outcome.status === 'rejected' && JSON.stringify([String(outcome.reason), outcome.reason.cause]),
+      ).not.toMatch(/sec.?ret/);
+    }
+  });
+});

@@ -1,0 +1,128 @@
+import { once } from 'node:events';
+import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
+import { BSON, type Document, MongoClient } from 'mongodb';
+import { mongodb, urlOf } from './mongodb.ts';
+
+/** What becomes of a command: `cut` ends the connection before the server has it, `cut answer` when the server has answered it. */
+export type Verdict = 'pass' | 'cut' | 'cut answer';
+
+/** Stands between a store and the MongoDB of the tests. */
+export type MongoProxy = Readonly<{
+  /** The connection string through it, with further options. The driver repeats nothing by itself. */
+  url(database: string, options?: Readonly<Record<string, string>>): string;
+  /** Asked of each command; it goes on when that is answered. Until changed: all pass. */
+  judge(verdict: (command: Document) => Verdict | Promise<Verdict>): void;
+  /** While it is away, connections are lost, and new ones too. */
+  setAway(away: boolean): void;
+  close(): Promise<void>;
+}>;
+
+/** `null`, or why no proxy can stand before the MongoDB of the tests. */
+export const missingForProxy: string | null =
+  mongodb.available !== true
+    ? mongodb.available
+    : /^mongodb\+srv:|[?&](?:tls|ssl)=true/.test(mongodb.url)
+      ? 'a proxy needs a connection without TLS'
+      : null;
+
+const HEADER_BYTES = 16;
+const OP_MSG = 2_013;
+
+export async function startMongoProxy(): Promise<MongoProxy> {
+  const target = await primaryOf(mongodb.url);
+  const sockets = new Set<Socket>();
+  let isAway = false;
+  let judge: (command: Document) => Verdict | Promise<Verdict> = () => 'pass';
+
+  const server = createServer((client) => {
+    if (isAway) return client.destroy();
+    const upstream = connect(target);
+    let isAnswerCut = false;
+    let handled = Promise.resolve();
+    const end = () => {
+      client.destroy();
+      upstream.destroy();
+    };
+    const forward = async (message: Buffer): Promise<void> => {
+      const command = commandOf(message);
+      const verdict = command === null ? 'pass' : await judge(command);
+      if (verdict === 'cut') return end();
+      isAnswerCut ||= verdict === 'cut answer';
+      upstream.write(message);
+    };
+    for (const socket of [client, upstream]) {
+      sockets.add(socket);
+      // An error is followed by its end.
+      socket.on('error', () => {});
+      socket.on('close', () => {
+        sockets.delete(socket);
+        end();
+      });
+    }
+    const split = splitter((message) => {
+      handled = handled.then(() => forward(message));
+    });
+    client.on('data', split);
+    upstream.on('data', (answer) => (isAnswerCut ? end() : client.write(answer)));
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const { port } = server.address() as AddressInfo;
+
+  const lose = () => {
+    for (const socket of sockets) socket.destroy();
+  };
+  return {
+    url(database, options = {}) {
+      const [, user = ''] = /^mongodb:\/\/([^/?]*@)?/.exec(mongodb.url) ?? [];
+      const url = new URL(
+        urlOf(mongodb.url, database).replace(/^mongodb:\/\/[^/]+/, `mongodb://${user}127.0.0.1:${port}`),
+      );
+      url.searchParams.delete('replicaSet');
+      const repeatsNothing = { directConnection: 'true', retryWrites: 'false', retryReads: 'false' };
+      for (const [name, value] of Object.entries({ ...repeatsNothing, ...options })) url.searchParams.set(name, value);
+      return url.href;
+    },
+    judge(verdict) {
+      judge = verdict;
+    },
+    setAway(away) {
+      isAway = away;
+      if (away) lose();
+    },
+    async close() {
+      server.close();
+      lose();
+      await once(server, 'close');
+    },
+  };
+}
+
+/** Where writes go: the primary, when it is a replica set. */
+async function primaryOf(url: string): Promise<{ host: string; port: number }> {
+  await using client = new MongoClient(url);
+  const hello = await client.db('admin').command({ hello: 1 });
+  const address: string = hello.primary ?? client.options.hosts[0]?.toString() ?? '';
+  const at = address.lastIndexOf(':');
+  return { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
+}
+
+/** Gives whole messages: each begins with its length. */
+function splitter(give: (message: Buffer) => void): (chunk: Buffer) => void {
+  let rest: Buffer = Buffer.alloc(0);
+  return (chunk) => {
+    rest = Buffer.concat([rest, chunk]);
+    while (rest.length >= HEADER_BYTES && rest.length >= rest.readInt32LE(0)) {
+      const length = rest.readInt32LE(0);
+      give(rest.subarray(0, length));
+      rest = rest.subarray(length);
+    }
+  };
+}
+
+/** The command in a message, without the documents that may follow it beside. `null` for a message of the old form. */
+function commandOf(message: Buffer): Document | null {
+  if (message.readInt32LE(12) !== OP_MSG) return null;
+  // The flags, the kind of the first section, and then the command.
+  return BSON.deserialize(message, { index: HEADER_BYTES + 5, allowObjectSmallerThanBufferSize: true });
+}
