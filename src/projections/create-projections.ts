@@ -7,7 +7,7 @@ import type { EventStore } from '../ports/event-store.ts';
 import { CHECKPOINTS } from './checkpoint.ts';
 import { FencedOff } from './fenced-off.ts';
 import { POINTERS } from './generations.ts';
-import { createLease, type HeldLease, LEASES, type Lease } from './lease.ts';
+import { createLease, type HeldLease, type Lease } from './lease.ts';
 import { Progress } from './progress.ts';
 import type { Projection } from './projection.ts';
 import { createReader, type Reader, type ReadModels } from './read-models.ts';
@@ -62,7 +62,11 @@ class Node implements Projections {
     this.#options = options;
     const { documents, owner } = options;
     const ready = (): Promise<void> => this.#ready();
-    this.#progress = new Progress({ ...options, poll: (names) => this.readModels.stored(names) });
+    this.#progress = new Progress({
+      ...options,
+      poll: (names) => this.readModels.stored(names),
+      waits: () => this.#tenure?.loop.hurry(),
+    });
     this.readModels = createReader({ ...options, progress: this.#progress, ready });
     this.#lease = createLease({ ...options, documents, name: 'projections', owner });
   }
@@ -98,7 +102,7 @@ class Node implements Projections {
   /** Defines what all projections share; again after it failed. */
   #ready(): Promise<void> {
     if (this.#defining === null) {
-      this.#defining = this.#options.documents.define([CHECKPOINTS, POINTERS, LEASES]);
+      this.#defining = this.#options.documents.define([CHECKPOINTS, POINTERS]);
       this.#defining.catch(() => {
         this.#defining = null;
       });
@@ -116,7 +120,7 @@ class Node implements Projections {
         this.#failure = null;
         await this.#runUnder(lease);
       } catch (error) {
-        if (!signal.aborted) this.#report(error);
+        this.#report(error);
         if (isStoreError(error, 'CLOSED')) return;
       }
       await this.#options.clock.sleep(STAND_BACK_MS, signal);

@@ -4,7 +4,7 @@ import type { Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { CollectionDefinition, DocumentStore } from '../ports/documents.ts';
 
-export const LEASES: CollectionDefinition = { name: 'leases', indexes: [] };
+const LEASES: CollectionDefinition = { name: 'leases', indexes: [] };
 
 /** A lease that did not beat for this long, in ms, may be taken over. With the pace of looking at it, take-over is done within 12 s. */
 export const LEASE_TTL_MS = 10_000;
@@ -47,6 +47,7 @@ type Standing = Readonly<{ position: Position; body: LeaseBody }>;
 
 export function createLease({ documents, clock, logger, name, owner }: LeaseOptions): Lease {
   let unavailable: string | null = null;
+  let isDefined = false;
   /** The last beat seen, and when it was first seen. */
   let seen: Readonly<{ position: Position; at: number }> | null = null;
 
@@ -76,6 +77,8 @@ export function createLease({ documents, clock, logger, name, owner }: LeaseOpti
   };
 
   const tryOnce = async (): Promise<Standing | null> => {
+    if (!isDefined) await documents.define([LEASES]);
+    isDefined = true;
     const standing = await read();
     return isFree(standing) ? write(standing, owner, (standing?.body.fence ?? 0) + 1) : null;
   };

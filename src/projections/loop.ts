@@ -1,23 +1,19 @@
-import { setTimeout as pause, setImmediate as yieldToOthers } from 'node:timers/promises';
+import { setTimeout as sleep, setImmediate as yieldToOthers } from 'node:timers/promises';
 import { StoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { hasReached, laterPosition, type Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventStore, LogSlice, SubscriptionBatch } from '../ports/event-store.ts';
 import { whileAway } from './back-off.ts';
+import { Gathering } from './gathering.ts';
 import type { Track } from './track.ts';
 
 /** Events that are read at once, and those that are folded until others get a turn. */
-const BATCH_MAX = 2_048;
+const BATCH_MAX = 1_024;
 const STEP_MAX = 512;
 /** Longest time for which the stored checkpoint of a track is behind, in ms. */
 const SAVE_AFTER_MS = 50;
-/**
- * After a batch, what comes is gathered for so many times what that one took, up to this, in ms: projections then take a bounded share of the
- * thread for as long as they keep up, and the more there is to do, the fewer times a hot document is written.
- */
-const GATHER_FACTOR = 2;
-const GATHER_MAX_MS = 250;
+const LATE = Symbol('late');
 
 export type LoopOptions = Readonly<{
   events: EventStore;
@@ -25,6 +21,8 @@ export type LoopOptions = Readonly<{
   logger: Logger;
   /** Ends the loop. */
   signal: AbortSignal;
+  /** Whether somebody waits for tracks to move; see `hurry`. */
+  isAwaited(): boolean;
   /** A track moved, was parked, or has caught up. What it throws is treated as if the track had thrown it. */
   moved(track: Track): Promise<void> | void;
 }>;
@@ -36,6 +34,7 @@ export type LoopOptions = Readonly<{
  */
 export class Loop {
   readonly #options: LoopOptions;
+  readonly #gathering: Gathering;
   readonly #failed = new AbortController();
   readonly #stop: AbortSignal;
   readonly #tasks = new Set<Promise<void>>();
@@ -48,9 +47,12 @@ export class Loop {
   #atEnd = false;
   #recordedAt: string | null = null;
   #unavailable: string | null = null;
+  /** When the checkpoints were stored last. */
+  #savedAt = 0;
 
   constructor(options: LoopOptions) {
     this.#options = options;
+    this.#gathering = new Gathering({ isAwaited: () => options.isAwaited(), sleep: inRealTime });
     this.#stop = AbortSignal.any([options.signal, this.#failed.signal]);
   }
 
@@ -67,6 +69,11 @@ export class Loop {
   /** Why it waits for a store, `null` when it does not. */
   get unavailable(): string | null {
     return this.#unavailable;
+  }
+
+  /** Somebody waits for tracks to move from now on. */
+  hurry(): void {
+    this.#gathering.hurry();
   }
 
   /** Runs until the signal. Throws `FencedOff` when another runner is at it, and `CLOSED` when a store was closed. */
@@ -117,34 +124,31 @@ export class Loop {
   }
 
   async #consume(batches: AsyncIterator<SubscriptionBatch>, goesWell: () => void): Promise<void> {
-    const readOn = (): Promise<IteratorResult<SubscriptionBatch>> => {
-      const next = batches.next();
-      // It is awaited when what came before is handled; failing earlier is no failure of nobody.
-      next.catch(() => {});
-      return next;
-    };
-    let next = readOn();
-    let saving: Promise<'save'> | null = null;
     while (!this.#stop.aborted) {
-      if ([...this.#members].some(({ unsaved }) => unsaved)) {
-        saving ??= pause(SAVE_AFTER_MS, 'save' as const);
-        if ((await Promise.race([saving, next])) === 'save') {
-          saving = null;
-          await together([...this.#members].map((track) => this.#retrying(() => track.save())));
-          continue;
-        }
-      }
-      const { done, value } = await next;
+      const { done, value } = await this.#savingUntil(batches.next());
       if (done === true) break;
       const startedAt = performance.now();
       await this.#dispatch(value);
       goesWell();
-      next = readOn();
-      const took = performance.now() - startedAt;
-      if (took < 1 || !value.caughtUp) await yieldToOthers();
-      else await pause(Math.min(took * GATHER_FACTOR, GATHER_MAX_MS));
+      if (performance.now() - this.#savedAt >= SAVE_AFTER_MS) await this.#save();
+      if (value.caughtUp) await this.#gathering.pause(performance.now() - startedAt, this.#stop);
+      else await yieldToOthers();
     }
     if (!this.#stop.aborted) throw new StoreError('UNAVAILABLE', 'the subscription ended by itself');
+  }
+
+  /** Waits for the next batch, and stores the checkpoints that are behind should it keep us waiting. */
+  async #savingUntil<Next>(next: Promise<Next>): Promise<Next> {
+    if ([...this.#members].some(({ unsaved }) => unsaved)) {
+      const left = Math.max(0, SAVE_AFTER_MS - (performance.now() - this.#savedAt));
+      if ((await Promise.race([sleep(left, LATE), next])) === LATE) await this.#save();
+    }
+    return next;
+  }
+
+  async #save(): Promise<void> {
+    await together([...this.#members].map((track) => this.#retrying(() => track.save())));
+    this.#savedAt = performance.now();
   }
 
   async #dispatch({ events, position, caughtUp }: SubscriptionBatch): Promise<void> {
@@ -175,7 +179,7 @@ export class Loop {
   /** The reading of one track that is behind; it joins the common one in the moment in which it has all that was handed out there. */
   async #catchUp(track: Track): Promise<void> {
     await this.#retrying(async (goesWell) => {
-      let ahead = this.#readOn(track, track.position);
+      let ahead = this.#readOn(track, track.taken);
       while (!this.#stop.aborted && !this.#removed.has(track)) {
         const slice = await ahead;
         if (!slice.end) ahead = this.#readOn(track, slice.next);
@@ -196,11 +200,12 @@ export class Loop {
   #readOn(track: Track, from: Position | null): Promise<LogSlice> {
     const filter = { types: track.projection.handles };
     const slice = this.#options.events.readAll({ direction: 'forwards', from, limit: BATCH_MAX, filter });
-    // As above.
+    // It is awaited when what came before is handled; failing earlier is no failure of nobody.
     slice.catch(() => {});
     return slice;
   }
 
+  /** Repeats a step for as long as a store is away. */
   #retrying(step: (goesWell: () => void) => Promise<void> | void): Promise<void> {
     return whileAway({ ...this.#options, signal: this.#stop, away: (error) => this.#away(error) }, step);
   }
@@ -215,6 +220,13 @@ export class Loop {
 
 /** Where the last step of so many events begins. */
 const lastStep = (events: number): number => Math.max(0, Math.ceil(events / STEP_MAX) - 1) * STEP_MAX;
+
+/** Resolves after `ms`, or when the signal is aborted. */
+async function inRealTime(ms: number, signal?: AbortSignal): Promise<void> {
+  await sleep(ms, undefined, { ...(signal && { signal }) }).catch((error: unknown) => {
+    if (signal?.aborted !== true) throw error;
+  });
+}
 
 /** Waits for all of them, also when one fails: nothing is under way any more when that is told. */
 async function together(tasks: readonly Promise<void>[]): Promise<void> {

@@ -16,6 +16,8 @@ export type ProgressOptions = Readonly<{
   logger: Logger;
   /** The stored positions of these projections. */
   poll(projections: readonly string[]): Promise<ReadonlyMap<string, Position | null>>;
+  /** Somebody begins to wait. */
+  waits?(): void;
 }>;
 
 /**
@@ -33,6 +35,11 @@ export class Progress {
 
   constructor(options: ProgressOptions) {
     this.#options = options;
+  }
+
+  /** Whether somebody waits. */
+  get isAwaited(): boolean {
+    return this.#waiting > 0;
   }
 
   /** This node's own knowledge; `undefined` when another runs it. */
@@ -98,6 +105,7 @@ export class Progress {
     for (const name of missing) this.#of(name).add(waiter);
     signal?.addEventListener('abort', giveUp);
     void this.#options.clock.sleep(timeoutMs, settled.signal).then(giveUp);
+    this.#options.waits?.();
     this.#poll();
   }
 

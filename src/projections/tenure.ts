@@ -51,7 +51,11 @@ export class Tenure {
   constructor(options: TenureOptions) {
     this.#options = options;
     this.#keeper = new GenerationKeeper(options);
-    this.#loop = new Loop({ ...options, moved: (track) => this.#moved(track) });
+    this.#loop = new Loop({
+      ...options,
+      isAwaited: () => options.progress.isAwaited,
+      moved: (track) => this.#moved(track),
+    });
   }
 
   get loop(): Loop {

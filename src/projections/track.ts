@@ -12,7 +12,7 @@ import { GenerationDocuments } from './generation-documents.ts';
 import type { Projection } from './projection.ts';
 
 /** While a track is behind, it gathers so many events, for so long at most (ms), before it writes: what is touched often among them is written once. */
-const GATHER_EVENTS = 8_192;
+const GATHER_EVENTS = 32_768;
 const GATHER_MS = 1_000;
 
 export type TrackOptions = Readonly<{

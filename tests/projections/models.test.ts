@@ -1,0 +1,267 @@
+import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../src/kernel/json.ts';
+import { conversations, NAMED_MEMBERS } from '../../src/projections/conversations.ts';
+import { memberships } from '../../src/projections/memberships.ts';
+import { messages } from '../../src/projections/messages.ts';
+import type { Projection } from '../../src/projections/projection.ts';
+import { users } from '../../src/projections/users.ts';
+import { added, created, removed, sent } from './node.ts';
+import { type AnyEvent, objectId, positionOf, recorded, time, uuid } from './support.ts';
+
+/** The documents that a history leaves, by id. */
+function project(projection: Projection, ...history: readonly AnyEvent[]): Record<string, JsonObject> {
+  const documents = new Map<string, JsonObject>();
+  for (const event of recorded(history).filter(({ type }) => projection.handles.includes(type))) {
+    for (const ref of projection.touches(event)) {
+      const body = projection.evolve(ref, documents.get(ref.id), event);
+      if (body === undefined) documents.delete(ref.id);
+      else documents.set(ref.id, body);
+    }
+  }
+  return Object.fromEntries(documents);
+}
+
+const registered = (
+  n: number,
+  names: { username: string; firstname: string | null; lastname: string | null },
+): AnyEvent => ({
+  type: 'UserRegistered',
+  data: { userId: objectId(n), email: `u${n}@example.org`, ...names, registeredAt: time(0) },
+});
+
+const activated = (n: number): AnyEvent => ({
+  type: 'PasswordSet',
+  data: { userId: objectId(n), linkId: uuid(1), passwordHash: 'hash', setAt: time(1) },
+});
+
+const opened = (n: number, userId: number, readSeq: number, at: number): AnyEvent => ({
+  type: 'ConversationOpened',
+  data: {
+    userId: objectId(userId),
+    conversationId: objectId(n),
+    readSeq,
+    receivedSeq: readSeq,
+    openedAt: time(at),
+    memberCount: 2,
+  },
+});
+
+describe('users', () => {
+  const zoe = { username: 'zoe.m', firstname: 'Zoë', lastname: 'Müller Ångström' };
+
+  it('are pending and not to be found until they have a password', () => {
+    expect(project(users, registered(1, zoe))).toEqual({
+      [objectId(1)]: {
+        ...zoe,
+        displayName: 'Zoë Müller Ångström',
+        email: 'u1@example.org',
+        status: 'pending',
+        roles: [],
+        createdAt: time(0),
+        revision: 0,
+        terms: [],
+      },
+    });
+  });
+
+  it('are found by every name and word of a name, without case and marks, once they are active', () => {
+    const { terms, status, revision } = project(users, registered(1, zoe), activated(1))[objectId(1)]!;
+    expect({ status, revision }).toEqual({ status: 'active', revision: 1 });
+    expect(new Set(terms as string[])).toEqual(
+      new Set([
+        'zoe.m',
+        'zoe',
+        'm',
+        'muller angstrom',
+        'muller',
+        'angstrom',
+        'zoe muller angstrom',
+        'muller angstrom zoe',
+      ]),
+    );
+  });
+
+  it('without names are shown by their username', () => {
+    const body = project(users, registered(1, { username: 'kim', firstname: null, lastname: null }), activated(1))[
+      objectId(1)
+    ]!;
+    expect(body).toMatchObject({ displayName: 'kim', terms: ['kim'] });
+  });
+
+  it('take the revision of every event of their stream', () => {
+    const repeated: AnyEvent = { type: 'RegistrationRepeated', data: { userId: objectId(1), attemptedAt: time(2) } };
+    expect(project(users, registered(1, zoe), activated(1), repeated)[objectId(1)]).toMatchObject({
+      revision: 2,
+      status: 'active',
+    });
+  });
+});
+
+describe('conversations', () => {
+  it('are summed up in one document', () => {
+    const history = [created(1, [1, 2]), sent(1, 1, 1), added(1, 3, 1), removed(1, 2)];
+    expect(project(conversations, ...history)).toEqual({
+      [objectId(1)]: {
+        kind: 'group',
+        name: 'c1',
+        ownerId: objectId(1),
+        memberCount: 2,
+        memberIds: [objectId(1), objectId(3)],
+        flags: [],
+        lastSeq: 1,
+        latest: [{ messageId: uuid(10_001), seq: 1, senderId: objectId(1), content: 'm1', sentAt: time(1) }],
+        createdAt: time(0),
+        updatedAt: time(50),
+        revision: 3,
+      },
+    });
+  });
+
+  it('carry their latest 10 messages, oldest first', () => {
+    const history = Array.from({ length: 14 }, (_, i) => sent(1, i + 1, 1));
+    const { latest, lastSeq } = project(conversations, created(1, [1]), ...history)[objectId(1)]!;
+    expect((latest as { seq: number }[]).map(({ seq }) => seq)).toEqual([5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
+    expect(lastSeq).toBe(14);
+  });
+
+  it('never go back in their time of activity, whatever the clocks of nodes say', () => {
+    const early = sent(1, 2, 1);
+    const history = [created(1, [1]), sent(1, 30, 1), { ...early, data: { ...early.data, seq: 31 } } as AnyEvent];
+    expect(project(conversations, ...history)[objectId(1)]).toMatchObject({ lastSeq: 31, updatedAt: time(30) });
+  });
+
+  it('stop naming their members above 200, and do not start again', () => {
+    const joins = Array.from({ length: NAMED_MEMBERS - 1 }, (_, i) => added(1, 1_000 + i, 0));
+    const full = [created(1, [1]), ...joins];
+    const named = project(conversations, ...full)[objectId(1)]!;
+    expect(named).toMatchObject({ memberCount: NAMED_MEMBERS, flags: [] });
+    expect(named.memberIds).toHaveLength(NAMED_MEMBERS);
+    const large = [...full, added(1, 2, 0)];
+    expect(project(conversations, ...large)[objectId(1)]).toMatchObject({
+      memberCount: 201,
+      memberIds: [],
+      flags: ['large'],
+    });
+    const shrunk = [...large, removed(1, 2), removed(1, 1_000), removed(1, 1_001)];
+    expect(project(conversations, ...shrunk)[objectId(1)]).toMatchObject({
+      memberCount: 198,
+      memberIds: [],
+      flags: ['large'],
+    });
+  });
+
+  it('are gone once they are deleted, and stay so', () => {
+    const deleted: AnyEvent = {
+      type: 'ConversationDeleted',
+      data: { conversationId: objectId(1), deletedAt: time(9) },
+    };
+    expect(project(conversations, created(1, [1]), deleted, sent(1, 1, 1))).toEqual({});
+  });
+});
+
+describe('messages', () => {
+  it('are told apart by their place in their conversation, though clients use an id twice', () => {
+    const twin = { ...sent(2, 1, 1).data, messageId: uuid(10_001) };
+    const history = [sent(1, 1, 1), { type: 'MessageSent', data: twin } as AnyEvent, sent(1, 2, 2)];
+    expect(Object.keys(project(messages, ...history))).toEqual([
+      `${objectId(1)}:000000000001`,
+      `${objectId(2)}:000000000001`,
+      `${objectId(1)}:000000000002`,
+    ]);
+  });
+
+  it('keep what is unusual only where there is some', () => {
+    const { data } = sent(1, 2, 1);
+    const reply = {
+      type: 'MessageSent',
+      data: { ...data, replyTo: uuid(10_001), mentions: [objectId(2)] },
+    } as AnyEvent;
+    expect(Object.values(project(messages, sent(1, 1, 1), reply))).toEqual([
+      {
+        conversationId: objectId(1),
+        messageId: uuid(10_001),
+        seq: 1,
+        senderId: objectId(1),
+        content: 'm1',
+        sentAt: time(1),
+      },
+      {
+        conversationId: objectId(1),
+        messageId: uuid(10_002),
+        seq: 2,
+        senderId: objectId(1),
+        content: 'm2',
+        sentAt: time(2),
+        replyTo: uuid(10_001),
+        mentions: [objectId(2)],
+      },
+    ]);
+  });
+});
+
+describe('memberships', () => {
+  const id = (n: number, user: number): string => `${objectId(n)}:${objectId(user)}`;
+
+  it('begin where the member joined', () => {
+    const documents = project(memberships, created(1, [1]), added(1, 2, 7));
+    expect(documents[id(1, 2)]).toEqual({
+      conversationId: objectId(1),
+      userId: objectId(2),
+      joinedSeq: 7,
+      joinedAt: time(7),
+      since: positionOf(2),
+      readSeq: 7,
+      receivedSeq: 7,
+      lastOpenedAt: null,
+    });
+    expect(documents[id(1, 1)]).toMatchObject({ joinedSeq: 0, readSeq: 0, since: positionOf(1) });
+  });
+
+  it("move by what the member sends, and not by others' messages", () => {
+    const documents = project(memberships, created(1, [1, 2]), sent(1, 1, 1), sent(1, 2, 1));
+    expect(documents[id(1, 1)]).toMatchObject({ readSeq: 2, receivedSeq: 2, lastOpenedAt: null });
+    expect(documents[id(1, 2)]).toMatchObject({ readSeq: 0, receivedSeq: 0 });
+  });
+
+  it('only move forward', () => {
+    const history = [created(1, [1]), opened(1, 1, 5, 10), opened(1, 1, 3, 9)];
+    expect(project(memberships, ...history)[id(1, 1)]).toMatchObject({
+      readSeq: 5,
+      receivedSeq: 5,
+      lastOpenedAt: time(10),
+    });
+  });
+
+  it('stand the same whether marks come one by one or summed up', () => {
+    const summary: AnyEvent = {
+      type: 'MarksSummarised',
+      data: {
+        userId: objectId(1),
+        marks: [
+          { conversationId: objectId(1), readSeq: 5, receivedSeq: 6, openedAt: time(10) },
+          { conversationId: objectId(9), readSeq: 1, receivedSeq: 1, openedAt: time(10) },
+        ],
+      },
+    };
+    const alone = project(memberships, created(1, [1]), summary);
+    expect(alone[id(1, 1)]).toMatchObject({ readSeq: 5, receivedSeq: 6, lastOpenedAt: time(10) });
+    // A mark makes nobody a member.
+    expect(Object.keys(alone)).toEqual([id(1, 1)]);
+    expect(project(memberships, created(1, [1]), opened(1, 1, 5, 10), summary)).toEqual(alone);
+  });
+
+  it('that a deleted conversation left behind mean nothing to one that has its id again', () => {
+    const history = [created(1, [1, 2]), opened(1, 2, 4, 9), created(1, [2])];
+    expect(project(memberships, ...history)[id(1, 2)]).toMatchObject({ readSeq: 0, since: positionOf(3) });
+  });
+
+  it('end with the member, and begin anew when the member comes back', () => {
+    const history = [created(1, [1, 2]), opened(1, 2, 4, 9), removed(1, 2)];
+    expect(project(memberships, ...history)[id(1, 2)]).toBeUndefined();
+    expect(project(memberships, ...history, added(1, 2, 8))[id(1, 2)]).toMatchObject({
+      joinedSeq: 8,
+      readSeq: 8,
+      lastOpenedAt: null,
+    });
+  });
+});

@@ -1,0 +1,216 @@
+import { describe, expect, it } from 'vitest';
+import type { DocumentStore } from '../../src/ports/documents.ts';
+import { type Conversation, createConversationsView, lastMessage } from '../../src/projections/views/conversations.ts';
+import { createMessagesView } from '../../src/projections/views/messages.ts';
+import { createRoomsView } from '../../src/projections/views/rooms.ts';
+import { createUsersView } from '../../src/projections/views/users.ts';
+import { ALL, added, created, openWorld, PATIENCE, removed, sent, type World } from './node.ts';
+import { type AnyEvent, objectId, time, uuid } from './support.ts';
+
+/** A world in which this has happened and can be read. Also counts what is looked at, by collection. */
+async function having(...history: readonly AnyEvent[]) {
+  const world = await openWorld();
+  const { documents, looked } = counting(world);
+  const node = world.node({ documents });
+  await node.readModels.waitFor(ALL, await world.append(...history), PATIENCE);
+  return { ...world, readModels: node.readModels, looked };
+}
+
+function counting({ documents }: World) {
+  const looked = new Map<string, number>();
+  const count = (collection: string): void => {
+    looked.set(collection, (looked.get(collection) ?? 0) + 1);
+  };
+  const store: DocumentStore = {
+    define: (collections) => documents.define(collections),
+    drop: (collection) => documents.drop(collection),
+    getMany: (collection, ids) => documents.getMany(collection, ids),
+    find(collection, query) {
+      count(collection);
+      return documents.find(collection, query);
+    },
+    count: (collection, filter, cap) => documents.count(collection, filter, cap),
+    apply: (batch) => documents.apply(batch),
+    close: () => documents.close(),
+  };
+  return { documents: store, looked };
+}
+
+const user = (n: number, username: string, firstname: string | null = null): readonly AnyEvent[] => [
+  {
+    type: 'UserRegistered',
+    data: {
+      userId: objectId(n),
+      email: `${username}@example.org`,
+      username,
+      firstname,
+      lastname: null,
+      registeredAt: time(0),
+    },
+  },
+  { type: 'PasswordSet', data: { userId: objectId(n), linkId: uuid(1), passwordHash: 'x', setAt: time(1) } },
+];
+
+describe('the view of users', () => {
+  it('finds active users by the beginning of a name, page by page', async () => {
+    const [pending] = user(9, 'ann.pending');
+    const { readModels } = await having(...user(1, 'ann'), ...user(2, 'bo', 'Änne'), ...user(3, 'cy'), pending!);
+    const view = createUsersView(readModels);
+    const first = await view.search('  ÄN', { limit: 1 });
+    expect(first.items.map(({ username }) => username)).toEqual(['ann']);
+    const second = await view.search('an', { limit: 1, after: first.next ?? '' });
+    expect(second.items.map(({ username }) => username)).toEqual(['bo']);
+    expect(second.next).toBeNull();
+    expect((await view.directory({ limit: 10 })).items.map(({ username }) => username)).toEqual(['ann', 'bo', 'cy']);
+    expect((await view.search('', { limit: 10 })).items).toHaveLength(3);
+    expect((await view.byId(objectId(9)))?.status).toBe('pending');
+    expect(await view.byId(objectId(8))).toBeNull();
+  });
+});
+
+describe('the view of conversations', () => {
+  /** So many members beside the first. */
+  const grow = (n: number, many: number): readonly AnyEvent[] =>
+    Array.from({ length: many }, (_, i) => added(n, 10_000 + i, 0));
+
+  it('lists those of a user by newest activity, large ones among them, page by page of any size', async () => {
+    const history: AnyEvent[] = [1, 2, 3, 4, 5, 6].flatMap((n) => [created(n, [1, 2]), sent(n, 1, 2)]);
+    history.push(...grow(2, 200), ...grow(5, 200));
+    // Activity in another order than creation; ties between all that were not written to again.
+    history.push(sent(5, 20, 1), sent(1, 21, 2), sent(2, 22, 1), created(7, [2, 3]));
+    const { readModels } = await having(...history);
+    const view = createConversationsView(readModels);
+    const whole = (await view.ofUser(objectId(1), { limit: 100 })).items.map(({ conversation }) => conversation._id);
+    expect(whole).toEqual([2, 1, 5, 6, 4, 3].map(objectId));
+    for (const limit of [1, 2, 3, 4, 5, 6]) {
+      const listed: string[] = [];
+      let next: string | null | undefined;
+      do {
+        const part = await view.ofUser(objectId(1), { limit, after: next ?? undefined });
+        expect(part.items.length).toBeLessThanOrEqual(limit);
+        listed.push(...part.items.map(({ conversation }) => conversation._id));
+        next = part.next;
+      } while (next !== null);
+      expect(listed).toEqual(whole);
+    }
+  });
+
+  it('refuses a cursor that it has not made', async () => {
+    const { readModels } = await having(created(1, [1, 2]));
+    const view = createConversationsView(readModels);
+    for (const cursor of [
+      '',
+      'x',
+      Buffer.from('{}').toString('base64url'),
+      Buffer.from('null').toString('base64url'),
+    ]) {
+      await expect(view.ofUser(objectId(1), { limit: 1, after: cursor })).rejects.toMatchObject({ code: 'INVALID' });
+    }
+  });
+
+  it('derives what is unread: messages of others above the mark', async () => {
+    const { readModels } = await having(created(1, [1, 2]), sent(1, 1, 2), sent(1, 2, 1), sent(1, 3, 2), sent(1, 4, 2));
+    const view = createConversationsView(readModels);
+    expect((await view.ofMember(objectId(1), objectId(1)))?.unread).toBe(2);
+    expect((await view.ofMember(objectId(1), objectId(2)))?.unread).toBe(0);
+  });
+
+  it('shows a conversation to its members only, and a deleted one to nobody', async () => {
+    const deleted: AnyEvent = {
+      type: 'ConversationDeleted',
+      data: { conversationId: objectId(2), deletedAt: time(9) },
+    };
+    const { readModels } = await having(created(1, [1, 2]), removed(1, 2), created(2, [1]), deleted);
+    const view = createConversationsView(readModels);
+    expect((await view.ofMember(objectId(1), objectId(1)))?.conversation.name).toBe('c1');
+    expect(await view.ofMember(objectId(1), objectId(2))).toBeNull();
+    expect(await view.ofMember(objectId(1), objectId(3))).toBeNull();
+    expect(await view.ofMember(objectId(2), objectId(1))).toBeNull();
+    expect(await view.ofMember(objectId(3), objectId(1))).toBeNull();
+    expect((await view.ofUser(objectId(1), { limit: 10 })).items).toHaveLength(1);
+    expect((await view.ofUser(objectId(2), { limit: 10 })).items).toHaveLength(0);
+  });
+
+  it('shows the first 100 members in the order of joining, and all of them by pages', async () => {
+    const { readModels } = await having(created(1, [9, 1]), ...grow(1, 250), created(2, [2, 1]), added(2, 3, 1));
+    const view = createConversationsView(readModels);
+    const own = (await view.ofUser(objectId(1), { limit: 10 })).items.map(({ conversation }) => conversation);
+    expect(own).toHaveLength(2);
+    const members = await view.firstMembers(own);
+    expect(members.get(objectId(1))).toHaveLength(100);
+    expect(members.get(objectId(2))?.map(({ userId }) => userId)).toEqual([2, 1, 3].map(objectId));
+    const first = await view.members(objectId(1), { limit: 200 });
+    const second = await view.members(objectId(1), { limit: 200, after: first.next ?? '' });
+    expect(first.items.length + second.items.length).toBe(252);
+    expect(second.next).toBeNull();
+    const among = await view.membersAmong(objectId(2), [1, 4, 3].map(objectId));
+    expect(new Set(among.map(({ userId }) => userId))).toEqual(new Set([objectId(1), objectId(3)]));
+  });
+});
+
+describe('the view of messages', () => {
+  const seqs = (list: { items: readonly { seq: number }[] }): readonly number[] => list.items.map(({ seq }) => seq);
+
+  async function conversationWith(messages: number) {
+    const world = await having(created(1, [1, 2]), ...Array.from({ length: messages }, (_, i) => sent(1, i + 1, 1)));
+    const own = await createConversationsView(world.readModels).ofMember(objectId(1), objectId(1));
+    return { ...world, view: createMessagesView(world.readModels), conversation: own!.conversation as Conversation };
+  }
+
+  it('gives the latest 10 from the conversation itself, newest first', async () => {
+    const { view, conversation, looked } = await conversationWith(25);
+    const latest = await view.range(conversation, { above: 0, limit: 10 });
+    expect(seqs(latest)).toEqual([25, 24, 23, 22, 21, 20, 19, 18, 17, 16]);
+    expect(latest.next).toBe(16);
+    expect(latest.items[0]).toEqual({
+      _id: uuid(10_025),
+      conversationId: objectId(1),
+      seq: 25,
+      senderId: objectId(1),
+      content: 'm25',
+      sentAt: time(25),
+      editedAt: null,
+      deletedAt: null,
+      replyTo: null,
+      mentions: [],
+      reactions: {},
+    });
+    expect(looked.has('messages.1.messages')).toBe(false);
+    expect(lastMessage(conversation)?.seq).toBe(25);
+  });
+
+  it('gives older and newer ones by pages, without gap and double, above where the reader joined', async () => {
+    const { view, conversation } = await conversationWith(25);
+    const older = await view.range(conversation, { above: 3, limit: 10, before: 16 });
+    expect(seqs(older)).toEqual([15, 14, 13, 12, 11, 10, 9, 8, 7, 6]);
+    const oldest = await view.range(conversation, { above: 3, limit: 10, before: older.next! });
+    expect([seqs(oldest), oldest.next]).toEqual([[5, 4], null]);
+    const newer = await view.range(conversation, { above: 3, limit: 12, after: 0 });
+    expect([seqs(newer), newer.next]).toEqual([[4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15], 15]);
+    const newest = await view.range(conversation, { above: 3, limit: 12, after: newer.next! });
+    expect([seqs(newest), newest.next]).toEqual([[16, 17, 18, 19, 20, 21, 22, 23, 24, 25], null]);
+    expect(await view.range(conversation, { above: 25, limit: 10 })).toEqual({ items: [], next: null });
+    expect(seqs(await view.range(conversation, { above: 22, limit: 10, before: 1_000 }))).toEqual([25, 24, 23]);
+  });
+
+  it('finds one by its id, within its conversation', async () => {
+    const twin = { ...sent(2, 1, 1).data, messageId: uuid(10_001) };
+    const { readModels } = await having(sent(1, 1, 1), { type: 'MessageSent', data: twin } as AnyEvent);
+    const view = createMessagesView(readModels);
+    expect((await view.message(objectId(2), uuid(10_001)))?.conversationId).toBe(objectId(2));
+    expect((await view.message(objectId(1), uuid(10_001)))?.conversationId).toBe(objectId(1));
+    expect(await view.message(objectId(3), uuid(10_001))).toBeNull();
+  });
+});
+
+describe('the view of rooms', () => {
+  it("gives all of a user's conversations and since when, at a position or later", async () => {
+    const { readModels, append } = await having(created(1, [1, 2]), created(2, [2]), created(3, [1]));
+    const view = createRoomsView(readModels);
+    const position = await append(added(2, 1, 0));
+    const rooms = await view.ofUser(objectId(1), position);
+    expect(rooms.map(({ conversationId }) => conversationId)).toEqual([1, 2, 3].map(objectId));
+    expect(rooms[1]?.since).toBe(position);
+    expect(await view.ofUser(objectId(7), null)).toEqual([]);
+  });
+});
