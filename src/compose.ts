@@ -50,7 +50,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
       } catch (error) {
         await attempt.disposeAsync();
         const shared = config.eventStoreUrl !== null || config.mongoUrl !== null;
-        if (!shared || !isStoreError(error, 'UNAVAILABLE') || options.signal?.aborted) throw error;
+        if (!shared || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted) throw error;
         options.logger.warn({ err: error }, 'a store is away; starting waits for it');
         waiting ??= await listenWhileAway(config, stores, { ...options, clock });
       }

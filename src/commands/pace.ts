@@ -28,7 +28,7 @@ export class Pace {
   async beforeTurn(): Promise<void> {
     const now = this.#clock.monotonic();
     if (now - this.#endedAt >= LET_IN_MIN_MS) this.#freeAt = now;
-    if (this.#contended) await this.#clock.sleep(Math.random() * 2 * this.#appendMs);
+    if (this.#contended && this.#appendMs > 0) await this.#clock.sleep(Math.random() * 2 * this.#appendMs);
     else if (now - this.#freeAt < LET_IN_EVERY_MS) return;
     else await this.#clock.sleep(Math.min(LET_IN_MAX_MS, Math.max(LET_IN_MIN_MS, 3 * this.#appendMs)));
     this.#freeAt = this.#clock.monotonic();
@@ -37,7 +37,8 @@ export class Pace {
   /** An append that began at `startedAt` (`clock.monotonic()`) was done, behind so many conflicts. */
   appended(startedAt: number, conflicts: number): void {
     this.#endedAt = this.#clock.monotonic();
-    this.#appendMs = this.#endedAt - startedAt;
+    // One that waited for a store that was away says nothing of the others.
+    this.#appendMs = Math.min(LET_IN_MAX_MS, this.#endedAt - startedAt);
     this.#contended = conflicts > 0;
   }
 }

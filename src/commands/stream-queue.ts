@@ -104,11 +104,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
           return open.slice(batch.decisions.length);
         }
         if (attempt > 0) await clock.sleep(Math.random() * RETRY_MS);
-        ({ loaded, open } = await this.#readOn(loaded, open).catch((failure: unknown) => {
-          throw isDoubtful(error)
-            ? new StoreError('UNKNOWN', 'what is in the way could not be read', { cause: failure })
-            : failure;
-        }));
+        ({ loaded, open } = await this.#readOnBehind(error, loaded, open));
         fresh = true;
         if (clock.monotonic() >= deadline)
           throw new StoreError('UNAVAILABLE', 'too many write to it at once', { cause: error });

@@ -41,12 +41,14 @@ async function verified(
   // Verifying costs: who sent too many bad ones waits, before the next is looked at.
   if (!pace.has(network)) charge(pace, network);
   try {
-    return await identity.authenticate(token);
+    return await identity.authenticate(token, isQuery(request) ? 'query' : 'command');
   } catch (error) {
     if (error instanceof Refusal && error.code === 'unauthenticated') pace.take(network);
     throw error;
   }
 }
+
+const isQuery = ({ method }: FastifyRequest): boolean => method === 'GET' || method === 'HEAD';
 
 /** Lets those who need not be signed in through only so often, network by network. */
 export function limitByNetwork(limits: RateLimits): onRequestHookHandler {

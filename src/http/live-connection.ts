@@ -9,7 +9,14 @@ import { performFrame } from './perform-frame.ts';
 import { tell } from './problems.ts';
 
 /** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. */
-const CLOSE = { stopped: 1001, failed: 1011, unauthenticated: 4401, tooSlow: 4408, tooMany: 4429 } as const;
+const CLOSE = {
+  stopped: 1001,
+  failed: 1011,
+  tryLater: 1013,
+  unauthenticated: 4401,
+  tooSlow: 4408,
+  tooMany: 4429,
+} as const;
 
 const ENDS: Readonly<Record<EndReason, readonly [code: number, words: string]>> = {
   stopped: [CLOSE.stopped, 'the server stops'],
@@ -57,7 +64,7 @@ export class LiveConnection implements Client {
     this.#correlationId = options.correlationId;
     this.#network = options.network;
     const { bearer } = options;
-    void this.#unauthenticatedAfter(AUTH_MS, 'the first frame must be auth');
+    void this.#unlessRenewed(AUTH_MS, () => this.#giveUp());
     if (bearer !== null) this.#enqueue(() => this.#perform({ type: 'auth', token: bearer }));
   }
 
@@ -163,7 +170,7 @@ export class LiveConnection implements Client {
     const { hub, identity, socketsPerUser } = this.#deps;
     const { id, after } = frame;
     this.#hasTried = true;
-    const principal = await identity.authenticate(frame.token);
+    const principal = await identity.authenticate(frame.token, 'command');
     // A session that ended elsewhere may still be taken for live for some seconds; the hub may have heard of its end already.
     if (hub.hasEnded(principal.sessionId)) throw new Refusal('unauthenticated', 'the session is over; sign in again');
     if (this.#ended.signal.aborted) return;
@@ -206,15 +213,24 @@ export class LiveConnection implements Client {
   #holdFor(principal: Principal): void {
     this.#renewed.abort();
     this.#renewed = new AbortController();
-    void this.#unauthenticatedAfter(principal.expiresAt - this.#deps.clock.now(), 'the token ran out');
+    const ms = principal.expiresAt - this.#deps.clock.now();
+    void this.#unlessRenewed(ms, () => this.#close(CLOSE.unauthenticated, 'the token ran out'));
   }
 
-  async #unauthenticatedAfter(ms: number, words: string): Promise<void> {
+  /** Nobody has proved in time who speaks: because nobody tried, or because it could not be found out. */
+  #giveUp(): void {
+    if (this.#hasTried) {
+      this.#close(CLOSE.tryLater, 'it could not be found out in time who speaks; try again');
+    } else {
+      this.#deps.limits.badToken.take(this.#network);
+      this.#close(CLOSE.unauthenticated, 'the first frame must be auth');
+    }
+  }
+
+  async #unlessRenewed(ms: number, then: () => void): Promise<void> {
     const { signal } = this.#renewed;
     await this.#deps.clock.sleep(Math.max(0, ms), signal);
-    if (signal.aborted) return;
-    if (!this.#hasTried) this.#deps.limits.badToken.take(this.#network);
-    this.#close(CLOSE.unauthenticated, words);
+    if (!signal.aborted) then();
   }
 
   async #resume(after: string, id: string | undefined): Promise<void> {

@@ -11,10 +11,10 @@ export interface WebSocketLike {
   readonly isPaused: boolean;
 }
 
-/** Bytes that may wait to go out before a client counts as full. */
-const FULL_BYTES = 256 * 1024;
-
-/** A WebSocket together with the TCP socket below it, which tells how much waits to go out, and puts many messages into one write. */
+/**
+ * A WebSocket together with the TCP socket below it, which puts many messages into one write, and tells when it has enough: that is at its
+ * high-water mark, 64 KiB that the other end has not taken yet.
+ */
 export class LiveSocket {
   readonly #ws: WebSocketLike;
   readonly #tcp: Socket;
@@ -38,7 +38,7 @@ export class LiveSocket {
     let sent = 0;
     this.#tcp.cork();
     for (const { bytes } of messages) {
-      if (this.#isFull) break;
+      if (this.#tcp.writableNeedDrain) break;
       this.#ws.send(bytes, { binary: false });
       sent++;
     }
@@ -48,7 +48,7 @@ export class LiveSocket {
 
   /** Resolves once there is room, the TCP socket is closed, or `signal` is aborted. */
   async drained(signal: AbortSignal): Promise<void> {
-    if (!this.#isFull || signal.aborted) return;
+    if (!this.#tcp.writableNeedDrain || signal.aborted) return;
     await new Promise<void>((resolve) => {
       const done = (): void => {
         this.#tcp.off('drain', done).off('close', done);
@@ -80,9 +80,5 @@ export class LiveSocket {
   /** Cuts the connection. */
   cut(): void {
     this.#ws.terminate();
-  }
-
-  get #isFull(): boolean {
-    return !this.#tcp.destroyed && this.#tcp.writableLength > FULL_BYTES;
   }
 }

@@ -33,7 +33,7 @@ export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): P
   await app.register(websocket, {
     options,
     // A client that breaks the protocol was told so by a close frame already, and is cut if it does not answer.
-    errorHandler: (error, _socket, request) => logger.debug({ err: error, ip: request.ip }, 'a socket failed'),
+    errorHandler: (error) => logger.debug({ err: error }, 'a socket failed'),
     async preClose() {
       await Promise.all([...connections].map((connection) => connection.stop()));
       stop.abort();

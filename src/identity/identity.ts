@@ -1,6 +1,7 @@
 import type { JSONWebKeySet } from 'jose';
 import type { RequestContext } from '../commands/request-context.ts';
 import type { Position } from '../kernel/position.ts';
+import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
 import type { OwnUser } from './user-shape.ts';
 
@@ -46,9 +47,9 @@ export interface Identity {
   /**
    * Who an access token speaks for. Throws `unauthenticated` for one that is not ours, not meant for this, expired, or of a session that is over: at
    * once when it was ended on this node, within five seconds when on another; `unavailable` when the log could not be asked for as long.
-   * A token seen before costs a look into a cache.
+   * For a query, a session that this node last knew to be live stays good while the log is away. A token seen before costs a look into a cache.
    */
-  authenticate(accessToken: string): Promise<Principal>;
+  authenticate(accessToken: string, purpose: Purpose): Promise<Principal>;
 
   /** The public keys that verify access tokens (RFC 7517). */
   jwks(): JSONWebKeySet;

@@ -7,16 +7,22 @@ import type { Clock } from '../ports/clock.ts';
 
 /** After so long, in ms, what is known of a user's sessions is looked up again. */
 const FRESH_MS = 3_000;
-/** The longest, in ms, that a session ended by another node may still be taken for live here. Beyond it nothing known is believed. */
+/** The longest, in ms, that a command of a session ended by another node may still be taken here. Beyond it nothing known is believed. */
 const STALE_MS = 5_000;
+/** How long a query of a known session waits for the log, in ms. */
+const QUERY_WAIT_MS = 1_000;
 const USERS_MAX = 50_000;
 
-/** The live sessions of a user, as of `lookedAt` (monotonic). */
-type Known = Readonly<{ lookedAt: number; live: ReadonlySet<string> }>;
+/** What a session is needed for: to read, or to do anything else. */
+export type Purpose = 'query' | 'command';
+
+/** The live sessions of a user, as of `lookedAt`; the log was asked since, in vain, at `triedAt`. Both on the monotonic clock. */
+type Known = Readonly<{ lookedAt: number; triedAt: number; live: ReadonlySet<string> }>;
 
 /**
  * Which sessions are live, by the log and no older than five seconds: for no longer does an access token outlive its session on any node.
- * When the log could not be read for that long, it throws `unavailable`.
+ * When the log could not be read for that long, it throws `unavailable`; only queries of sessions that were live when it last could be read go on
+ * (docs/decisions/0009).
  */
 export class LiveSessions {
   private readonly known = new LRUCache<string, Known>({ max: USERS_MAX });
@@ -29,25 +35,57 @@ export class LiveSessions {
     this.clock = deps.clock;
   }
 
-  async isLive(userId: string, sessionId: string): Promise<boolean> {
+  async isLive(userId: string, sessionId: string, purpose: Purpose): Promise<boolean> {
     const known = this.known.get(userId);
-    const age = known === undefined ? Number.POSITIVE_INFINITY : this.clock.monotonic() - known.lookedAt;
-    if (known?.live.has(sessionId) && age < FRESH_MS) return true;
-    try {
-      // A look that is under way may have begun before the session did; only its yes counts.
-      const shared = await this.looking.get(userId);
-      if (shared?.live.has(sessionId)) return true;
-      return (await this.look(userId)).live.has(sessionId);
-    } catch (error) {
-      if (known?.live.has(sessionId) && age < STALE_MS && isAway(error)) return true;
-      throw error;
-    }
+    if (!known?.live.has(sessionId)) return this.ask(userId, sessionId);
+    const since = purpose === 'query' ? Math.max(known.lookedAt, known.triedAt) : known.lookedAt;
+    if (this.clock.monotonic() - since < FRESH_MS) return true;
+    return purpose === 'query'
+      ? this.askForQuery(userId, sessionId, known)
+      : this.askForCommand(userId, sessionId, known);
   }
 
   /** Something changed for this user on this node: the next answer comes from the log. */
   forget(userId: string): void {
     this.known.delete(userId);
     this.looking.delete(userId);
+  }
+
+  private async askForCommand(userId: string, sessionId: string, known: Known): Promise<boolean> {
+    try {
+      return await this.ask(userId, sessionId);
+    } catch (error) {
+      // By now, and not by when it was asked: a silent log may have taken long to be given up.
+      if (isAway(error) && this.clock.monotonic() - known.lookedAt < STALE_MS) return true;
+      throw error;
+    }
+  }
+
+  /** What is known stands until the log says otherwise. It is waited for, but not long; an answer that comes later counts from then on. */
+  private async askForQuery(userId: string, sessionId: string, known: Known): Promise<boolean> {
+    const asked = this.ask(userId, sessionId);
+    // Nobody may be waiting for it any more when it fails.
+    asked.catch(() => {});
+    const answered = new AbortController();
+    const late = this.clock.sleep(QUERY_WAIT_MS, answered.signal).then(() => null);
+    try {
+      const answer = await Promise.race([asked, late]);
+      if (answer !== null) return answer;
+    } catch (error) {
+      if (!isAway(error)) throw error;
+    } finally {
+      answered.abort();
+    }
+    if (this.known.get(userId) === known) this.known.set(userId, { ...known, triedAt: this.clock.monotonic() });
+    return true;
+  }
+
+  /** By the log. */
+  private async ask(userId: string, sessionId: string): Promise<boolean> {
+    // A look that is under way may have begun before the session did; only its yes counts.
+    const shared = await this.looking.get(userId);
+    if (shared?.live.has(sessionId)) return true;
+    return (await this.look(userId)).live.has(sessionId);
   }
 
   private async look(userId: string): Promise<Known> {
@@ -78,7 +116,7 @@ export class LiveSessions {
         startedAt >= account.passwordSetAt &&
         liveSession(state, sessionId, at) !== undefined,
     );
-    return { lookedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
+    return { lookedAt, triedAt: lookedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
   }
 }
 

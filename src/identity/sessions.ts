@@ -109,9 +109,9 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       return { userId, position: positionOf(handled) };
     },
 
-    async authenticate(accessToken) {
+    async authenticate(accessToken, purpose) {
       const { userId, sessionId, expiresAt } = await accessTokens.verify(accessToken);
-      if (!(await liveSessions.isLive(userId, sessionId))) throw sessionOver();
+      if (!(await liveSessions.isLive(userId, sessionId, purpose))) throw sessionOver();
       return { userId, sessionId, expiresAt };
     },
   };

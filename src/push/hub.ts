@@ -18,8 +18,8 @@ const BUFFER = { frames: 100_000, bytes: 128 * 1024 * 1024, ageMs: 10 * 60_000 }
 const READ_BACK = { ageMs: BUFFER.ageMs, events: 10_000 };
 /** Frames of its own that a client may have missed and still resume. */
 const MISSED_MAX = 1_000;
-/** Frames of its own by which a client may lag behind what comes. Fewer than it may miss, so that it can resume. */
-const LAG_MAX = 256;
+/** Frames of its own by which a client may fall behind what comes. Fewer than it may miss, so that it can resume when it is ended for that. */
+const LAG_MAX = 640;
 /** How long a client's place may be ahead of this node, in ms: another node was faster. */
 const AHEAD_MS = 2_000;
 /** Frames sent in a row before others get their turn. */
@@ -114,7 +114,7 @@ export class Hub {
     if (place === null || missed === null) return this.#resync(listener, begun);
     listener.place = place;
     begun({ outcome: after === null ? 'live' : 'resumed', after: formatFrameId(this.#epoch, place) });
-    this.#catchUp(listener, missed.length + LAG_MAX);
+    this.#catchUp(listener, missed.length, missed.length + LAG_MAX);
   }
 
   /** Forgets a client. Harmless when repeated. */
@@ -175,11 +175,7 @@ export class Hub {
       if (event.type === 'ConversationDeleted') this.#buffer.forget(conversationRoom(event.data.conversationId));
       for (const frame of frames) {
         this.#buffer.add(frame, nowMs);
-        for (const listener of this.#audience.liveIn(frame.rooms)) {
-          const own = outgoing.get(listener);
-          if (own === undefined) outgoing.set(listener, [frame]);
-          else own.push(frame);
-        }
+        for (const listener of this.#audience.listenersIn(frame.rooms)) this.#offer(listener, frame, outgoing);
       }
       rooms.after(event);
       if (event.type === 'SessionEnded') this.#endSession(event.data.userId, event.data.sessionId);
@@ -189,31 +185,46 @@ export class Hub {
     }
   }
 
+  #offer(listener: Listener, frame: Frame, outgoing: Map<Listener, Frame[]>): void {
+    if (listener.state === 'behind') {
+      if (++listener.lag > listener.lagMax) listener.client.end('too-slow');
+      return;
+    }
+    const frames = outgoing.get(listener);
+    if (frames === undefined) outgoing.set(listener, [frame]);
+    else frames.push(frame);
+  }
+
   #deliver(listener: Listener, frames: readonly Frame[]): void {
-    const next = frames[listener.client.deliver(frames)];
+    const sent = listener.client.deliver(frames);
+    const next = frames[sent];
     if (next === undefined) return;
     listener.place = before(next);
-    this.#catchUp(listener, LAG_MAX);
+    this.#catchUp(listener, frames.length - sent, LAG_MAX);
   }
 
   /** Gives a listener what lies behind its place, at its own pace, and makes it live when there is nothing more. */
-  #catchUp(listener: Listener, lagMax: number): void {
+  #catchUp(listener: Listener, lag: number, lagMax: number): void {
     listener.state = 'behind';
-    const task: Promise<void> = this.#giveMissed(listener, lagMax).finally(() => this.#catchingUp.delete(task));
+    listener.lag = lag;
+    listener.lagMax = lagMax;
+    const task: Promise<void> = this.#giveMissed(listener).finally(() => this.#catchingUp.delete(task));
     this.#catchingUp.add(task);
   }
 
-  async #giveMissed(listener: Listener, lagMax: number): Promise<void> {
+  async #giveMissed(listener: Listener): Promise<void> {
     const { client } = listener;
     for (;;) {
       await client.drained();
       if (this.#audience.find(client) !== listener) return;
-      const missed = this.#behind(client, listener.place, lagMax);
+      const missed = this.#behind(client, listener.place, listener.lagMax);
       if (missed === null) return client.end('too-slow');
       const last = missed.at(-1);
       if (last === undefined) break;
-      const next = missed[client.deliver(missed)];
+      const sent = client.deliver(missed);
+      const next = missed[sent];
       listener.place = next === undefined ? last : before(next);
+      listener.lag = missed.length - sent;
     }
     listener.state = 'live';
   }

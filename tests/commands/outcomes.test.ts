@@ -1,5 +1,6 @@
 import fc from 'fast-check';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { StoreError } from '../../src/kernel/errors.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { ask, group, message, messagesOf, newId, newUuid, openShared, type Shared, startNode } from './node.ts';
 
@@ -63,6 +64,35 @@ describe('when no answer comes in time', () => {
     };
     await ask(one, ann, message(id, 'second'));
     expect((await messagesOf(shared, id)).map(({ content }) => content)).toEqual(['first', 'second']);
+  });
+
+  it('and what then is in the way cannot be read, the answer is outcome-unknown, and never that nothing was written', async () => {
+    const node = await startNode(shared);
+    const id = await group(node, ann);
+    const asked = message(id);
+    const read = shared.log.readStream.bind(shared.log);
+    node.events.faults.push('unknown-after-write');
+    node.events.beforeAppend.hook = async () => {
+      shared.log.readStream = () => Promise.reject(new StoreError('UNAVAILABLE', 'away, as the test wants it'));
+    };
+    await expect(ask(node, ann, asked)).rejects.toMatchObject({ code: 'outcome-unknown' });
+    shared.log.readStream = read;
+    node.events.beforeAppend.hook = async () => {};
+    await ask(node, ann, asked);
+    expect(await messagesOf(shared, id)).toHaveLength(1);
+  });
+
+  it('and the store is closed before it is known, the answer is outcome-unknown', async () => {
+    const node = await startNode(shared);
+    const id = await group(node, ann);
+    node.events.faults.push('unknown-after-write');
+    const append = shared.log.append.bind(shared.log);
+    shared.log.append = async (...args) => {
+      shared.log.append = () => Promise.reject(new StoreError('CLOSED', 'closed, as the test wants it'));
+      return append(...args);
+    };
+    await expect(ask(node, ann, message(id))).rejects.toMatchObject({ code: 'outcome-unknown' });
+    expect(await messagesOf(shared, id)).toHaveLength(1);
   });
 
   it('at all, the answer is outcome-unknown, and a retry with handledSince finds out: once in the log', async () => {

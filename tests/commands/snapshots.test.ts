@@ -67,4 +67,27 @@ describe('a snapshot', () => {
     expect((await node.commands.look(conversation, id, 'cached')).revision).toBe(300n);
     expect(node.events.counts.read).toBe(302);
   });
+
+  it('that the documents do not give within a second is done without, and none is asked for in the five seconds after', async () => {
+    const [one, other] = [await longConversation(), await longConversation()];
+    const clock = manualClock();
+    const node = await startNode(shared, clock);
+    const asked: string[] = [];
+    const getMany = shared.documents.getMany.bind(shared.documents);
+    shared.documents.getMany = (_collection, ids) => {
+      asked.push(...ids);
+      return new Promise(() => {});
+    };
+    const looking = node.commands.look(conversation, one, 'cached');
+    await clock.advance(1_000);
+    expect((await looking).revision).toBe(300n);
+    expect((await node.commands.look(conversation, other, 'cached')).revision).toBe(300n);
+    expect(asked).toEqual([`conversation-${one}`]);
+    shared.documents.getMany = getMany;
+    await clock.advance(5_000);
+    const before = node.events.counts.read;
+    const third = await longConversation();
+    await node.commands.look(conversation, third, 'cached');
+    expect(node.events.counts.read - before).toBe(1);
+  });
 });

@@ -1,5 +1,4 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StoreError } from '../../src/kernel/errors.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import {
   activated,
@@ -54,7 +53,7 @@ describe('signing in', () => {
     });
     const [started] = await eventsOf(world, `sessions-${userId}`);
     expect(started).toMatchObject({ type: 'SessionStarted', metadata: { actor: userId } });
-    expect(await node.identity.authenticate(signedIn.accessToken)).toEqual({
+    expect(await node.identity.authenticate(signedIn.accessToken, 'command')).toEqual({
       userId,
       sessionId: started?.data.sessionId,
       expiresAt: world.clock.now() + 600_000,
@@ -104,13 +103,15 @@ describe('signing in', () => {
       { email: ada.email, password: PASSWORD, userAgent: null, address: '192.0.2.1' },
       request({ ...world, clock: manualClock(world.clock.now() - 2_000) }),
     );
-    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await expect(node.identity.authenticate(accessToken, 'command')).resolves.toMatchObject({ userId });
     await behind.commands.close();
   });
 
   it('starts a session of its own each time', async () => {
     const [one, two] = [await signIn(world, node), await signIn(world, node)];
-    const sessions = await Promise.all([one, two].map(({ accessToken }) => node.identity.authenticate(accessToken)));
+    const sessions = await Promise.all(
+      [one, two].map(({ accessToken }) => node.identity.authenticate(accessToken, 'command')),
+    );
     expect(new Set(sessions.map(({ sessionId }) => sessionId)).size).toBe(2);
   });
 });
@@ -122,7 +123,7 @@ describe('a refresh', () => {
     expect(second.refreshToken).not.toBe(first.refreshToken);
     expect(second.user).toEqual(first.user);
     const [before, after] = await Promise.all(
-      [first, second].map(({ accessToken }) => node.identity.authenticate(accessToken)),
+      [first, second].map(({ accessToken }) => node.identity.authenticate(accessToken, 'command')),
     );
     expect(after?.sessionId).toBe(before?.sessionId);
   });
@@ -143,7 +144,7 @@ describe('a refresh', () => {
     await node.identity.refresh(first.refreshToken, request(world));
     await expect(node.identity.refresh(first.refreshToken, request(world))).rejects.toMatchObject(over);
     await expect(node.identity.refresh(second.refreshToken, request(world))).rejects.toMatchObject(over);
-    await expect(node.identity.authenticate(second.accessToken)).rejects.toMatchObject(over);
+    await expect(node.identity.authenticate(second.accessToken, 'command')).rejects.toMatchObject(over);
   });
 
   it('with an older token ends the session, and no other', async () => {
@@ -199,28 +200,28 @@ describe('an access token', () => {
   it('runs out after ten minutes', async () => {
     const { accessToken } = await signIn(world, node);
     await world.clock.advance(599_999);
-    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await expect(node.identity.authenticate(accessToken, 'command')).resolves.toMatchObject({ userId });
     await world.clock.advance(1);
-    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject({ code: 'unauthenticated' });
+    await expect(node.identity.authenticate(accessToken, 'command')).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
   it('of a session that was signed out is refused at once here, and within five seconds elsewhere', async () => {
     const elsewhere = await startNode(world);
     const { accessToken } = await signIn(world, node);
-    await elsewhere.identity.authenticate(accessToken);
-    const principal = await node.identity.authenticate(accessToken);
+    await elsewhere.identity.authenticate(accessToken, 'command');
+    const principal = await node.identity.authenticate(accessToken, 'command');
     await node.identity.signOut(principal, request(world));
-    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject(over);
+    await expect(node.identity.authenticate(accessToken, 'command')).rejects.toMatchObject(over);
     await world.clock.advance(5_000);
-    await expect(elsewhere.identity.authenticate(accessToken)).rejects.toMatchObject(over);
+    await expect(elsewhere.identity.authenticate(accessToken, 'command')).rejects.toMatchObject(over);
     await elsewhere.commands.close();
   });
 
   it('works at once on a node that knows other sessions of the user', async () => {
     const elsewhere = await startNode(world);
-    await elsewhere.identity.authenticate((await signIn(world, node)).accessToken);
+    await elsewhere.identity.authenticate((await signIn(world, node)).accessToken, 'command');
     const { accessToken } = await signIn(world, node);
-    await expect(elsewhere.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await expect(elsewhere.identity.authenticate(accessToken, 'command')).resolves.toMatchObject({ userId });
     await elsewhere.commands.close();
   });
 
@@ -229,40 +230,14 @@ describe('an access token', () => {
     await world.clock.advance(1_000);
     await setAnotherPassword();
     await world.clock.advance(5_000);
-    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject(over);
-  });
-
-  it('costs one look at the log in three seconds, however often it is used', async () => {
-    const { accessToken } = await signIn(world, node);
-    await node.identity.authenticate(accessToken);
-    const reads = countReads();
-    await Promise.all(Array.from({ length: 100 }, () => node.identity.authenticate(accessToken)));
-    expect(reads()).toBe(0);
-    await world.clock.advance(3_000);
-    await Promise.all(Array.from({ length: 100 }, () => node.identity.authenticate(accessToken)));
-    // The account and its sessions.
-    expect(reads()).toBe(2);
-  });
-
-  it('is believed for five seconds while the log is away, and then answered with unavailable', async () => {
-    const { accessToken } = await signIn(world, node);
-    await node.identity.authenticate(accessToken);
-    const back = takeLogAway();
-    await world.clock.advance(4_999);
-    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
-    await world.clock.advance(1);
-    await expect(node.identity.authenticate(accessToken)).rejects.toMatchObject({
-      code: expect.stringMatching(/^unavailable$/i),
-    });
-    back();
-    await expect(node.identity.authenticate(accessToken)).resolves.toMatchObject({ userId });
+    await expect(node.identity.authenticate(accessToken, 'command')).rejects.toMatchObject(over);
   });
 });
 
 describe('signing out', () => {
   it('ends the session for its refresh token too, and may be repeated', async () => {
     const { accessToken, refreshToken } = await signIn(world, node);
-    const principal = await node.identity.authenticate(accessToken);
+    const principal = await node.identity.authenticate(accessToken, 'command');
     const first = await node.identity.signOut(principal, request(world));
     expect(await node.identity.signOut(principal, request(world))).toEqual(first);
     await expect(node.identity.refresh(refreshToken, request(world))).rejects.toMatchObject(over);
@@ -270,8 +245,8 @@ describe('signing out', () => {
 
   it('leaves the other sessions', async () => {
     const [one, two] = [await signIn(world, node), await signIn(world, node)];
-    await node.identity.signOut(await node.identity.authenticate(one.accessToken), request(world));
-    await expect(node.identity.authenticate(two.accessToken)).resolves.toMatchObject({ userId });
+    await node.identity.signOut(await node.identity.authenticate(one.accessToken, 'command'), request(world));
+    await expect(node.identity.authenticate(two.accessToken, 'command')).resolves.toMatchObject({ userId });
   });
 });
 
@@ -293,23 +268,4 @@ async function setAnotherPassword(): Promise<void> {
   };
   const id = '00000000-0000-5000-8000-000000000001';
   await world.log.append(`user-${userId}`, [{ id, type: 'PasswordSet', data, metadata }], { expect: 'exists' });
-}
-
-function countReads(): () => number {
-  const read = world.log.readStream.bind(world.log);
-  let reads = 0;
-  world.log.readStream = (...args) => {
-    reads++;
-    return read(...args);
-  };
-  return () => reads;
-}
-
-/** Every read fails until the function that it gives is called. */
-function takeLogAway(): () => void {
-  const read = world.log.readStream.bind(world.log);
-  world.log.readStream = () => Promise.reject(new StoreError('UNAVAILABLE', 'away, as the test wants it'));
-  return () => {
-    world.log.readStream = read;
-  };
 }

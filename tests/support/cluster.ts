@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { uuidv7 } from '../../src/kernel/ids.ts';
-import { freePort, type Server, startServer } from './server.ts';
+import { freePort, type Launched, launchServer, type Server } from './server.ts';
 
 const EVENT_STORE = fileURLToPath(new URL('./eventstoredb-server/main.ts', import.meta.url));
 
@@ -54,7 +54,9 @@ export type Cluster = Readonly<{
   folder: string;
   eventStore: Restartable;
   env: Readonly<Record<string, string>>;
-  /** Starts a node of these roles. */
+  /** Starts a node of these roles; waiting for it is up to the caller. */
+  launch(roles: string, extra?: Readonly<Record<string, string>>): Promise<Launched>;
+  /** Starts a node of these roles and waits until it is ready. */
   node(roles: string, extra?: Readonly<Record<string, string>>): Promise<Server>;
   close(): Promise<void>;
 }>;
@@ -77,16 +79,21 @@ export async function startCluster(mongoUrl: string, extra: Readonly<Record<stri
     ...extra,
   };
   const nodes: Server[] = [];
+  const launch: Cluster['launch'] = async (roles, own = {}) => {
+    const port = await freePort();
+    const dataDir = await mkdtemp(join(folder, 'node-'));
+    const node = launchServer({ ...env, PARLEY_ROLES: roles, PORT: String(port), DATA_DIR: dataDir, ...own });
+    nodes.push(node);
+    return node;
+  };
   return {
     folder,
     eventStore,
     env,
-    async node(roles, own = {}) {
-      const port = await freePort();
-      const dataDir = await mkdtemp(join(folder, 'node-'));
-      const server = await startServer({ ...env, PARLEY_ROLES: roles, PORT: String(port), DATA_DIR: dataDir, ...own });
-      const node = { ...server, url: `http://127.0.0.1:${port}` };
-      nodes.push(node);
+    launch,
+    async node(roles, own) {
+      const node = await launch(roles, own);
+      await node.ready;
       return node;
     },
     async close() {

@@ -79,7 +79,8 @@ export async function startServer(
   const projections = createProjections({
     events,
     documents,
-    clock,
+    // Also where the time of all else is a test's: their leases run in that of the machine.
+    clock: createSystemClock(),
     logger,
     projections: catalogue,
     owner: 'test',

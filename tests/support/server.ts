@@ -27,8 +27,17 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
+/** A server that was started and may not be ready yet; then `ready` resolves with its public address. */
+export type Launched = Server & Readonly<{ ready: Promise<string> }>;
+
 /** Starts a server and waits until it says that it is ready. `env` must have `PORT` and `DATA_DIR`. */
 export async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
+  const server = launchServer(env);
+  return { ...server, url: await server.ready };
+}
+
+/** Starts a server; waiting for it is up to the caller. */
+export function launchServer(env: Readonly<Record<string, string>>): Launched {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN], {
     env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -36,9 +45,12 @@ export async function startServer(env: Readonly<Record<string, string>>): Promis
   const lines: string[] = [];
   const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
-  const url = await ready(child, lines);
+  const started = ready(child, lines);
+  // Who ends it before that need not hear that it never was ready.
+  started.catch(() => {});
   return {
-    url,
+    url: `http://127.0.0.1:${env.PORT}`,
+    ready: started,
     output: () => lines.join('\n'),
     async kill() {
       child.kill('SIGKILL');

@@ -51,9 +51,14 @@ export class Feed {
     return this.#ended?.error ?? null;
   }
 
+  /** What came while the call was paused waits in it. */
+  get #isCaughtUp(): boolean {
+    return this.#live && this.#items.length === 0 && this.#call.readableLength === 0;
+  }
+
   /** The next batch, as soon as there is something to tell; `null` once it has ended and everything was taken. */
   async take(): Promise<Taken | null> {
-    while (this.#items.length === 0 && !this.#mark) {
+    while (this.#items.length === 0 && !(this.#mark && this.#isCaughtUp)) {
       if (this.#ended !== null) return null;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
@@ -83,8 +88,7 @@ export class Feed {
     }
     this.#items.splice(0, taken);
     this.#events -= events.length;
-    // What came while the call was paused waits in it.
-    const caughtUp = this.#live && this.#items.length === 0 && this.#call.readableLength === 0;
+    const caughtUp = this.#isCaughtUp;
     if (caughtUp) this.#mark = false;
     if (this.#events < this.#batchSize && this.#bytes < MAX_BYTES / 2 && this.#ended === null) this.#call.resume();
     return { events, position, caughtUp };

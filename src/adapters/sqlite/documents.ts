@@ -73,6 +73,7 @@ class Store implements DocumentStore {
   readonly #known = new Map<string, Collection>();
   #version = 0;
   #closing: Promise<void> | null = null;
+  #lastTurn: Promise<unknown> = Promise.resolve();
 
   constructor(database: DatabaseSync, { path, clock, logger }: SqliteDocumentsOptions) {
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
@@ -141,8 +142,9 @@ class Store implements DocumentStore {
 
   async apply({ writes, last }: WriteBatch): Promise<ApplyOutcome> {
     checkBatch(writes, last);
-    // Writing is done at once, on this thread. With a turn for others before it, a loop of batches does not keep them out.
-    await nextTurn();
+    // Writing is done at once, on this thread. Each batch has a turn of the event loop to itself, and others get theirs in between.
+    this.#lastTurn = this.#lastTurn.then(() => nextTurn());
+    await this.#lastTurn;
     return this.#transact(() => {
       const now = this.#clock.now();
       const prepared = writes.map((write) => this.#prepare(write));

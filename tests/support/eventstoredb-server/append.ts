@@ -15,7 +15,7 @@ type Request = { stream: string; expected: Expected; events: Proposed[] };
 export type AppendDeps = Readonly<{
   log: Log;
   faults: Faults;
-  /** The appends that have come and are not answered yet. */
+  /** The appends that are held. */
   waiting: Set<unknown>;
   cutConnections(): void;
 }>;

@@ -1,0 +1,235 @@
+import { randomUUID } from 'node:crypto';
+import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
+import { AUTH_MS, RESUME_MS } from '../../src/http/live-connection.ts';
+import { ACCESS_TOKEN_S } from '../../src/identity/access-tokens.ts';
+import { group, type Person, PUBLIC_URL, type Server, signUp, startServer } from '../support/http.ts';
+import { addressOf, closeAll, goLive, type Live, open } from '../support/live.ts';
+import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+
+const FOREIGN = 'https://evil.example';
+const FRIENDLY = 'https://app.example';
+
+let clock: ManualClock;
+let server: Server;
+let ann: Person;
+let bob: Person;
+
+beforeAll(async () => {
+  clock = manualClock(Date.now());
+  server = await startServer({ clock, config: { socketsPerUser: 2, allowedOrigins: [FRIENDLY] } });
+  [ann, bob] = [await signUp(server, 'ann'), await signUp(server, 'bob')];
+});
+afterEach(() => closeAll(server));
+afterAll(() => server.close());
+
+const auth = ({ accessToken }: Pick<Person, 'accessToken'>) => ({ type: 'auth', token: accessToken });
+
+/** Another token of the same person, of a session of its own. */
+async function anotherToken({ refreshToken: _, ...person }: Person): Promise<Person> {
+  const payload = { email: person.email, password: 'correct horse battery' };
+  const { json } = await server.ask(null, { method: 'POST', url: '/api/v1/sessions', payload });
+  return { ...person, accessToken: json.accessToken, refreshToken: json.refreshToken };
+}
+
+const isUnauthenticated = async (live: Live): Promise<void> => {
+  expect(await live.closed).toStrictEqual({ code: 4401, reason: expect.any(String) });
+  expect(server.hub.stats().connections).toBe(0);
+};
+
+describe('who speaks must be proved', () => {
+  it.each([
+    ['a frame that is no auth', { type: 'ping' }],
+    ['a message', { type: 'send', otherUserId: 'f'.repeat(24), content: 'hello' }],
+    ['a token that is none', { type: 'auth', token: 'nonsense' }],
+    ['a token that nobody signed', { type: 'auth', token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.' }],
+  ])('%s is refused and ends the connection with 4401', async (_name, frame) => {
+    const live = await open(server);
+    expect(await live.request(frame)).toMatchObject({ ok: false, problem: { code: 'unauthenticated', status: 401 } });
+    await isUnauthenticated(live);
+  });
+
+  it('within five seconds', async () => {
+    const live = await open(server);
+    await live.settled();
+    await clock.advance(AUTH_MS - 1);
+    await live.settled();
+    await clock.advance(1);
+    await isUnauthenticated(live);
+    expect(live.frames).toStrictEqual([]);
+  });
+
+  it('and a token that could not be looked at by then is not taken for a bad one', async () => {
+    const { connect } = server.hub;
+    // As when the read model of who is where does not come up to date.
+    server.hub.connect = () => new Promise(() => {});
+    const live = await open(server);
+    live.send(auth(ann));
+    await live.settled();
+    await clock.advance(AUTH_MS);
+    expect(await live.closed).toMatchObject({ code: 1013 });
+    server.hub.connect = connect;
+  });
+
+  it('and broken frames do not lengthen that', async () => {
+    const live = await open(server);
+    live.send('{');
+    expect(await live.frame(() => true)).toMatchObject({ type: 'error', problem: { code: 'malformed' } });
+    await clock.advance(AUTH_MS);
+    await isUnauthenticated(live);
+  });
+
+  it('nothing in the address counts', async () => {
+    const live = await open(server, { path: `/api/v1/live?token=${ann.accessToken}&access_token=${ann.accessToken}` });
+    await live.request({ type: 'ping' });
+    await isUnauthenticated(live);
+  });
+});
+
+describe('a token as subprotocol', () => {
+  it('proves who speaks; a protocol beside it is the one that is chosen', async () => {
+    for (const [protocols, chosen] of [
+      [[`bearer.${ann.accessToken}`], `bearer.${ann.accessToken}`],
+      [[`bearer.${ann.accessToken}`, 'parley'], 'parley'],
+    ] as const) {
+      const live = await open(server, { protocols });
+      expect(live.protocol).toBe(chosen);
+      expect(await live.request({ type: 'ping' })).toStrictEqual({ type: 'ack', id: 'c1', ok: true });
+      await live.close();
+    }
+  });
+
+  it('that is no good ends the connection', async () => {
+    const live = await open(server, { protocols: ['bearer.nonsense'] });
+    await isUnauthenticated(live);
+    expect(live.frames).toMatchObject([{ type: 'error', problem: { code: 'unauthenticated' } }]);
+  });
+
+  it('still lets the client resume', async () => {
+    const first = await open(server);
+    const { after } = await first.request(auth(ann));
+    await first.close();
+    const live = await open(server, { protocols: [`bearer.${ann.accessToken}`] });
+    expect(await live.request({ type: 'resume', after })).toMatchObject({ ok: true, outcome: 'resumed' });
+  });
+});
+
+describe('where a connection comes from', () => {
+  it.each([undefined, PUBLIC_URL, FRIENDLY])('may be %s', async (origin) => {
+    const live = await open(server, origin === undefined ? {} : { origin });
+    expect(await live.request(auth(ann))).toMatchObject({ ok: true });
+  });
+
+  it.each([FOREIGN, 'null', `${PUBLIC_URL}:81`, `${PUBLIC_URL}.evil.example`])('may not be %s', async (origin) => {
+    await expect(open(server, { origin })).rejects.toMatchObject({ status: 403 });
+  });
+
+  it('whoever does not ask for a WebSocket is told so', async () => {
+    const { port } = await addressOf(server);
+    const answer = await fetch(`http://127.0.0.1:${port}/api/v1/live`);
+    expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
+    expect(await answer.json()).toMatchObject({ status: 400, code: 'malformed' });
+  });
+});
+
+describe('a connection lasts as long as its token', () => {
+  it('and no longer', async () => {
+    const live = await goLive(server, await anotherToken(ann));
+    await clock.advance(ACCESS_TOKEN_S * 1_000);
+    await isUnauthenticated(live);
+  });
+
+  it('or as long as the one that took its place', async () => {
+    ann = await anotherToken(ann);
+    const live = await goLive(server, ann);
+    await clock.advance(ACCESS_TOKEN_S * 500);
+    const renewed = await anotherToken(ann);
+    expect(await live.request(auth(renewed))).toStrictEqual({ type: 'ack', id: 'c3', ok: true });
+    await clock.advance(ACCESS_TOKEN_S * 500);
+    expect(await live.request({ type: 'ping' })).toMatchObject({ ok: true });
+    await clock.advance(ACCESS_TOKEN_S * 500);
+    await isUnauthenticated(live);
+    [ann, bob] = [await anotherToken(ann), await anotherToken(bob)];
+  });
+
+  it('which must be of the same user', async () => {
+    const live = await goLive(server, ann);
+    expect(await live.request(auth(bob))).toMatchObject({ ok: false, problem: { code: 'forbidden', status: 403 } });
+    expect(await live.request({ type: 'send', otherUserId: bob.userId, content: 'it is ann' })).toMatchObject({
+      ok: true,
+    });
+    const { payload } = await live.message('it is ann');
+    expect(payload.message.senderId).toBe(ann.userId);
+  });
+});
+
+/** Ends the session as another node would: this one only hears of it by the log. */
+async function endElsewhere({ userId, accessToken }: Person): Promise<void> {
+  const { sessionId } = await server.identity.authenticate(accessToken, 'command');
+  const stream = `sessions-${userId}`;
+  const { events } = await server.events.readStream(stream, { direction: 'backwards', limit: 1 });
+  const data = { userId, sessionId, reason: 'signed-out', endedAt: new Date(clock.now()).toISOString() };
+  const metadata = { actor: userId, correlationId: 'test', causationId: null, commandId: randomUUID() };
+  const event = { id: randomUUID(), type: 'SessionEnded', data, metadata };
+  await server.events.append(stream, [event], { expect: events[0]?.revision ?? 'none' });
+}
+
+describe('a session that ends', () => {
+  const signOut = (person: Person) => server.ask(person, { method: 'DELETE', url: '/api/v1/sessions/current' });
+
+  it('ends its connections with 4401, and no others', async () => {
+    const [first, second] = [await anotherToken(ann), await anotherToken(ann)];
+    const [ofFirst, ofSecond] = [await goLive(server, first), await goLive(server, second)];
+    expect((await signOut(first)).status).toBe(202);
+    expect(await ofFirst.closed).toStrictEqual({ code: 4401, reason: 'the session was ended' });
+    expect(await ofSecond.request({ type: 'ping' })).toMatchObject({ ok: true });
+  });
+
+  it('on another node ends them here, and lets nobody in any more who comes with its token', async () => {
+    const person = await signUp(server, 'eve');
+    const live = await goLive(server, person);
+    await endElsewhere(person);
+    expect(await live.closed).toMatchObject({ code: 4401 });
+    // The clock stands still: what this node knows of the session is still believed.
+    expect(await server.identity.authenticate(person.accessToken, 'command')).toMatchObject({ userId: person.userId });
+    const late = await open(server);
+    expect(await late.request(auth(person))).toMatchObject({ problem: { code: 'unauthenticated' } });
+    await isUnauthenticated(late);
+  });
+
+  it('is the one of the last token', async () => {
+    const [first, second] = [await anotherToken(ann), await anotherToken(ann)];
+    const live = await goLive(server, first);
+    await live.request(auth(second));
+    expect((await signOut(first)).status).toBe(202);
+    expect(await live.request({ type: 'ping' })).toMatchObject({ ok: true });
+    expect((await signOut(second)).status).toBe(202);
+    expect(await live.closed).toMatchObject({ code: 4401 });
+  });
+});
+
+it('a user has only so many connections: one more is refused and ended with 4429', async () => {
+  const lives = [await goLive(server, ann), await goLive(server, ann)];
+  const surplus = await open(server);
+  expect(await surplus.request(auth(ann))).toMatchObject({
+    ok: false,
+    problem: { code: 'too-many-requests', status: 429 },
+    retryAfter: 60,
+  });
+  expect(await surplus.closed).toMatchObject({ code: 4429 });
+  await lives[0]?.close();
+  await goLive(server, ann);
+});
+
+it('delivery begins a quarter of a second behind auth when the client says nothing', async () => {
+  const bobs = await open(server);
+  await bobs.request(auth(bob));
+  const conversationId = await group(server, ann, bob);
+  const [anns] = [await goLive(server, ann)];
+  await anns.request({ type: 'send', conversationId, content: 'hello' });
+  await anns.message('hello');
+  await clock.advance(RESUME_MS - 1);
+  await bobs.settled();
+  expect(bobs.frames).toHaveLength(1);
+  await clock.advance(1);
+  await bobs.message('hello');
+});

@@ -1,0 +1,156 @@
+import fc from 'fast-check';
+import { expect, it } from 'vitest';
+import { Fifo } from '../../src/push/fifo.ts';
+import { before, endOf, type Frame, isBehind, type Place } from '../../src/push/frames.ts';
+import { ResumeBuffer } from '../../src/push/resume-buffer.ts';
+
+const LIMITS = { frames: 1_000, bytes: 1_000_000, ageMs: 60_000 };
+
+const at = (n: number): string => String(n).padStart(4, '0');
+const frame = (position: number, index: number, rooms: readonly string[], size = 10): Frame => ({
+  position: at(position),
+  index,
+  name: 'test',
+  rooms,
+  bytes: Buffer.alloc(size),
+});
+const everything = (rooms: Iterable<string>): ReadonlyMap<string, string> =>
+  new Map([...rooms].map((room) => [room, '']));
+const START = endOf(null);
+
+it('a queue gives back what it was given, in order', () => {
+  const step = fc.oneof(fc.nat(), fc.constant('shift' as const));
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
+      const fifo = new Fifo<number>();
+      const model: number[] = [];
+      for (const one of steps) {
+        if (one === 'shift') expect(fifo.shift()).toBe(model.shift());
+        else {
+          fifo.push(one);
+          model.push(one);
+        }
+        expect(fifo.length).toBe(model.length);
+        expect([fifo.at(0), fifo.at(model.length - 1), fifo.at(model.length)]).toStrictEqual([
+          model[0],
+          model.at(-1),
+          undefined,
+        ]);
+      }
+    }),
+  );
+});
+
+it('a frame of several rooms is read once, in the order of the log', () => {
+  const buffer = new ResumeBuffer(LIMITS, START);
+  const frames = [frame(1, 0, ['b']), frame(2, 0, ['a', 'b']), frame(3, 0, ['c']), frame(4, 0, ['a'])];
+  for (const one of frames) buffer.add(one, 0);
+  expect(buffer.read(everything(['a', 'b']), START, 10)).toStrictEqual([frames[0], frames[1], frames[3]]);
+});
+
+it('of each room only what came since the user is in it', () => {
+  const buffer = new ResumeBuffer(LIMITS, START);
+  const frames = [frame(1, 0, ['a']), frame(2, 0, ['a']), frame(3, 0, ['a'])];
+  for (const one of frames) buffer.add(one, 0);
+  expect(buffer.read(new Map([['a', at(2)]]), START, 10)).toStrictEqual([frames[1], frames[2]]);
+});
+
+it('more than asked for is nothing', () => {
+  const buffer = new ResumeBuffer(LIMITS, START);
+  for (let n = 1; n <= 5; n++) buffer.add(frame(n, 0, ['a']), 0);
+  expect(buffer.read(everything(['a']), START, 5)).toHaveLength(5);
+  expect(buffer.read(everything(['a']), START, 4)).toBeNull();
+});
+
+it('among the frames of one event, those behind the last one seen', () => {
+  const buffer = new ResumeBuffer(LIMITS, START);
+  const frames = [0, 1, 2].map((index) => frame(1, index, ['a']));
+  for (const one of frames) buffer.add(one, 0);
+  expect(buffer.read(everything(['a']), { position: at(1), index: 0 }, 10)).toStrictEqual(frames.slice(1));
+  expect(buffer.read(everything(['a']), endOf(at(1)), 10)).toStrictEqual([]);
+});
+
+it('a frame that was dropped is missed by who left off before it, also within one event', () => {
+  const buffer = new ResumeBuffer({ ...LIMITS, frames: 1 }, START);
+  const [first, second, third] = [frame(1, 0, ['a']), frame(1, 1, ['a']), frame(2, 0, ['a'])];
+  for (const one of [first, second, third]) buffer.add(one, 0);
+  expect(buffer.reachesBackTo(START)).toBe(false);
+  expect(buffer.reachesBackTo(first)).toBe(false);
+  expect(buffer.reachesBackTo(second)).toBe(true);
+  expect(buffer.reachesBackTo(endOf(at(1)))).toBe(true);
+});
+
+it('what is older than its time goes when it is looked at', () => {
+  const buffer = new ResumeBuffer({ ...LIMITS, ageMs: 100 }, START);
+  buffer.add(frame(1, 0, ['a']), 0);
+  buffer.add(frame(2, 0, ['a']), 50);
+  buffer.trim(100);
+  expect(buffer.size).toBe(2);
+  buffer.trim(101);
+  expect(buffer.size).toBe(1);
+  buffer.trim(1_000);
+  expect(buffer.size).toBe(0);
+});
+
+it('a room that is forgotten says nothing of before, and its later frames stay', () => {
+  const buffer = new ResumeBuffer({ ...LIMITS, frames: 3 }, START);
+  buffer.add(frame(1, 0, ['a', 'b']), 0);
+  buffer.add(frame(2, 0, ['a']), 0);
+  buffer.forget('a');
+  const end = frame(3, 0, ['a']);
+  buffer.add(end, 0);
+  expect(buffer.read(everything(['a']), START, 10)).toStrictEqual([end]);
+  // Those before it are dropped now, and it is not.
+  for (let n = 4; n <= 5; n++) buffer.add(frame(n, 0, ['c']), 0);
+  expect(buffer.read(everything(['a', 'b']), endOf(at(2)), 10)).toStrictEqual([end]);
+});
+
+it('whatever comes and goes, it holds the newest frames within its limits and reads what a search through all of them would', () => {
+  const rooms = ['a', 'b', 'c'];
+  const step = fc.record({
+    rooms: fc.subarray(rooms, { minLength: 1 }),
+    frames: fc.integer({ min: 1, max: 3 }),
+    size: fc.integer({ min: 1, max: 40 }),
+    forget: fc.option(fc.constantFrom(...rooms), { freq: 12 }),
+  });
+  const look = fc.record({ rooms: fc.subarray(rooms), from: fc.nat(60), index: fc.nat(2), since: fc.nat(60) });
+  const limits = { frames: 20, bytes: 300, ageMs: 12 };
+  fc.assert(
+    fc.property(fc.array(step, { maxLength: 60 }), fc.array(look, { maxLength: 10 }), (steps, looks) => {
+      const buffer = new ResumeBuffer(limits, START);
+      let all: { frame: Frame; ms: number; rooms: string[] }[] = [];
+      let dropped: Place = START;
+      for (const [ms, { rooms: told, frames, size, forget }] of steps.entries()) {
+        if (forget !== null) {
+          buffer.forget(forget);
+          all = all.map((one) => ({ ...one, rooms: one.rooms.filter((room) => room !== forget) }));
+        }
+        for (let index = 0; index < frames; index++) {
+          const added = frame(ms, index, told, size);
+          buffer.add(added, ms);
+          all.push({ frame: added, ms, rooms: told });
+          const bytes = () => all.reduce((sum, one) => sum + one.frame.bytes.length, 0);
+          while (all[0] && (all.length > limits.frames || bytes() > limits.bytes || ms - all[0].ms > limits.ageMs)) {
+            dropped = all.shift()?.frame ?? dropped;
+          }
+        }
+      }
+      expect(buffer.size).toBe(all.length);
+      for (const { rooms: mine, from, index, since } of looks) {
+        const place = { position: at(from), index };
+        expect(buffer.reachesBackTo(place)).toBe(!isBehind(dropped, place));
+        const expected = all
+          .filter((one) => one.rooms.some((room) => mine.includes(room)))
+          .map((one) => one.frame)
+          .filter((one) => isBehind(one, place) && one.position >= at(since));
+        const sinces = new Map(mine.map((room) => [room, at(since)]));
+        expect(buffer.read(sinces, place, 100)).toStrictEqual(expected);
+      }
+    }),
+  );
+});
+
+it('who was given a frame can go on just before the next', () => {
+  const next = frame(7, 2, ['a']);
+  expect(before(next)).toStrictEqual({ position: at(7), index: 1 });
+});

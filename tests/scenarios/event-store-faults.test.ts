@@ -1,0 +1,154 @@
+import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { goLive, type Person, signIn, signUp } from '../../examples/two-people.ts';
+import { uuidv7 } from '../../src/kernel/ids.ts';
+import type { EventStore } from '../../src/ports/event-store.ts';
+import { type Answered, ask, partsAway } from '../support/asking.ts';
+import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
+import { createGroups, isKept, type Load, startLoad } from '../support/load.ts';
+import { mongodb } from '../support/mongodb.ts';
+import { missingForProxy } from '../support/mongodb-proxy.ts';
+import { equalsRebuild, openLog } from '../support/rebuild.ts';
+import type { Server } from '../support/server.ts';
+import { service } from '../support/services.ts';
+
+const GROUPS = 3;
+const WRITERS = 8;
+/** Longer than a node believes what it knows of sessions for commands, in ms. */
+const OUTAGE_MS = 6_000;
+const CUTS = 8;
+
+const unavailable = { status: 503, retryAfterS: expect.any(Number), answer: { code: 'unavailable' } };
+
+describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event store fails', () => {
+  let faulty: FaultyCluster;
+  let node: Server;
+  let log: EventStore;
+  let ann: Person;
+  let bob: Person;
+  /** What the node said while the event store was away at its start. */
+  let atStart: Readonly<{ away: readonly string[] | null; alive: Answered; query: Answered; command: Answered }>;
+
+  beforeAll(async () => {
+    faulty = await startFaultyCluster();
+    log = await openLog(faulty.cluster);
+    faulty.eventStore.refuse();
+    const launched = await faulty.launch();
+    await untilAway(launched, (parts) => parts.length > 0);
+    atStart = {
+      away: await partsAway(launched),
+      alive: await ask(launched, null, 'GET', '/healthz'),
+      query: await ask(launched, null, 'GET', '/api/v1/conversations'),
+      command: await ask(launched, null, 'POST', '/api/v1/users', { email: 'eve@example.org', username: 'eve' }),
+    };
+    await faulty.eventStore.pass();
+    await launched.ready;
+    node = launched;
+    ann = await signUp(faulty.scene(node), 'ann');
+    bob = await signUp(faulty.scene(node), 'bob');
+  }, 60_000);
+
+  afterAll(async () => {
+    await log?.close();
+    await faulty?.close();
+  }, 60_000);
+
+  /** Writes as ann and bob to new groups while `during` runs; then nothing that was acknowledged is missing, and nothing is there twice. */
+  async function underLoad(during: (load: Load) => Promise<void>): Promise<void> {
+    const groups = await createGroups({ node, who: ann }, GROUPS, [bob]);
+    const writers = Array.from({ length: WRITERS }, (_, w) => ({ node, who: w % 4 < 2 ? ann : bob }));
+    const load = startLoad(writers, groups);
+    await load.more(20);
+    await during(load);
+    await untilReady(node);
+    await load.more(20);
+    await load.stop();
+    const settled = await ask(node, ann, 'GET', `/api/v1/conversations?minPosition=${load.position()}`);
+    expect(settled.status).toBe(200);
+    await isKept(load, groups, log, { node, who: bob });
+  }
+
+  it('says so at its start, refuses everything else until it is there, and goes on by itself', () => {
+    expect(atStart).toMatchObject({
+      away: ['event-store'],
+      alive: { status: 200 },
+      query: unavailable,
+      command: unavailable,
+    });
+  });
+
+  it('refuses commands while it is away under load, and goes on with queries; afterwards nothing is lost or doubled', async () => {
+    const bobLive = await goLive(faulty.scene(node), bob);
+    const known = await signIn(faulty.scene(node), ann);
+    await ask(node, known, 'GET', '/api/v1/conversations');
+    const unknown = await signIn(faulty.scene(node), await signUp(faulty.scene(node), 'eve'));
+    let refusedId = '';
+
+    await underLoad(async (load) => {
+      await ask(node, known, 'GET', '/api/v1/conversations');
+      faulty.eventStore.refuse();
+      const end = Date.now() + OUTAGE_MS;
+      await untilAway(node, (parts) => parts.length > 0);
+      expect(await partsAway(node)).toEqual(['event-store']);
+      refusedId = uuidv7(Date.now());
+      const path = `/api/v1/chat/convo/one-to-one/message?otherUserId=${ann.userId}`;
+      expect(await ask(node, bob, 'POST', path, { content: 'lost', messageId: refusedId })).toMatchObject(unavailable);
+      for (; Date.now() < end; ) {
+        for (const who of [ann, bob, known]) {
+          expect((await ask(node, who, 'GET', '/api/v1/conversations')).status).toBe(200);
+        }
+      }
+      expect(await ask(node, unknown, 'GET', '/api/v1/conversations')).toMatchObject(unavailable);
+      expect(load.refusals.get('unavailable')).toBeGreaterThan(0);
+      await faulty.eventStore.pass();
+    });
+
+    const direct = await ask(node, bob, 'POST', `/api/v1/chat/convo/one-to-one?otherUserId=${ann.userId}`);
+    expect(direct).toMatchObject({ status: 200, answer: { exists: false } });
+    const annLive = await goLive(faulty.scene(node), ann);
+    await annLive.send(bob.userId, 'back again');
+    await bobLive.message((content) => content === 'back again');
+    annLive.close();
+    bobLive.close();
+  }, 60_000);
+
+  it('goes on with queries while it is silent, and takes every command once it is heard again', async () => {
+    await underLoad(async () => {
+      faulty.eventStore.hold('all');
+      const end = Date.now() + OUTAGE_MS;
+      for (; Date.now() < end; ) {
+        for (const who of [ann, bob]) {
+          expect((await ask(node, who, 'GET', '/api/v1/conversations')).status).toBe(200);
+        }
+      }
+      expect(await partsAway(node)).toEqual(['event-store']);
+      faulty.eventStore.cut();
+      await faulty.eventStore.pass();
+    });
+  }, 60_000);
+
+  it('takes every command while it is slow', async () => {
+    await underLoad(async (load) => {
+      faulty.eventStore.delay(150);
+      await load.more(40);
+      await faulty.eventStore.pass();
+      expect(load.refusals.size).toBe(0);
+    });
+  }, 60_000);
+
+  it('doubles and loses nothing when its connection is cut between write and answer, again and again', async () => {
+    await underLoad(async (load) => {
+      for (let cut = 0; cut < CUTS; cut++) {
+        faulty.eventStore.hold('answers');
+        const before = await log.head();
+        while ((await log.head()) === before);
+        // What was written just now was not answered.
+        faulty.eventStore.cut();
+        await faulty.eventStore.pass();
+        await load.more(10);
+        await faulty.eventStore.cutAfter(Math.floor(Math.random() * 2_000));
+        await load.more(10);
+      }
+    });
+    await equalsRebuild(faulty.cluster, (await log.head()) ?? '');
+  }, 60_000);
+});

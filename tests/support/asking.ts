@@ -1,0 +1,50 @@
+import type { Person } from '../../examples/two-people.ts';
+import type { Server } from './server.ts';
+
+/** What a node answered. `retryAfterS` is `null` where it did not say when to try again. */
+export type Answered = Readonly<{
+  status: number;
+  retryAfterS: number | null;
+  answer: Readonly<Record<string, unknown>>;
+}>;
+
+/** How long an answer is waited for, in ms. */
+const PATIENCE_MS = 30_000;
+
+/** One request to a node that runs as a process of its own. */
+export async function ask(
+  node: Pick<Server, 'url'>,
+  who: Pick<Person, 'accessToken'> | null,
+  method: 'GET' | 'POST' | 'PUT' | 'DELETE',
+  path: string,
+  body?: object,
+): Promise<Answered> {
+  const headers: Record<string, string> = who === null ? {} : { authorization: `Bearer ${who.accessToken}` };
+  if (body !== undefined) headers['content-type'] = 'application/json';
+  const options = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
+  const response = await fetch(new URL(path, node.url), { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
+  const retryAfter = response.headers.get('retry-after');
+  const answer = (await response.json()) as Record<string, unknown>;
+  return { status: response.status, retryAfterS: retryAfter === null ? null : Number(retryAfter), answer };
+}
+
+/** Whether the read models have reached a position; waits up to 5 s for it. */
+export async function settled(node: Server, who: Person, position: string): Promise<boolean> {
+  const query = position === '' ? '' : `&minPosition=${position}`;
+  return (await ask(node, who, 'GET', `/api/v1/conversations?limit=1${query}`)).status === 200;
+}
+
+/** The parts that `/readyz` calls away. `null` while nobody answers. */
+export async function partsAway(node: Pick<Server, 'url'>): Promise<readonly string[] | null> {
+  try {
+    const { status, answer } = await ask(node, null, 'GET', '/readyz');
+    const parts = answer.parts as { name: string; ready: boolean }[];
+    const away = parts.filter(({ ready }) => !ready).map(({ name }) => name);
+    if ((status === 200) !== (away.length === 0)) throw new Error(`/readyz says ${status} and ${JSON.stringify(away)}`);
+    return away;
+  } catch (error) {
+    // What fetch throws when there is no connection.
+    if (error instanceof TypeError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,59 @@
+import { vi } from 'vitest';
+import type { Scene } from '../../examples/two-people.ts';
+import { partsAway } from './asking.ts';
+import { type Cluster, startCluster } from './cluster.ts';
+import { mongodb } from './mongodb.ts';
+import { type MongoProxy, startMongoProxy } from './mongodb-proxy.ts';
+import { sceneAt } from './scene.ts';
+import type { Launched, Server } from './server.ts';
+import { startSmtpServer } from './smtp.ts';
+import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
+
+const PATIENCE = { timeout: 30_000, interval: 50 };
+
+/** A cluster whose nodes reach both stores through proxies that can be at fault. `cluster.env` leads past these. */
+export type FaultyCluster = Readonly<{
+  cluster: Cluster;
+  eventStore: TcpProxy;
+  documents: MongoProxy;
+  /** Starts a node that does everything; waiting for it is up to the caller. */
+  launch(): Promise<Launched>;
+  /** For signing up at a node. */
+  scene(node: Pick<Server, 'url'>): Scene;
+  close(): Promise<void>;
+}>;
+
+export async function startFaultyCluster(): Promise<FaultyCluster> {
+  const smtp = await startSmtpServer();
+  const cluster = await startCluster(mongodb.url, { SMTP_URL: smtp.url });
+  const { env } = cluster;
+  const direct = new URL(env.EVENTSTORE_URL ?? '');
+  const eventStore = await startTcpProxy(Number(direct.port));
+  const documents = await startMongoProxy();
+  const proxied = {
+    EVENTSTORE_URL: `esdb://127.0.0.1:${eventStore.port}${direct.search}`,
+    MONGODB_URL: documents.url(new URL(env.MONGODB_URL ?? '').pathname.slice(1)),
+  };
+  return {
+    cluster,
+    eventStore,
+    documents,
+    launch: () => cluster.launch('api,projections,mail', proxied),
+    scene: (node) => sceneAt(node, smtp),
+    async close() {
+      await cluster.close();
+      await Promise.all([eventStore.close(), documents.close(), smtp.close()]);
+    },
+  };
+}
+
+/** Waits until a node answers, and what it calls away is what is awaited. */
+export function untilAway(node: Pick<Server, 'url'>, isAwaited: (parts: readonly string[]) => boolean) {
+  return vi.waitUntil(async () => {
+    const parts = await partsAway(node);
+    return parts !== null && isAwaited(parts);
+  }, PATIENCE);
+}
+
+/** Waits until a node answers that nothing is away. */
+export const untilReady = (node: Pick<Server, 'url'>) => untilAway(node, (parts) => parts.length === 0);

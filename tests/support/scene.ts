@@ -1,0 +1,15 @@
+import type { Scene } from '../../examples/two-people.ts';
+import type { Server } from './server.ts';
+import type { TestSmtpServer } from './smtp.ts';
+
+/** A place to sign up at: a node, and the server that gets its mails. */
+export function sceneAt({ url }: Pick<Server, 'url'>, smtp: TestSmtpServer): Scene {
+  return {
+    url,
+    linkFor: async (email) => {
+      const { text } = await smtp.waitForMail(email, 1, 30_000);
+      return /https?:\/\/\S+\/set-password\?token=\S+/.exec(text)?.[0] ?? '';
+    },
+    tell: () => {},
+  };
+}
