@@ -24,6 +24,8 @@ const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['mongodb', mongoFigures],
 ];
 
+// Pauses of the product do not keep a process alive; what it measures here has nothing else that does.
+const alive = setInterval(() => {}, 60_000);
 const rows: Row[] = [];
 for (const [name, figures] of groups) {
   if (wanted.length > 0 && !wanted.some((word) => name.includes(word))) continue;
@@ -32,4 +34,5 @@ for (const [name, figures] of groups) {
     console.error(`${row.figure}: ${row.ratio} (at least ${row.bar}), ${row.verdict}`);
   }
 }
+clearInterval(alive);
 console.log(table(rows));

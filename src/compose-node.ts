@@ -37,7 +37,13 @@ export async function composeNode(
   const alone = config.eventStoreUrl === null || config.mongoUrl === null;
   const owner = alone ? 'embedded' : `${process.pid}-${randomUUID()}`;
 
-  const commands = await createCommandHandler({ events, documents, clock, logger });
+  const commands = await createCommandHandler({
+    events,
+    documents,
+    clock,
+    logger,
+    alone: config.eventStoreUrl === null,
+  });
   closing.defer(() => commands.close());
   const run = config.roles.has('projections');
   const projections = createProjections({ events, documents, clock, logger, projections: catalogue, owner, run });

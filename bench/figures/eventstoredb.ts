@@ -22,7 +22,7 @@ export async function eventStoreDbFigures(): Promise<readonly Row[]> {
   const store = await openEventStoreDb(options);
   const client = EventStoreDBClient.connectionString(server.url);
   const documents = await openSqliteDocuments({ path: ':memory:', clock, logger: silentLogger });
-  const commands = await createCommandHandler({ events: store, documents, clock, logger: silentLogger });
+  const commands = await createCommandHandler({ events: store, documents, clock, logger: silentLogger, alone: false });
 
   const bare = () =>
     perSecond(async (talk, seq) => {

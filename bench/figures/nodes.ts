@@ -44,7 +44,7 @@ async function run(url: string, nodes: number) {
     Array.from({ length: nodes }, () => openEventStoreDb({ url, registry: eventRegistry, clock, logger })),
   );
   const handlers = await Promise.all(
-    stores.map((events) => createCommandHandler({ events, documents, clock, logger })),
+    stores.map((events) => createCommandHandler({ events, documents, clock, logger, alone: false })),
   );
   const talk = newTalk();
   await writeTalk(stores[0] ?? (await openEventStoreDb({ url, registry: eventRegistry, clock, logger })), talk, 10);

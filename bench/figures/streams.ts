@@ -24,6 +24,7 @@ export async function longStreamFigures(): Promise<readonly Row[]> {
     documents,
     clock: createSystemClock(),
     logger: silentLogger,
+    alone: true,
   });
   try {
     const long = newTalk();

@@ -12,22 +12,22 @@ import { StreamQueue } from './stream-queue.ts';
 /** Commands that may wait for one stream, and altogether. */
 const WAITING_MAX = { perStream: 2_048, altogether: 20_000 };
 
-/** Makes this node's command handler. `documents` keeps the snapshots. */
+/** Makes this node's command handler. `documents` keeps the snapshots; `alone`: no other node writes to this log. */
 export async function createCommandHandler(deps: {
   events: EventStore;
   documents: DocumentStore;
   clock: Clock;
   logger: Logger;
+  alone: boolean;
 }): Promise<CommandHandler> {
   const { events, clock } = deps;
   const snapshots = await createSnapshots(deps);
   const cache = new AggregateCache({ events, snapshots, clock });
-  const turn = { events, cache, clock, paces: new Paces(clock) };
+  const turn = { events, cache, clock, paces: deps.alone ? null : new Paces(clock) };
   // biome-ignore lint/suspicious/noExplicitAny: each queue has its own aggregate's types; only here do they meet
   const queues = new Map<string, StreamQueue<any, any, any>>();
   const running = new Set<Promise<void>>();
-  let waiting = 0;
-  let closed = false;
+  let [waiting, closed] = [0, false];
   return {
     handle(aggregate, id, command, options = {}) {
       const stream = `${aggregate.category}-${id}`;

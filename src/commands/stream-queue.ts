@@ -32,22 +32,22 @@ export type Job<C> = Readonly<{
   reject: (error: unknown) => void;
 }>;
 
-/** What a turn works with. */
-export type TurnDeps = Readonly<{ events: EventStore; cache: AggregateCache; clock: Clock; paces: Paces }>;
+/** What a turn works with. `paces`: `null` where no other node writes to this log. */
+export type TurnDeps = Readonly<{ events: EventStore; cache: AggregateCache; clock: Clock; paces: Paces | null }>;
 
 /** The commands that wait for one stream. Those that wait together are decided one after the other and appended together. */
 export class StreamQueue<State, C extends Command<string, unknown>, E extends Event> {
   readonly #deps: TurnDeps;
   readonly #aggregate: Aggregate<State, C, E>;
   readonly #stream: string;
-  readonly #pace: Pace;
+  readonly #pace: Pace | null;
   #waiting: Job<C>[] = [];
 
   constructor(deps: TurnDeps, aggregate: Aggregate<State, C, E>, stream: string) {
     this.#deps = deps;
     this.#aggregate = aggregate;
     this.#stream = stream;
-    this.#pace = deps.paces.of(stream);
+    this.#pace = deps.paces?.of(stream) ?? null;
   }
 
   get length(): number {
@@ -63,7 +63,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
    */
   async run(idle: () => void): Promise<void> {
     while (this.#waiting.length > 0) {
-      await this.#pace.beforeTurn();
+      await this.#pace?.beforeTurn();
       const jobs = this.#waiting.splice(0, TURN_MAX);
       try {
         const left = await this.#turn(jobs);
@@ -95,7 +95,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       try {
         const startedAt = clock.monotonic();
         const position = await this.#append(batch, loaded);
-        this.#pace.appended(startedAt, attempt);
+        this.#pace?.appended(startedAt, attempt);
         this.#answer(open, batch, position);
         return open.slice(batch.decisions.length);
       } catch (error) {

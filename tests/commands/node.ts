@@ -38,7 +38,7 @@ export type TestNode = Readonly<{ events: FaultyEventStore; commands: CommandHan
 
 export async function startNode(shared: Shared, clock: Clock = createSystemClock()): Promise<TestNode> {
   const events = faulty(shared.log);
-  const deps = { events, documents: shared.documents, clock, logger: silentLogger };
+  const deps = { events, documents: shared.documents, clock, logger: silentLogger, alone: false };
   const commands = await createCommandHandler(deps);
   const claims = createClaims({ events, commands, clock, logger: silentLogger, secret: Buffer.alloc(32, 7) });
   return { events, commands, claims };

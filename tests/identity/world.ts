@@ -56,7 +56,7 @@ const LIMITS: IdentityLimits = { signInFailures: 5, mails: { perHour: 2, perDay:
 export async function startNode(world: World, limits: IdentityLimits | 'off' = LIMITS): Promise<Node> {
   const { clock, keys, documents } = world;
   const events = faulty(world.log);
-  const commands = await createCommandHandler({ events, documents, clock, logger: silentLogger });
+  const commands = await createCommandHandler({ events, documents, clock, logger: silentLogger, alone: true });
   const identity = await createIdentity({
     commands,
     keys,

@@ -51,7 +51,7 @@ export type Person = Readonly<{
 /** `body` goes as JSON, `form` as a form; `payload` as it is. */
 export type Asking = Omit<InjectOptions, 'method' | 'url'> &
   Readonly<{
-    method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'PATCH';
+    method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'PATCH';
     url: string;
     form?: Record<string, string | string[]>;
   }>;
@@ -73,7 +73,7 @@ export async function startServer(
   const events = faulty(await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, clock, logger }));
   const documents = await openSqliteDocuments({ path: ':memory:', clock, logger });
   const keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.from(SECRET) });
-  const commands = await createCommandHandler({ events, documents, clock, logger });
+  const commands = await createCommandHandler({ events, documents, clock, logger, alone: true });
   const secrets = deriveSecrets(SECRET);
   const identity = await createIdentity({ commands, keys, clock, secrets, publicUrl: PUBLIC_URL, limits: 'off' });
   const projections = createProjections({
