@@ -1,6 +1,8 @@
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { StoreError } from '../../src/kernel/errors.ts';
 import type { Logger } from '../../src/kernel/logger.ts';
 import { type Asking, expectProblem, group, type Person, type Server, signUp, startServer } from '../support/http.ts';
+import { manualClock } from '../support/manual-clock.ts';
 
 let server: Server;
 let ada: Person;
@@ -66,6 +68,28 @@ describe('when the event store does not take it', () => {
         ],
       },
     ]);
+  });
+});
+
+describe('when the event store has been away for more than five seconds', () => {
+  it('answers GET and HEAD of sessions that it knows, and no other request', async () => {
+    const clock = manualClock();
+    const node = await startServer({ clock });
+    const bob = await signUp(node, 'bob');
+    await node.ask(bob, { method: 'GET', url: '/api/v1/users/me' });
+    vi.spyOn(node.events, 'readStream').mockRejectedValue(new StoreError('UNAVAILABLE', 'away, as the test wants it'));
+    await clock.advance(5_000);
+    expect((await node.ask(bob, { method: 'GET', url: '/api/v1/conversations' })).status).toBe(200);
+    expect((await node.ask(bob, { method: 'HEAD', url: '/api/v1/conversations' })).status).toBe(200);
+    const path = `/api/v1/conversations/${team}`;
+    for (const asking of [
+      { method: 'POST', url: `${path}/messages` },
+      { method: 'PUT', url: `${path}/read` },
+      { method: 'DELETE', url: path },
+    ] as const) {
+      expectProblem(await node.ask(bob, asking), 503, 'unavailable');
+    }
+    await node.close();
   });
 });
 

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goLive, type Person, signIn, signUp } from '../../examples/two-people.ts';
 import { uuidv7 } from '../../src/kernel/ids.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { type Answered, ask, partsAway } from '../support/asking.ts';
+import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
 import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
 import { createGroups, isKept, type Load, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
@@ -11,10 +11,11 @@ import { equalsRebuild, openLog } from '../support/rebuild.ts';
 import type { Server } from '../support/server.ts';
 import { service } from '../support/services.ts';
 
-const GROUPS = 3;
+/** More than writers: a conversation with an append of unknown outcome holds up those who write to it, and no others. */
+const GROUPS = 12;
 const WRITERS = 8;
-/** Longer than a node believes what it knows of sessions for commands, in ms. */
-const OUTAGE_MS = 6_000;
+/** Longer than a node believes what it knows of sessions for commands, in ms; in CI also longer than it repeats an append of unknown outcome. */
+const OUTAGE_MS = process.env.CI ? 30_000 : 6_000;
 const CUTS = 8;
 
 const unavailable = { status: 503, retryAfterS: expect.any(Number), answer: { code: 'unavailable' } };
@@ -57,13 +58,17 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     const groups = await createGroups({ node, who: ann }, GROUPS, [bob]);
     const writers = Array.from({ length: WRITERS }, (_, w) => ({ node, who: w % 4 < 2 ? ann : bob }));
     const load = startLoad(writers, groups);
-    await load.more(20);
-    await during(load);
-    await untilReady(node);
-    await load.more(20);
-    await load.stop();
-    const settled = await ask(node, ann, 'GET', `/api/v1/conversations?minPosition=${load.position()}`);
-    expect(settled.status).toBe(200);
+    try {
+      await load.more(20);
+      await during(load);
+      await faulty.eventStore.pass();
+      await untilReady(node);
+      await load.more(20);
+    } finally {
+      await faulty.eventStore.pass();
+      await load.stop();
+    }
+    await untilSettled(node, ann, load.position());
     await isKept(load, groups, log, { node, who: bob });
   }
 
@@ -83,7 +88,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     const unknown = await signIn(faulty.scene(node), await signUp(faulty.scene(node), 'eve'));
     let refusedId = '';
 
-    await underLoad(async (load) => {
+    await underLoad(async () => {
       await ask(node, known, 'GET', '/api/v1/conversations');
       faulty.eventStore.refuse();
       const end = Date.now() + OUTAGE_MS;
@@ -98,8 +103,6 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
         }
       }
       expect(await ask(node, unknown, 'GET', '/api/v1/conversations')).toMatchObject(unavailable);
-      expect(load.refusals.get('unavailable')).toBeGreaterThan(0);
-      await faulty.eventStore.pass();
     });
 
     const direct = await ask(node, bob, 'POST', `/api/v1/chat/convo/one-to-one?otherUserId=${ann.userId}`);
@@ -109,7 +112,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     await bobLive.message((content) => content === 'back again');
     annLive.close();
     bobLive.close();
-  }, 60_000);
+  }, 120_000);
 
   it('goes on with queries while it is silent, and takes every command once it is heard again', async () => {
     await underLoad(async () => {
@@ -122,18 +125,16 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
       }
       expect(await partsAway(node)).toEqual(['event-store']);
       faulty.eventStore.cut();
-      await faulty.eventStore.pass();
     });
-  }, 60_000);
+  }, 120_000);
 
   it('takes every command while it is slow', async () => {
     await underLoad(async (load) => {
       faulty.eventStore.delay(150);
       await load.more(40);
-      await faulty.eventStore.pass();
       expect(load.refusals.size).toBe(0);
     });
-  }, 60_000);
+  }, 120_000);
 
   it('doubles and loses nothing when its connection is cut between write and answer, again and again', async () => {
     await underLoad(async (load) => {
@@ -150,5 +151,5 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
       }
     });
     await equalsRebuild(faulty.cluster, (await log.head()) ?? '');
-  }, 60_000);
+  }, 120_000);
 });

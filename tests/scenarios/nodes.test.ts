@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goLive, type Person, signUp } from '../../examples/two-people.ts';
-import { ask, settled } from '../support/asking.ts';
+import { untilSettled } from '../support/asking.ts';
 import { type Cluster, startCluster } from '../support/cluster.ts';
 import { createGroups, isKept, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
@@ -60,11 +60,10 @@ describe.skipIf(!service(mongodb.name, missing))('two API nodes and two projecti
     await worker?.kill();
     const before = load.acknowledged.size;
     // The other takes over within 15 s; meanwhile commands go on.
-    const deadline = Date.now() + 20_000;
-    while (!(await settled(api[1], bob, load.position())) && Date.now() < deadline);
+    await untilSettled(api[1], bob, load.position(), 20_000);
     await load.stop();
     expect(load.acknowledged.size).toBeGreaterThan(before);
-    while (!(await settled(api[0], ann, load.position())) && Date.now() < deadline + 20_000);
+    await untilSettled(api[0], ann, load.position());
     await equalsRebuild(cluster, load.position());
     const log = await openLog(cluster);
     await isKept(load, groups, log, { node: api[0], who: ann });

@@ -18,8 +18,10 @@ export async function ask(
   method: 'GET' | 'POST' | 'PUT' | 'DELETE',
   path: string,
   body?: object,
+  idempotencyKey?: string,
 ): Promise<Answered> {
   const headers: Record<string, string> = who === null ? {} : { authorization: `Bearer ${who.accessToken}` };
+  if (idempotencyKey !== undefined) headers['idempotency-key'] = idempotencyKey;
   if (body !== undefined) headers['content-type'] = 'application/json';
   const options = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
   const response = await fetch(new URL(path, node.url), { ...options, signal: AbortSignal.timeout(PATIENCE_MS) });
@@ -29,9 +31,21 @@ export async function ask(
 }
 
 /** Whether the read models have reached a position; waits up to 5 s for it. */
-export async function settled(node: Server, who: Person, position: string): Promise<boolean> {
+async function settled(node: Server, who: Person, position: string): Promise<boolean> {
   const query = position === '' ? '' : `&minPosition=${position}`;
   return (await ask(node, who, 'GET', `/api/v1/conversations?limit=1${query}`)).status === 200;
+}
+
+/** Waits until the read models have reached a position. */
+export async function untilSettled(
+  node: Server,
+  who: Person,
+  position: string,
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
+  for (const deadline = Date.now() + patienceMs; !(await settled(node, who, position)); ) {
+    if (Date.now() >= deadline) throw new Error(`the read models did not reach ${position} in time`);
+  }
 }
 
 /** The parts that `/readyz` calls away. `null` while nobody answers. */

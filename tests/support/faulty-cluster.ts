@@ -9,6 +9,8 @@ import type { Launched, Server } from './server.ts';
 import { startSmtpServer } from './smtp.ts';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
+/** How long the nodes wait for MongoDB to be found, and for an answer: less than they would of themselves, or the tests would take long. */
+const SHORT = { serverSelectionTimeoutMS: '1000', socketTimeoutMS: '3000' };
 const PATIENCE = { timeout: 30_000, interval: 50 };
 
 /** A cluster whose nodes reach both stores through proxies that can be at fault. `cluster.env` leads past these. */
@@ -32,7 +34,7 @@ export async function startFaultyCluster(): Promise<FaultyCluster> {
   const documents = await startMongoProxy();
   const proxied = {
     EVENTSTORE_URL: `esdb://127.0.0.1:${eventStore.port}${direct.search}`,
-    MONGODB_URL: documents.url(new URL(env.MONGODB_URL ?? '').pathname.slice(1)),
+    MONGODB_URL: documents.url(new URL(env.MONGODB_URL ?? '').pathname.slice(1), SHORT),
   };
   return {
     cluster,

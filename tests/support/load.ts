@@ -29,10 +29,12 @@ export async function createGroups(
   return groups;
 }
 
-/** Messages that are written all the time, each to one of the groups. */
+/** Messages that are written all the time, each to one of the groups, and told apart by their content. */
 export type Load = Readonly<{
-  /** The conversations of the messages that were acknowledged, by their ids. */
+  /** The conversations of the messages that were acknowledged. */
   acknowledged: ReadonlyMap<string, string>;
+  /** Those that may be there once: the node did not know, and they were not sent again. */
+  uncertain: ReadonlySet<string>;
   /** Refusals so far, by their code. */
   refusals: ReadonlyMap<string, number>;
   /** Position of the last acknowledged one. */
@@ -44,26 +46,39 @@ export type Load = Readonly<{
 }>;
 
 /**
- * Each writer sends one message after the other. A 503 must say when to try again; the message is then sent again with its id, as any client does.
- * Every second writer rather gives up a message whose first answer is that nothing was written: that one must never be seen.
+ * What a client does about a 503, which must say when to try again:
+ * - send the message again under the id that it made for it, or with the same `Idempotency-Key`, until it is taken;
+ * - give it up, which is certain when the answer was that nothing was written. It made an id, or left that to the server.
  */
+const MANNERS = [
+  { hasId: true, hasKey: false, repeats: true },
+  { hasId: true, hasKey: false, repeats: false },
+  { hasId: false, hasKey: true, repeats: true },
+  { hasId: false, hasKey: false, repeats: false },
+] as const;
+
+type Manner = (typeof MANNERS)[number];
+
+/** Each writer sends one message after the other, and one in four of them in each of the manners there are. */
 export function startLoad(writers: readonly Writer[], groups: readonly string[]): Load {
   const acknowledged = new Map<string, string>();
+  const uncertain = new Set<string>();
   const refusals = new Map<string, number>();
   const watching = new Set<() => void>();
   let going = true;
   let begun = 0;
   let position = '';
 
-  async function write({ node, who }: Writer, givesUp: boolean): Promise<void> {
-    const messageId = uuidv7(Date.now());
+  async function write({ node, who }: Writer, { hasId, hasKey, repeats }: Manner): Promise<void> {
+    const content = uuidv7(Date.now());
     const conversationId = groups[begun++ % groups.length] ?? '';
     const path = `/api/v1/conversations/${conversationId}/messages`;
+    const body = hasId ? { content, messageId: content } : { content };
     const deadline = Date.now() + PATIENCE_MS;
-    for (let tries = 1; ; tries++) {
-      const { status, retryAfterS, answer } = await ask(node, who, 'POST', path, { content: messageId, messageId });
+    for (;;) {
+      const { status, retryAfterS, answer } = await ask(node, who, 'POST', path, body, hasKey ? content : undefined);
       if (status === 202) {
-        acknowledged.set(messageId, conversationId);
+        acknowledged.set(content, conversationId);
         if (String(answer.position) > position) position = String(answer.position);
         for (const look of watching) look();
         return;
@@ -72,16 +87,17 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
       expect({ status, code }).toEqual({ status: 503, code: expect.stringMatching(/^(unavailable|outcome-unknown)$/) });
       expect(retryAfterS).toBeGreaterThanOrEqual(1);
       refusals.set(code, (refusals.get(code) ?? 0) + 1);
+      if (code === 'outcome-unknown' && !repeats) uncertain.add(content);
       await pause(Number(retryAfterS) * 1_000);
-      if (givesUp && tries === 1 && code === 'unavailable') return;
-      if (Date.now() >= deadline) throw new Error(`message ${messageId} was not taken: ${JSON.stringify(answer)}`);
+      if (!repeats) return;
+      if (Date.now() >= deadline) throw new Error(`message ${content} was not taken: ${JSON.stringify(answer)}`);
     }
   }
 
   const writing = Promise.all(
     writers.map(async (writer, i) => {
       while (going) {
-        await write(writer, i % 2 === 1);
+        await write(writer, MANNERS[i % MANNERS.length] ?? MANNERS[0]);
         await pause(BREATH_MS);
       }
     }),
@@ -91,6 +107,7 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
 
   return {
     acknowledged,
+    uncertain,
     refusals,
     position: () => position,
     async more(count) {
@@ -110,24 +127,25 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
   };
 }
 
-type Line = Readonly<{ _id: unknown; seq: unknown }>;
+type Line = Readonly<{ content: unknown; seq: unknown }>;
 
 /**
  * Every acknowledged message is there once, and none that was refused: in the log, in sequence without gaps, and the read model shows the same.
  * @param reader a member of all groups, and a node
  */
 export async function isKept(
-  load: Pick<Load, 'acknowledged'>,
+  { acknowledged, uncertain }: Pick<Load, 'acknowledged' | 'uncertain'>,
   groups: readonly string[],
   log: EventStore,
   reader: Writer,
 ): Promise<void> {
   for (const id of groups) {
     const logged = await loggedMessages(log, id);
-    const ids = logged.map(({ _id }) => _id);
     expect(logged.map(({ seq }) => seq)).toEqual(logged.map((_, i) => i + 1));
-    const wanted = [...load.acknowledged].filter(([, conversationId]) => conversationId === id);
-    expect(ids.toSorted()).toEqual(wanted.map(([messageId]) => messageId).toSorted());
+    const contents = logged.map(({ content }) => String(content));
+    expect(new Set(contents).size).toBe(contents.length);
+    const wanted = [...acknowledged].filter(([, conversationId]) => conversationId === id).map(([content]) => content);
+    expect(contents.filter((content) => !uncertain.has(content)).toSorted()).toEqual(wanted.toSorted());
     expect(await shownMessages(reader, id)).toEqual(logged);
   }
 }
@@ -137,7 +155,7 @@ async function loggedMessages(log: EventStore, conversationId: string): Promise<
   for (let from = 0n, end = false; !end; ) {
     const slice = await log.readStream(`conversation-${conversationId}`, { from, limit: 4_096 });
     for (const { type, data } of slice.events)
-      if (type === 'MessageSent') lines.push({ _id: data.messageId, seq: data.seq });
+      if (type === 'MessageSent') lines.push({ content: data.content, seq: data.seq });
     from = (slice.events.at(-1)?.revision ?? from) + 1n;
     end = slice.end;
   }
@@ -150,7 +168,7 @@ async function shownMessages({ node, who }: Writer, conversationId: string): Pro
     const path = `/api/v1/conversations/${conversationId}/messages?limit=100&after=${after}`;
     const { status, answer } = await ask(node, who, 'GET', path);
     expect(status).toBe(200);
-    for (const { _id, seq } of answer.items as Line[]) lines.push({ _id, seq });
+    for (const { content, seq } of answer.items as Line[]) lines.push({ content, seq });
     after = answer.next;
   }
   return lines;
