@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
-import { eventId } from '../../src/kernel/ids.ts';
+import { directConversationId, eventId } from '../../src/kernel/ids.ts';
 import {
   ask,
   group,
@@ -12,6 +12,7 @@ import {
   openShared,
   type Shared,
   startNode,
+  type TestNode,
 } from './node.ts';
 
 const [ann, bob, cid] = [newId(), newId(), newId()];
@@ -194,6 +195,31 @@ describe('with another node on the same log', () => {
     const sent = await messagesOf(shared, id);
     expect(sent.map(({ seq }) => seq)).toEqual(Array.from({ length: 300 }, (_, i) => i + 1));
     expect(new Set(sent.map(({ content }) => content)).size).toBe(300);
+  });
+
+  it('two who write to each other at the same instant begin one conversation, and both messages are in it', async () => {
+    const nodes = [await startNode(shared), await startNode(shared)] as const;
+    for (let round = 0; round < 10; round++) {
+      const [one, other] = [newId(), newId()];
+      const conversationId = directConversationId(one, other);
+      const write = (node: TestNode, from: string, to: string) => {
+        const data = {
+          conversationId,
+          otherUserId: to,
+          messageId: newUuid(),
+          content: from,
+          replyTo: null,
+          mentions: [],
+        };
+        return ask(node, from, { type: 'SendDirectMessage', data });
+      };
+      await Promise.all([write(nodes[0], one, other), write(nodes[1], other, one)]);
+      const types = (await history(shared, conversationId)).map(({ type }) => type);
+      expect(types).toEqual(['ConversationCreated', 'MessageSent', 'MessageSent']);
+      const sent = await messagesOf(shared, conversationId);
+      expect(sent.map(({ seq }) => seq)).toEqual([1, 2]);
+      expect(new Set(sent.map(({ content }) => content))).toEqual(new Set([one, other]));
+    }
   });
 
   it('a fresh look sees what the other appended, a cached one need not', async () => {
