@@ -13,8 +13,17 @@ const KEPT_MS = 48 * 60 * 60 * 1_000;
 /** How long a claim of unknown outcome is repeated, in ms. */
 const DEADLINE_MS = 2_000;
 
-/** What a key stands for: the same user, on the same route, with the same key. `bodyHash` tells whether it is the same request. */
-export type Claim = Readonly<{ userId: string; route: string; key: string; bodyHash: string }>;
+/** What a key stands for: the same owner, on the same route, with the same key. `bodyHash` tells whether it is the same request. */
+export type Claim = Readonly<{
+  /** Whose keys they are: a user, or without a session whoever the request is about. */
+  owner: string;
+  route: string;
+  key: string;
+  bodyHash: string;
+  /** Id of the user who acts, for the claim's metadata; `null` without a session. */
+  actor: string | null;
+  correlationId: string;
+}>;
 
 /** What a request that was claimed is run with. `handledSince` is set for a retry; see `HandleOptions`. */
 export type Claimed = Readonly<{ ids: IdSource; commandId: string; handledSince?: bigint }>;
@@ -52,7 +61,8 @@ export function createClaims(deps: {
   /** The revision to search for the command from, or `null` when this is the first time. */
   async function claimed(commandId: string, claim: Claim, stream: string, revision: string): Promise<bigint | null> {
     const claimStream = `command-${commandId}`;
-    const metadata = { actor: claim.userId, correlationId: commandId, causationId: null, commandId };
+    const { actor, correlationId } = claim;
+    const metadata = { actor, correlationId, causationId: null, commandId };
     const data = { bodyHash: claim.bodyHash, stream, revision };
     const event: NewEvent = { id: eventId(commandId, 0), type: 'CommandClaimed', data, metadata };
     const deadline = clock.monotonic() + DEADLINE_MS;
@@ -88,7 +98,7 @@ export function createClaims(deps: {
 
   return {
     async run<Answer>(claim: Claim, target: Target, execute: Execute<Answer>): Promise<Answer> {
-      const ids = derivedIds(deps.secret, `${claim.userId}\n${claim.route}\n${claim.key}`);
+      const ids = derivedIds(deps.secret, `${claim.owner}\n${claim.route}\n${claim.key}`);
       const name = ids.uuid('command', 0);
       const other = underWay.get(name);
       if (other !== undefined) {

@@ -17,12 +17,12 @@ export function contextOf(request: FastifyRequest, clock: Clock): RequestContext
 /**
  * Runs a command. With an `Idempotency-Key` header it happens once, however often it is asked: the ids derive from user, route and key, and the same
  * key for another request is refused (`key-reused`).
- * @param userId whose keys they are; without a session, whoever the request is about
+ * @param owner whose keys they are; without a session, whoever the request is about
  */
 export async function runCommand<Answer>(
   deps: { claims: Claims; clock: Clock },
   request: FastifyRequest,
-  { userId, target }: { userId: string; target: Target },
+  { owner, target }: { owner: string; target: Target },
   execute: (context: RequestContext) => Promise<Answer>,
 ): Promise<Answer> {
   const key = request.headers['idempotency-key'];
@@ -32,7 +32,9 @@ export async function runCommand<Answer>(
     throw new Refusal('malformed', 'the Idempotency-Key is not one', { errors });
   }
   const { method, url: route } = request.routeOptions;
-  const claim = { userId, route: `${method} ${route}`, key, bodyHash: hashOf(request, key) };
+  const actor = request.principal?.userId ?? null;
+  const bodyHash = hashOf(request, key);
+  const claim = { owner, route: `${method} ${route}`, key, bodyHash, actor, correlationId: request.id };
   return deps.claims.run(claim, target, ({ ids, commandId, handledSince }) =>
     execute(contextWith(request, deps.clock.now(), ids, commandId, handledSince)),
   );

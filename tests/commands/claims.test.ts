@@ -25,7 +25,14 @@ afterEach(async () => {
   await shared.close();
 });
 
-const claimOf = (key: string, bodyHash = 'body'): Claim => ({ userId: ann, route: 'POST message', key, bodyHash });
+const claimOf = (key: string, bodyHash = 'body'): Claim => ({
+  owner: ann,
+  route: 'POST message',
+  key,
+  bodyHash,
+  actor: ann,
+  correlationId: 'c',
+});
 
 /** A send as a route does it: with the ids and the command id that the claim gives. */
 function sendOnce(node: TestNode, id: string, claim: Claim, onRun: () => void = () => {}) {

@@ -43,6 +43,20 @@ describe('the same Idempotency-Key', () => {
     expect((await sent()).filter((content) => content === 'at once')).toHaveLength(1);
   });
 
+  it('of two strangers who sign up stands for two requests, and repeated for one', async () => {
+    const key = newKey();
+    const register = (name: string): Asking => ({
+      method: 'POST',
+      url: '/api/v1/users',
+      payload: { email: `${name}@example.org`, username: name },
+      headers: { 'idempotency-key': key },
+    });
+    const [eve, mallory] = [await server.ask(null, register('eve')), await server.ask(null, register('mallory'))];
+    expect([eve.status, mallory.status]).toEqual([202, 202]);
+    expect(mallory.json).not.toEqual(eve.json);
+    expect((await server.ask(null, register('eve'))).json).toEqual(eve.json);
+  });
+
   it('stands for the same request as a form', async () => {
     const key = newKey();
     const first = await server.ask(ada, send(key, 'form or JSON'));

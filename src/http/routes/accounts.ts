@@ -39,9 +39,6 @@ const NewPassword = Type.Object(
   },
 );
 
-/** Keys of those who have no account yet are told apart by the key alone. */
-const NOBODY = 'nobody';
-
 /** Signing up, and setting the password by the link that is mailed. */
 export function addAccountRoutes(app: App, deps: AppDeps, limits: RateLimits): void {
   const { identity } = deps;
@@ -64,7 +61,8 @@ export function addAccountRoutes(app: App, deps: AppDeps, limits: RateLimits): v
       charge(limits.registration, networkOf(request.ip));
       const { email, username, firstname = null, lastname = null } = request.body;
       const target = { aggregate: user, id: (ids: { objectId(name: string): string }) => ids.objectId('user') };
-      const { userId, position } = await runCommand(deps, request, { userId: NOBODY, target }, (context) =>
+      // Two strangers may think of the same key: it counts together with the address.
+      const { userId, position } = await runCommand(deps, request, { owner: email.toLowerCase(), target }, (context) =>
         identity.register({ email, username, firstname, lastname }, context),
       );
       return accepted(reply, { _id: userId, position }, `/api/v1/users/${userId}`);
@@ -105,7 +103,7 @@ export function addAccountRoutes(app: App, deps: AppDeps, limits: RateLimits): v
       const owner = identity.userOfPasswordLink(request.body.token);
       if (owner === null) throw new Refusal('invalid-link', 'this link is wrong, was used or replaced, or has expired');
       const target = { aggregate: user, id: () => owner };
-      const { userId, position } = await runCommand(deps, request, { userId: owner, target }, (context) =>
+      const { userId, position } = await runCommand(deps, request, { owner, target }, (context) =>
         identity.setPassword(request.body, context),
       );
       return accepted(reply, { _id: userId, position }, '/api/v1/users/me');

@@ -62,7 +62,7 @@ function addGroups(app: App, deps: AppDeps, prefix: string, slash: string): void
         id: (ids: { objectId(name: string): string }) => ids.objectId('conversation'),
       };
       const { name, participants = [] } = request.body;
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         conversations.create({ name, participants }, context),
       );
       return accepted(reply, done, pathOf(done._id));
@@ -81,7 +81,7 @@ function addGroups(app: App, deps: AppDeps, prefix: string, slash: string): void
         const { userId } = principalOf(request);
         const expected = expectedRevision(request);
         const target = { aggregate: conversation, id: () => id };
-        const done = await runCommand(deps, request, { userId, target }, (context) =>
+        const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
           conversations.delete(id, context, expected),
         );
         return accepted(reply, done, pathOf(id));
@@ -104,7 +104,7 @@ function addMembers(app: App, deps: AppDeps, prefix: string): void {
       const { userId } = principalOf(request);
       const expected = expectedRevision(request);
       const target = { aggregate: conversation, id: () => id };
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         conversations.addMember(id, request.body.participant_id, context, expected),
       );
       return accepted(reply, done, `${pathOf(id)}/members`);
@@ -127,7 +127,7 @@ function addMembers(app: App, deps: AppDeps, prefix: string): void {
       const { userId } = principalOf(request);
       const expected = expectedRevision(request);
       const target = { aggregate: conversation, id: () => id };
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         conversations.removeMember(id, member, context, expected),
       );
       return accepted(reply, done, `${pathOf(id)}/members`);
@@ -144,7 +144,9 @@ function addMembers(app: App, deps: AppDeps, prefix: string): void {
       const { id } = request.params;
       const { userId } = principalOf(request);
       const target = { aggregate: conversation, id: () => id };
-      const done = await runCommand(deps, request, { userId, target }, (context) => conversations.leave(id, context));
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
+        conversations.leave(id, context),
+      );
       return accepted(reply, done, '/api/v1/conversations');
     },
   );
@@ -170,7 +172,7 @@ function addRead(app: App, deps: AppDeps): void {
       const target = { aggregate: marks, id: () => userId };
       // No body at all passes the schema too, which its type does not know.
       const seq = (request.body as typeof request.body | undefined | null)?.seq;
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         deps.conversations.open(id, seq, context),
       );
       return accepted(reply, done, pathOf(id));

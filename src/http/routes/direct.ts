@@ -69,7 +69,7 @@ function addWriting(app: App, deps: AppDeps, limits: RateLimits, prefix: string)
       const done = await runCommand(
         deps,
         request,
-        { userId, target: { aggregate: conversation, id: () => id } },
+        { owner: userId, target: { aggregate: conversation, id: () => id } },
         (context) => deps.conversations.sendTo(otherUserId, request.body, context),
       );
       return accepted(reply, done, messagePath(id, done._id));

@@ -61,7 +61,7 @@ export function addMessageRoutes(app: App, deps: AppDeps, limits: RateLimits): v
       const { userId } = principalOf(request);
       charge(limits.message, userId);
       const target = { aggregate: conversation, id: () => id };
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         conversations.send(id, request.body, context),
       );
       return accepted(reply, done, messagePath(id, done._id));
@@ -75,7 +75,7 @@ export function addMessageRoutes(app: App, deps: AppDeps, limits: RateLimits): v
       charge(limits.message, userId);
       const target = { aggregate: conversation, id: () => id };
       const message = { content: request.body.message_content };
-      const done = await runCommand(deps, request, { userId, target }, (context) =>
+      const done = await runCommand(deps, request, { owner: userId, target }, (context) =>
         conversations.send(id, message, context),
       );
       return accepted(reply, done, messagePath(id, done._id));

@@ -74,7 +74,7 @@ export function addSignOutRoute(app: App, deps: AppDeps): void {
       const principal = principalOf(request);
       const { userId, sessionId } = principal;
       const target = { aggregate: sessions, id: () => userId };
-      const { position } = await runCommand(deps, request, { userId, target }, (context) =>
+      const { position } = await runCommand(deps, request, { owner: userId, target }, (context) =>
         deps.identity.signOut(principal, context),
       );
       return accepted(reply, { _id: sessionId, position }, '/api/v1/users/me');
