@@ -1,4 +1,5 @@
 import type { ConversationEvent } from '../aggregates/conversation/events.ts';
+import type { Position } from '../kernel/position.ts';
 import { type StoredMessage, storeMessage } from './message.ts';
 import type { ProjectionOf } from './projection.ts';
 
@@ -27,6 +28,8 @@ export type ConversationBody = Readonly<{
   createdAt: string;
   /** Of the last activity: a message, or a member who came or went. */
   updatedAt: string;
+  /** Position of the latest activity, which lists go by: two conversations may have been updated in the same millisecond. */
+  activity: Position;
   /** Of the conversation's last event. */
   revision: number;
 }>;
@@ -38,7 +41,7 @@ export const conversations: ProjectionOf<ConversationEvent, ConversationBody> = 
     {
       name: 'conversations',
       indexes: [
-        { array: 'memberIds', fields: ['updatedAt'] },
+        { array: 'memberIds', fields: ['activity'] },
         { array: 'flags', fields: [] },
       ],
     },
@@ -49,9 +52,13 @@ export const conversations: ProjectionOf<ConversationEvent, ConversationBody> = 
   ],
   evolve(_ref, conversation, event) {
     const revision = Number(event.revision);
-    if (event.type === 'ConversationCreated') return conversation ?? created(event.data, revision);
+    if (event.type === 'ConversationCreated') {
+      return conversation ?? { ...created(event.data), activity: event.position, revision };
+    }
     if (conversation === undefined || event.type === 'ConversationDeleted') return undefined;
-    return { ...conversation, ...changes(conversation, event), revision };
+    const changed = changes(conversation, event);
+    const activity = changed.updatedAt === undefined ? conversation.activity : event.position;
+    return { ...conversation, ...changed, activity, revision };
   },
 };
 
@@ -72,7 +79,13 @@ function changes(conversation: ConversationBody, event: Change): Partial<Convers
 
 type Creation = Extract<ConversationEvent, { type: 'ConversationCreated' }>['data'];
 
-function created({ kind, name, ownerId, members, createdAt }: Creation, revision: number): ConversationBody {
+function created({
+  kind,
+  name,
+  ownerId,
+  members,
+  createdAt,
+}: Creation): Omit<ConversationBody, 'activity' | 'revision'> {
   return {
     kind,
     name,
@@ -84,7 +97,6 @@ function created({ kind, name, ownerId, members, createdAt }: Creation, revision
     latest: [],
     createdAt,
     updatedAt: createdAt,
-    revision,
   };
 }
 

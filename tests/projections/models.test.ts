@@ -98,6 +98,12 @@ describe('users', () => {
 });
 
 describe('conversations', () => {
+  it('go by the place of their latest activity in the log', () => {
+    const folded = project(conversations, created(1, [1, 2]), created(2, [1, 2]), sent(1, 1, 1));
+    const activity = (n: number): string => String(folded[objectId(n)]?.activity);
+    expect(activity(1) > activity(2)).toBe(true);
+  });
+
   it('are summed up in one document', () => {
     const history = [created(1, [1, 2]), sent(1, 1, 1), added(1, 3, 1), removed(1, 2)];
     expect(project(conversations, ...history)).toEqual({
@@ -112,6 +118,7 @@ describe('conversations', () => {
         latest: [{ messageId: uuid(10_001), seq: 1, senderId: objectId(1), content: 'm1', sentAt: time(1) }],
         createdAt: time(0),
         updatedAt: time(50),
+        activity: expect.any(String),
         revision: 3,
       },
     });

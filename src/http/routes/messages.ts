@@ -1,7 +1,7 @@
 import { Type } from 'typebox';
 import { conversation } from '../../aggregates/conversation/decider.ts';
 import { CONTENT_MAX } from '../../commands/conversation.ts';
-import { ConversationId, closed, MessageId, text, UserId } from '../../commands/fields.ts';
+import { ClientMessageId, ConversationId, closed, MessageId, text, UserId } from '../../commands/fields.ts';
 import { accepted } from '../answers.ts';
 import { charge, principalOf } from '../authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
@@ -14,7 +14,7 @@ import { Accepted, nullable } from '../schemas/answers.ts';
 export const NewMessageShape = Type.Object(
   {
     content: text(1, CONTENT_MAX),
-    messageId: Type.Optional(MessageId),
+    messageId: Type.Optional(ClientMessageId),
     replyTo: Type.Optional(nullable(MessageId)),
     mentions: Type.Optional(Type.Array(UserId, { maxItems: 100 })),
   },

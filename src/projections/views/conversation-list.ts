@@ -12,7 +12,7 @@ type Summary = StoredDocument<ConversationBody>;
 type Cursor = Readonly<{
   named: string | null;
   namedEnd: boolean;
-  large: readonly [updatedAt: string, id: string] | null;
+  large: readonly [activity: string, id: string] | null;
 }>;
 
 const START: Cursor = { named: null, namedEnd: false, large: null };
@@ -28,7 +28,7 @@ export async function listConversations(readModels: ReadModels, userId: string, 
   const cursor = part.after === undefined ? START : decode(part.after);
   const find = async (limit: number): Promise<Page<ConversationBody>> => {
     if (cursor.namedEnd) return { items: [], next: null };
-    const sort = { fields: ['updatedAt'], direction: 'desc' } as const;
+    const sort = { fields: ['activity'], direction: 'desc' } as const;
     const filter = { memberIds: { contains: userId } };
     return readModels.find<ConversationBody>(CONVERSATIONS, { filter, sort, limit, ...behind(cursor.named) });
   };
@@ -45,7 +45,7 @@ export async function listConversations(readModels: ReadModels, userId: string, 
   const next: Cursor = {
     named: goesOn,
     namedEnd,
-    large: lastLarge === undefined ? cursor.large : [lastLarge.body.updatedAt, lastLarge.id],
+    large: lastLarge === undefined ? cursor.large : [lastLarge.body.activity, lastLarge.id],
   };
   return { items, next: namedEnd && !moreLarge ? null : encode(next) };
 }
@@ -69,10 +69,10 @@ async function largeOnes(readModels: ReadModels, userId: string, after: Cursor['
   return found.filter((item) => after === null || isOlder(item, after)).sort(newestFirst);
 }
 
-const isOlder = ({ id, body }: Summary, [updatedAt, afterId]: readonly [string, string]): boolean =>
-  body.updatedAt < updatedAt || (body.updatedAt === updatedAt && id < afterId);
+const isOlder = ({ id, body }: Summary, [activity, afterId]: readonly [string, string]): boolean =>
+  body.activity < activity || (body.activity === activity && id < afterId);
 
-const newestFirst = (a: Summary, b: Summary): number => (isOlder(a, [b.body.updatedAt, b.id]) ? 1 : -1);
+const newestFirst = (a: Summary, b: Summary): number => (isOlder(a, [b.body.activity, b.id]) ? 1 : -1);
 
 const encode = (cursor: Cursor): string => Buffer.from(JSON.stringify(cursor)).toString('base64url');
 
