@@ -1,6 +1,6 @@
-import { type Parley, startParley } from './compose.ts';
-import { publicUrlOf, readConfig } from './config.ts';
-import { createLogger } from './logger.ts';
+import { type Parley, startParley } from './compose/start.ts';
+import { publicUrlOf, readConfig } from './config/config.ts';
+import { createLogger } from './adapters/system/pino-logger.ts';
 
 /** The longest that a stop may take, in ms; then the process ends as it is: what was acknowledged is durable. */
 const STOP_MS = 10_000;

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { type Config, mailFromOf, publicUrlOf, readConfig } from '../src/config.ts';
+import { type Config, mailFromOf, publicUrlOf, readConfig } from '../src/config/config.ts';
 
 const SECRET = 'a-secret-of-thirty-two-characters';
 

@@ -1,8 +1,8 @@
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Position } from '../../src/kernel/position.ts';
-import { projections as catalogue } from '../../src/projections/catalogue.ts';
-import { createProjections } from '../../src/projections/create-projections.ts';
+import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
+import { createProjections } from '../../src/projections/runner/projections.ts';
 import { createdEvent, messageEvent, newTalk } from '../support/history.ts';
 import { compareRates, type Row } from '../support/rounds.ts';
 import { openStores, type Stores } from '../support/stores.ts';

@@ -4,18 +4,18 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { answerBrokenRequest, answerErrors, answerFrameworkError } from './answer-errors.ts';
-import { limitByNetwork } from './authentication.ts';
-import { addBodyParsers } from './body-parsers.ts';
+import { answerBrokenRequest, answerErrors, answerFrameworkError } from './request/error-responses.ts';
+import { limitByNetwork } from './request/authentication.ts';
+import { addBodyParsers } from './request/body-parsers.ts';
 import type { App, AppDeps } from './deps.ts';
-import { stopGracefully } from './graceful-stop.ts';
-import { QuietLog } from './log-controller.ts';
+import { stopGracefully } from './request/graceful-stop.ts';
+import { QuietLog } from './request/log-controller.ts';
 import { describeRoutes } from './openapi.ts';
-import { createRateLimits } from './rate-limits.ts';
-import { createRouteTable } from './route-table.ts';
+import { createRateLimits } from './request/rate-limits.ts';
+import { createRouteTable } from './request/route-table.ts';
 import { addRoutes } from './routes/index.ts';
-import { dataHeaders } from './security-headers.ts';
-import { validatorCompiler } from './validation.ts';
+import { dataHeaders } from './request/security-headers.ts';
+import { validatorCompiler } from './request/validation.ts';
 
 /** Bytes of a body at most. */
 export const BODY_MAX = 256 * 1024;

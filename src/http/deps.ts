@@ -6,9 +6,9 @@ import type { Conversations } from '../conversations/conversations.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { ReadModels } from '../projections/read-models.ts';
+import type { ReadModels } from '../projections/runner/read-models.ts';
 import type { Hub } from '../push/hub.ts';
-import type { RateSettings } from './rate-limits.ts';
+import type { RateSettings } from './request/rate-limits.ts';
 
 /** Everything that `buildApp` works with. It closes none of it. */
 export type AppDeps = Readonly<{

@@ -1,11 +1,11 @@
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
-import { prepareError } from './answer-errors.ts';
+import { prepareError } from './request/error-responses.ts';
 import type { App, AppDeps } from './deps.ts';
-import { PROBLEM_TYPE } from './problems.ts';
+import { PROBLEM_TYPE } from './request/problems.ts';
 import { addHealthRoutes } from './routes/health.ts';
-import { dataHeaders } from './security-headers.ts';
+import { dataHeaders } from './request/security-headers.ts';
 
 /**
  * `/healthz` and `/readyz` alone: of a node that serves no requests, or that waits for its stores (`starting`) and answers everything else with 503.

@@ -2,8 +2,8 @@ import swagger from '@fastify/swagger';
 import type { FastifySchema, RouteOptions } from 'fastify';
 import { Type } from 'typebox';
 import type { App, HttpConfig } from './deps.ts';
-import { type ProblemCode, problemKinds } from './problems.ts';
-import { OPTIONAL_BODY } from './validation.ts';
+import { type ProblemCode, problemKinds } from './request/problems.ts';
+import { OPTIONAL_BODY } from './request/validation.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {

@@ -1,6 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { describe, expect, it } from 'vitest';
-import { readConfig } from '../../src/config.ts';
+import { readConfig } from '../../src/config/config.ts';
 import { asList, asMapping, interpolate, type Mapping, readComposeFile } from './compose-file.ts';
 
 const root = new URL('../../', import.meta.url);

@@ -1,7 +1,7 @@
 import { exportJWK, generateKeyPair, SignJWT } from 'jose';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { bearerToken } from '../../src/http/authentication.ts';
+import { bearerToken } from '../../src/http/request/authentication.ts';
 import { expectProblem, group, type Person, PUBLIC_URL, type Server, signUp, startServer } from '../support/http.ts';
 
 let server: Server;

@@ -1,6 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isForm, parseForm } from '../../src/http/body-parsers.ts';
+import { isForm, parseForm } from '../../src/http/request/body-parsers.ts';
 
 const plain = (fields: Record<string, unknown>) => Object.fromEntries(Object.entries(fields));
 

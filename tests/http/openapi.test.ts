@@ -1,6 +1,6 @@
 import { Compile } from 'typebox/compile';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { problemKinds } from '../../src/http/problems.ts';
+import { problemKinds } from '../../src/http/request/problems.ts';
 import { type Server, startServer } from '../support/http.ts';
 
 type Media = { schema: object; example?: unknown; examples?: Record<string, unknown> };

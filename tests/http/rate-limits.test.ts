@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import { createRateLimit, createRateLimits } from '../../src/http/rate-limits.ts';
+import { createRateLimit, createRateLimits } from '../../src/http/request/rate-limits.ts';
 
 function clockAt(start: number) {
   const clock = { at: start, monotonic: () => clock.at };

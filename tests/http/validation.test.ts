@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { describe, expect, it } from 'vitest';
-import { createConverter } from '../../src/http/convert.ts';
-import { nullable } from '../../src/http/schemas/answers.ts';
-import { createValidator } from '../../src/http/validation.ts';
+import { createConverter } from '../../src/http/request/convert.ts';
+import { nullable } from '../../src/http/shapes/answers.ts';
+import { createValidator } from '../../src/http/request/validation.ts';
 import { Refusal } from '../../src/kernel/errors.ts';
 
 const schema = Type.Object(

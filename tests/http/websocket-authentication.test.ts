@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { afterAll, afterEach, beforeAll, describe, expect, it } from 'vitest';
-import { AUTH_MS, RESUME_MS } from '../../src/http/live-connection.ts';
+import { AUTH_MS, RESUME_MS } from '../../src/http/live/connection.ts';
 import { ACCESS_TOKEN_S } from '../../src/identity/access-tokens.ts';
 import { group, type Person, PUBLIC_URL, type Server, signUp, startServer } from '../support/http.ts';
 import { addressOf, closeAll, goLive, type Live, open } from '../support/live.ts';

@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { HEARTBEAT_MS } from '../../src/http/heartbeat.ts';
+import { HEARTBEAT_MS } from '../../src/http/live/heartbeat.ts';
 import { group, type Person, type Server, signUp, startServer } from '../support/http.ts';
 import { addressOf, closeAll, goLive, type Live, type Received } from '../support/live.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONTENT_MAX } from '../../src/commands/conversation.ts';
-import { defaultRates } from '../../src/http/rate-limits.ts';
+import { defaultRates } from '../../src/http/request/rate-limits.ts';
 import { type Person, type Server, signUp, startServer } from '../support/http.ts';
 import { closeAll, goLive, type Live, open } from '../support/live.ts';
 import { manualClock } from '../support/manual-clock.ts';

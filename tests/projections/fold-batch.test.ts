@@ -1,9 +1,9 @@
 import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
-import { createDocumentCache } from '../../src/projections/document-cache.ts';
-import { BatchFold, type DocumentSource, type Standing } from '../../src/projections/fold-batch.ts';
-import { memberships } from '../../src/projections/memberships.ts';
-import type { Projection } from '../../src/projections/projection.ts';
+import { createDocumentCache } from '../../src/projections/runner/document-cache.ts';
+import { BatchFold, type DocumentSource, type Standing } from '../../src/projections/runner/fold-batch.ts';
+import { memberships } from '../../src/projections/models/memberships.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
 import { added, counter, created, removed, sent } from './node.ts';
 import { objectId, positionOf, recorded } from './support.ts';
 

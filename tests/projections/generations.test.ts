@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { projections as catalogue } from '../../src/projections/catalogue.ts';
-import type { Projections } from '../../src/projections/create-projections.ts';
+import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
+import type { Projections } from '../../src/projections/runner/projections.ts';
 import {
   changePointer,
   firstPointer,
@@ -12,10 +12,10 @@ import {
   readPointers,
   withBuilding,
   withSwap,
-} from '../../src/projections/generations.ts';
-import { Progress } from '../../src/projections/progress.ts';
-import { createReader } from '../../src/projections/read-models.ts';
-import type { RebuildProgress } from '../../src/projections/rebuild.ts';
+} from '../../src/projections/runner/generations.ts';
+import { Progress } from '../../src/projections/runner/progress.ts';
+import { createReader } from '../../src/projections/runner/read-models.ts';
+import type { RebuildProgress } from '../../src/projections/runner/rebuild.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { ALL, added, counter, created, openWorld, PATIENCE, removed, sent, until, type World } from './node.ts';
 import { dumpProjection, faultyDocuments, objectId } from './support.ts';

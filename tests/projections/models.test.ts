@@ -1,10 +1,10 @@
 import { describe, expect, it } from 'vitest';
 import type { JsonObject } from '../../src/kernel/json.ts';
-import { conversations, NAMED_MEMBERS } from '../../src/projections/conversations.ts';
-import { memberships } from '../../src/projections/memberships.ts';
-import { messages } from '../../src/projections/messages.ts';
-import type { Projection } from '../../src/projections/projection.ts';
-import { users } from '../../src/projections/users.ts';
+import { conversations, NAMED_MEMBERS } from '../../src/projections/models/conversations.ts';
+import { memberships } from '../../src/projections/models/memberships.ts';
+import { messages } from '../../src/projections/models/messages.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
+import { users } from '../../src/projections/models/users.ts';
 import { added, created, removed, sent } from './node.ts';
 import { type AnyEvent, objectId, positionOf, recorded, time, uuid } from './support.ts';
 

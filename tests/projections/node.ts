@@ -8,13 +8,13 @@ import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Position } from '../../src/kernel/position.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { projections as catalogue } from '../../src/projections/catalogue.ts';
+import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
 import {
   createProjections,
   type Projections,
   type ProjectionsOptions,
-} from '../../src/projections/create-projections.ts';
-import type { Projection } from '../../src/projections/projection.ts';
+} from '../../src/projections/runner/projections.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
 import { type AnyEvent, objectId, streamOf, time, uuid } from './support.ts';
 
 export type World = Readonly<{

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
-import { LEASE_TTL_MS } from '../../src/projections/lease.ts';
-import { Progress } from '../../src/projections/progress.ts';
+import { LEASE_TTL_MS } from '../../src/log/lease.ts';
+import { Progress } from '../../src/projections/runner/progress.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { counter, openWorld, PATIENCE, sent, until } from './node.ts';
 import { objectId, positionOf } from './support.ts';

@@ -4,11 +4,11 @@ import { isStoreError } from '../../src/kernel/errors.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
-import { projections } from '../../src/projections/catalogue.ts';
-import { FencedOff } from '../../src/projections/fenced-off.ts';
-import { generationCollections } from '../../src/projections/generations.ts';
-import type { Projection } from '../../src/projections/projection.ts';
-import { Track } from '../../src/projections/track.ts';
+import { projections } from '../../src/projections/models/catalogue.ts';
+import { FencedOff } from '../../src/projections/runner/fenced-off.ts';
+import { generationCollections } from '../../src/projections/runner/generations.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
+import { Track } from '../../src/projections/runner/projector.ts';
 import { anyEvent, type DocumentFault, dumpProjection, faultyDocuments, memoryDocuments, recorded } from './support.ts';
 
 const history = fc.array(anyEvent, { maxLength: 60 }).map(recorded);

@@ -2,8 +2,8 @@ import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { CHECKPOINTS, readCheckpoint } from '../../src/projections/checkpoint.ts';
-import type { Projections } from '../../src/projections/create-projections.ts';
+import { CHECKPOINTS, readCheckpoint } from '../../src/projections/runner/checkpoint.ts';
+import type { Projections } from '../../src/projections/runner/projections.ts';
 import { ALL, counter, created, openWorld, PATIENCE, sent, until, type World } from './node.ts';
 import { faultyDocuments, objectId, time } from './support.ts';
 

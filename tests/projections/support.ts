@@ -8,9 +8,9 @@ import { StoreError } from '../../src/kernel/errors.ts';
 import type { Event, RecordedEvent } from '../../src/kernel/event.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore, StoredDocument, WriteBatch } from '../../src/ports/documents.ts';
-import { CHECKPOINTS } from '../../src/projections/checkpoint.ts';
-import { generationCollections, POINTERS } from '../../src/projections/generations.ts';
-import type { Projection } from '../../src/projections/projection.ts';
+import { CHECKPOINTS } from '../../src/projections/runner/checkpoint.ts';
+import { generationCollections, POINTERS } from '../../src/projections/runner/generations.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
 
 export type AnyEvent = UserEvent | ConversationEvent | MarksEvent;
 

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import { silentLogger } from '../../src/kernel/logger.ts';
-import { projections as catalogue } from '../../src/projections/catalogue.ts';
-import { createProjections } from '../../src/projections/create-projections.ts';
+import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
+import { createProjections } from '../../src/projections/runner/projections.ts';
 import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import { ask, group, newId } from '../commands/node.ts';
 import { manualClock } from '../support/manual-clock.ts';

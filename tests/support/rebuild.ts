@@ -7,8 +7,8 @@ import { eventRegistry } from '../../src/aggregates/registry.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore, StoredDocument } from '../../src/ports/documents.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { projections as catalogue } from '../../src/projections/catalogue.ts';
-import { createProjections, type Projections } from '../../src/projections/create-projections.ts';
+import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
+import { createProjections, type Projections } from '../../src/projections/runner/projections.ts';
 import type { Cluster } from './cluster.ts';
 
 const names = catalogue.map(({ name }) => name);

@@ -4,13 +4,13 @@ import { closed, text } from '../../commands/fields.ts';
 import { userCommands } from '../../commands/user.ts';
 import { networkOf } from '../../identity/sign-in-throttle.ts';
 import { Refusal } from '../../kernel/errors.ts';
-import { accepted } from '../answers.ts';
-import { charge } from '../authentication.ts';
+import { accepted } from './accepted.ts';
+import { charge } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { bodyTypes } from '../openapi.ts';
-import type { RateLimits } from '../rate-limits.ts';
-import { runCommand } from '../request-context.ts';
-import { Accepted } from '../schemas/answers.ts';
+import type { RateLimits } from '../request/rate-limits.ts';
+import { runCommand } from '../request/command-request.ts';
+import { Accepted } from '../shapes/answers.ts';
 
 const { email, username } = userCommands.RegisterUser.properties;
 

@@ -3,14 +3,14 @@ import { conversation } from '../../aggregates/conversation/decider.ts';
 import { marks } from '../../aggregates/marks/decider.ts';
 import { conversationCommands } from '../../commands/conversation.ts';
 import { ConversationId, closed, UserId } from '../../commands/fields.ts';
-import { accepted } from '../answers.ts';
-import { principalOf } from '../authentication.ts';
+import { accepted } from './accepted.ts';
+import { principalOf } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
-import { expectedRevision } from '../entity-tags.ts';
+import { expectedRevision } from '../request/preconditions.ts';
 import { bodyTypes } from '../openapi.ts';
-import { runCommand } from '../request-context.ts';
-import { Accepted } from '../schemas/answers.ts';
-import { OPTIONAL_BODY } from '../validation.ts';
+import { runCommand } from '../request/command-request.ts';
+import { Accepted } from '../shapes/answers.ts';
+import { OPTIONAL_BODY } from '../request/validation.ts';
 
 const { name, participants } = conversationCommands.CreateGroup.properties;
 

@@ -1,9 +1,9 @@
-import { authenticate, limitByNetwork } from '../authentication.ts';
+import { authenticate, limitByNetwork } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { signedInOnly } from '../openapi.ts';
-import type { RateLimits } from '../rate-limits.ts';
-import { guardPages } from '../security-headers.ts';
-import { registerWebSocket } from '../websocket.ts';
+import type { RateLimits } from '../request/rate-limits.ts';
+import { guardPages } from '../request/security-headers.ts';
+import { registerWebSocket } from '../live/websocket.ts';
 import { addAccountRoutes } from './accounts.ts';
 import { addConversationCommands } from './conversation-commands.ts';
 import { addConversationQueries } from './conversation-queries.ts';
@@ -12,7 +12,7 @@ import { addDirectoryRoutes } from './directory.ts';
 import { addDocsRoutes, addOpenApiRoute } from './docs.ts';
 import { addHealthRoutes } from './health.ts';
 import { addMessageRoutes } from './messages.ts';
-import { addPages } from './pages.ts';
+import { addPages } from '../pages/routes.ts';
 import { addSessionRoutes, addSignOutRoute } from './sessions.ts';
 import { addWellKnownRoutes } from './well-known.ts';
 

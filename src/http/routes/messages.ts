@@ -2,13 +2,13 @@ import { Type } from 'typebox';
 import { conversation } from '../../aggregates/conversation/decider.ts';
 import { CONTENT_MAX } from '../../commands/conversation.ts';
 import { ClientMessageId, ConversationId, closed, MessageId, text, UserId } from '../../commands/fields.ts';
-import { accepted } from '../answers.ts';
-import { charge, principalOf } from '../authentication.ts';
+import { accepted } from './accepted.ts';
+import { charge, principalOf } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { bodyTypes } from '../openapi.ts';
-import type { RateLimits } from '../rate-limits.ts';
-import { runCommand } from '../request-context.ts';
-import { Accepted, nullable } from '../schemas/answers.ts';
+import type { RateLimits } from '../request/rate-limits.ts';
+import { runCommand } from '../request/command-request.ts';
+import { Accepted, nullable } from '../shapes/answers.ts';
 
 /** A message to send. */
 export const NewMessageShape = Type.Object(

@@ -1,13 +1,13 @@
 import { Type } from 'typebox';
 import { sessions } from '../../aggregates/sessions/decider.ts';
 import { text } from '../../commands/fields.ts';
-import { accepted } from '../answers.ts';
-import { principalOf } from '../authentication.ts';
+import { accepted } from './accepted.ts';
+import { principalOf } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { bodyTypes } from '../openapi.ts';
-import { contextOf, runCommand } from '../request-context.ts';
-import { Accepted } from '../schemas/answers.ts';
-import { SessionShape } from '../schemas/users.ts';
+import { contextOf, runCommand } from '../request/command-request.ts';
+import { Accepted } from '../shapes/answers.ts';
+import { SessionShape } from '../shapes/users.ts';
 
 const Credentials = Type.Object(
   { email: text(0, 254), password: text(0, 1_024) },

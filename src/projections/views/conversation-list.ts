@@ -1,8 +1,8 @@
 import { StoreError } from '../../kernel/errors.ts';
 import type { Page, StoredDocument } from '../../ports/documents.ts';
-import type { ConversationBody } from '../conversations.ts';
-import type { MembershipBody } from '../memberships.ts';
-import type { ReadModels } from '../read-models.ts';
+import type { ConversationBody } from '../models/conversations.ts';
+import type { MembershipBody } from '../models/memberships.ts';
+import type { ReadModels } from '../runner/read-models.ts';
 import { CONVERSATIONS, MEMBERSHIPS } from './collections.ts';
 import { behind, type List, type Part } from './list.ts';
 

@@ -1,9 +1,9 @@
 import type { Message } from '../../aggregates/conversation/message.ts';
 import type { StoredDocument } from '../../ports/documents.ts';
-import type { ConversationBody } from '../conversations.ts';
-import { type MembershipBody, membershipId } from '../memberships.ts';
-import { toMessage } from '../message.ts';
-import type { ReadModels } from '../read-models.ts';
+import type { ConversationBody } from '../models/conversations.ts';
+import { type MembershipBody, membershipId } from '../models/memberships.ts';
+import { toMessage } from '../models/stored-message.ts';
+import type { ReadModels } from '../runner/read-models.ts';
 import { CONVERSATIONS, MEMBERSHIPS } from './collections.ts';
 import { listConversations } from './conversation-list.ts';
 import { behind, type List, type Part } from './list.ts';

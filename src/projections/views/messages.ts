@@ -1,7 +1,7 @@
 import type { Message } from '../../aggregates/conversation/message.ts';
-import { type StoredMessage, toMessage } from '../message.ts';
-import { LAST_SEQ, type MessageBody, messageDocumentId } from '../messages.ts';
-import type { ReadModels } from '../read-models.ts';
+import { type StoredMessage, toMessage } from '../models/stored-message.ts';
+import { LAST_SEQ, type MessageBody, messageDocumentId } from '../models/messages.ts';
+import type { ReadModels } from '../runner/read-models.ts';
 import { MESSAGES } from './collections.ts';
 import type { Conversation } from './conversations.ts';
 

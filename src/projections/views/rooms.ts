@@ -1,8 +1,8 @@
 import { StoreError } from '../../kernel/errors.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Page } from '../../ports/documents.ts';
-import type { MembershipBody } from '../memberships.ts';
-import type { ReadModels } from '../read-models.ts';
+import type { MembershipBody } from '../models/memberships.ts';
+import type { ReadModels } from '../runner/read-models.ts';
 import { MEMBERSHIPS } from './collections.ts';
 import { behind } from './list.ts';
 

@@ -1,7 +1,7 @@
 import { foldText } from '../../kernel/fold.ts';
 import type { Query, StoredDocument } from '../../ports/documents.ts';
-import type { ReadModels } from '../read-models.ts';
-import type { UserBody } from '../users.ts';
+import type { ReadModels } from '../runner/read-models.ts';
+import type { UserBody } from '../models/users.ts';
 import { USERS } from './collections.ts';
 import { behind, type List, type Part } from './list.ts';
 

@@ -1,0 +1,127 @@
+import type { ConversationEvent } from '../../aggregates/conversation/events.ts';
+import type { MarksEvent } from '../../aggregates/marks/events.ts';
+import type { RecordedEvent } from '../../kernel/event.ts';
+import type { Position } from '../../kernel/position.ts';
+import type { DocumentRef, ProjectionOf } from './projection.ts';
+
+/** One member of one conversation; `memberships/memberships`, by `membershipId`. */
+export type MembershipBody = Readonly<{
+  conversationId: string;
+  userId: string;
+  /** The member reads messages with a sequence number above this. */
+  joinedSeq: number;
+  joinedAt: string;
+  /** Position of the event that made the user a member. */
+  since: Position;
+  /** `readSeq <= receivedSeq`. Sending moves one's own. */
+  readSeq: number;
+  receivedSeq: number;
+  lastOpenedAt: string | null;
+}>;
+
+type Mark = Readonly<{ readSeq: number; receivedSeq: number; openedAt: string }>;
+type MembershipEvent =
+  | Extract<ConversationEvent, { type: 'ConversationCreated' | 'MemberAdded' | 'MemberRemoved' | 'MessageSent' }>
+  | MarksEvent;
+
+const COLLECTION = 'memberships';
+
+export const membershipId = (conversationId: string, userId: string): string => `${conversationId}:${userId}`;
+
+/**
+ * Who is a member, and how far each has read: the truth on both for reading. The end of a conversation does not name its members, so their
+ * memberships stay behind: one without its conversation means nothing.
+ */
+export const memberships: ProjectionOf<MembershipEvent, MembershipBody> = {
+  name: 'memberships',
+  version: 1,
+  collections: [{ name: COLLECTION, indexes: [{ fields: ['userId'] }, { fields: ['conversationId', 'joinedAt'] }] }],
+  handles: [
+    'ConversationCreated',
+    'MemberAdded',
+    'MemberRemoved',
+    'MessageSent',
+    'ConversationOpened',
+    'MarksSummarised',
+  ],
+  touches(event) {
+    switch (event.type) {
+      case 'ConversationCreated':
+        return event.data.members.map((userId) => ref(event.data.conversationId, userId, true));
+      case 'MemberAdded':
+        return [ref(event.data.conversationId, event.data.userId, true)];
+      case 'MemberRemoved':
+      case 'ConversationOpened':
+        return [ref(event.data.conversationId, event.data.userId)];
+      case 'MessageSent':
+        return [ref(event.data.conversationId, event.data.senderId)];
+      case 'MarksSummarised':
+        return [...marksById(event).keys()].map((id) => ({ collection: COLLECTION, id }));
+      default:
+        return [];
+    }
+  },
+  evolve({ id }, membership, event) {
+    // Also over one that an earlier conversation of the same id left behind.
+    if (event.type === 'ConversationCreated') return joined(id, event, 0, event.data.createdAt);
+    if (event.type === 'MemberAdded') return membership ?? joined(id, event, event.data.joinedSeq, event.data.addedAt);
+    if (membership === undefined) return undefined;
+    switch (event.type) {
+      case 'MemberRemoved':
+        return undefined;
+      case 'MessageSent':
+        return marked(membership, { readSeq: event.data.seq, receivedSeq: event.data.seq, openedAt: null });
+      case 'ConversationOpened':
+        return marked(membership, event.data);
+      case 'MarksSummarised': {
+        const mark = marksById(event).get(id);
+        return mark === undefined ? membership : marked(membership, mark);
+      }
+      default:
+        return membership;
+    }
+  },
+};
+
+function ref(conversationId: string, userId: string, fresh = false): DocumentRef {
+  return { collection: COLLECTION, id: membershipId(conversationId, userId), fresh };
+}
+
+type Joining = RecordedEvent<Extract<ConversationEvent, { type: 'ConversationCreated' | 'MemberAdded' }>>;
+
+function joined(id: string, { data, position }: Joining, joinedSeq: number, joinedAt: string): MembershipBody {
+  const { conversationId } = data;
+  const userId = id.slice(conversationId.length + 1);
+  const marks = { readSeq: joinedSeq, receivedSeq: joinedSeq, lastOpenedAt: null };
+  return { conversationId, userId, joinedSeq, joinedAt, since: position, ...marks };
+}
+
+/** Marks only move forward. */
+function marked(
+  membership: MembershipBody,
+  mark: Omit<Mark, 'openedAt'> & { openedAt: string | null },
+): MembershipBody {
+  const readSeq = Math.max(membership.readSeq, mark.readSeq);
+  const receivedSeq = Math.max(membership.receivedSeq, mark.receivedSeq, readSeq);
+  const opened = mark.openedAt !== null && mark.openedAt > (membership.lastOpenedAt ?? '');
+  const lastOpenedAt = opened ? mark.openedAt : membership.lastOpenedAt;
+  const same =
+    readSeq === membership.readSeq &&
+    receivedSeq === membership.receivedSeq &&
+    lastOpenedAt === membership.lastOpenedAt;
+  return same ? membership : { ...membership, readSeq, receivedSeq, lastOpenedAt };
+}
+
+type Summary = RecordedEvent<Extract<MarksEvent, { type: 'MarksSummarised' }>>;
+
+/** A summary touches thousands of documents, each of which asks for its own mark. */
+const byEvent = new WeakMap<Summary, ReadonlyMap<string, Mark>>();
+
+function marksById(event: Summary): ReadonlyMap<string, Mark> {
+  let marks = byEvent.get(event);
+  if (marks === undefined) {
+    marks = new Map(event.data.marks.map((mark) => [membershipId(mark.conversationId, event.data.userId), mark]));
+    byEvent.set(event, marks);
+  }
+  return marks;
+}

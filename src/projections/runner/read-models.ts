@@ -1,0 +1,152 @@
+import { StoreError } from '../../kernel/errors.ts';
+import type { JsonObject } from '../../kernel/json.ts';
+import type { Position } from '../../kernel/position.ts';
+import type { Filter } from '../../kernel/query.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { DocumentStore, Page, Query, StoredDocument } from '../../ports/documents.ts';
+import { CHECKPOINTS, checkpointId, readCheckpoint } from './checkpoint.ts';
+import { generationCollections, type Pointer, physicalCollection, readPointers } from './generations.ts';
+import type { Progress } from './progress.ts';
+import type { Projection } from '../models/projection.ts';
+
+/** Reading the projections' documents, always of the generation that is complete. `collection` is `<projection>/<collection>`. */
+export interface ReadModels {
+  get<Body extends JsonObject>(collection: string, id: string): Promise<StoredDocument<Body> | undefined>;
+  getMany<Body extends JsonObject>(
+    collection: string,
+    ids: readonly string[],
+  ): Promise<ReadonlyMap<string, StoredDocument<Body>>>;
+  find<Body extends JsonObject>(collection: string, query: Query): Promise<Page<Body>>;
+  count(collection: string, filter: Filter, cap: number): Promise<number>;
+  /** The position up to which a projection stands, `null` before its first event. */
+  checkpoint(projection: string): Promise<Position | null>;
+  /**
+   * Resolves with `true` once all of these projections have reached the position on this node's view, `false` when that did not happen
+   * within `timeoutMs` or before `signal` was aborted; at once when it cannot happen (one of them is parked here) or too many wait already.
+   */
+  waitFor(
+    projections: readonly string[],
+    position: Position,
+    timeoutMs: number,
+    signal?: AbortSignal,
+  ): Promise<boolean>;
+}
+
+/** How long a pointer is believed without looking, in ms. What it points to stays readable for much longer. */
+const POINTER_AGE_MS = 5_000;
+
+export type ReaderOptions = Readonly<{
+  documents: DocumentStore;
+  clock: Clock;
+  projections: readonly Projection[];
+  progress: Progress;
+  /** Resolves once the collections that all projections share are defined. */
+  ready(): Promise<void>;
+}>;
+
+/** The read models, and what feeds them with news. */
+export interface Reader extends ReadModels {
+  /** A pointer as it is known to hold now. */
+  pointerHolds(projection: string, pointer: Pointer): void;
+  /** The stored positions of these projections. */
+  stored(projections: readonly string[]): Promise<ReadonlyMap<string, Position | null>>;
+}
+
+/** Reads through the pointers, which it keeps for a few seconds. Without any generation yet, everything reads as empty. */
+export function createReader({ documents, clock, projections, progress, ready }: ReaderOptions): Reader {
+  const known = new Map(projections.map((projection) => [projection.name, projection]));
+  const pointers = new Map<string, Pointer>();
+  const defined = new Map<string, Promise<void>>();
+  let refreshedAt = Number.NEGATIVE_INFINITY;
+  let refreshing: Promise<void> | null = null;
+
+  /** Generations only go up: an answer that comes late does not take one back. */
+  const hold = (name: string, pointer: Pointer): void => {
+    const before = pointers.get(name);
+    if (before === undefined || before.active.generation <= pointer.active.generation) pointers.set(name, pointer);
+  };
+
+  const refresh = async (): Promise<void> => {
+    const startedAt = clock.monotonic();
+    await ready();
+    for (const [name, pointer] of await readPointers(documents, [...known.keys()])) hold(name, pointer);
+    refreshedAt = startedAt;
+  };
+
+  const upToDate = async (name: string): Promise<void> => {
+    if (pointers.has(name) && clock.monotonic() - refreshedAt < POINTER_AGE_MS) return;
+    refreshing ??= refresh().finally(() => {
+      refreshing = null;
+    });
+    await refreshing;
+  };
+
+  /** A store knows the indexes of a collection only once this process has defined it. */
+  const define = (projection: Projection, generation: number): Promise<void> => {
+    const id = checkpointId(projection.name, generation);
+    let done = defined.get(id);
+    if (done === undefined) {
+      done = documents.define(generationCollections(projection, generation));
+      defined.set(id, done);
+      done.catch(() => defined.delete(id));
+    }
+    return done;
+  };
+
+  /** The physical collection; `null` while there is no generation. */
+  const resolve = async (path: string): Promise<string | null> => {
+    const [name = '', collection = ''] = path.split('/');
+    const projection = known.get(name);
+    if (projection === undefined) throw new StoreError('INVALID', `no projection '${name}'`);
+    await upToDate(name);
+    const pointer = pointers.get(name);
+    if (pointer === undefined) return null;
+    await define(projection, pointer.active.generation);
+    return physicalCollection(name, pointer.active.generation, collection);
+  };
+
+  const checkpoints = async (names: readonly string[]): Promise<ReadonlyMap<string, Position | null>> => {
+    const ids = new Map<string, string>();
+    for (const name of names) {
+      const pointer = pointers.get(name);
+      if (pointer !== undefined) ids.set(name, checkpointId(name, pointer.active.generation));
+    }
+    const found = await documents.getMany(CHECKPOINTS.name, [...ids.values()]);
+    return new Map(names.map((name) => [name, readCheckpoint(found.get(ids.get(name) ?? ''))?.position ?? null]));
+  };
+
+  const getMany: ReadModels['getMany'] = async <Body extends JsonObject>(path: string, ids: readonly string[]) => {
+    const collection = await resolve(path);
+    const found = collection === null || ids.length === 0 ? new Map() : await documents.getMany(collection, ids);
+    // What a collection holds is what its projection makes; the caller names the type of just that.
+    return found as ReadonlyMap<string, StoredDocument<Body>>;
+  };
+
+  return {
+    getMany,
+    async get<Body extends JsonObject>(path: string, id: string) {
+      return (await getMany<Body>(path, [id])).get(id);
+    },
+    async find<Body extends JsonObject>(path: string, query: Query) {
+      const collection = await resolve(path);
+      const page = collection === null ? { items: [], next: null } : await documents.find(collection, query);
+      return page as Page<Body>;
+    },
+    async count(path, filter, cap) {
+      const collection = await resolve(path);
+      return collection === null ? 0 : documents.count(collection, filter, cap);
+    },
+    async checkpoint(name) {
+      const own = progress.own(name);
+      if (own !== undefined) return own;
+      await upToDate(name);
+      return (await checkpoints([name])).get(name) ?? null;
+    },
+    waitFor: (names, position, timeoutMs, signal) => progress.waitFor(names, position, timeoutMs, signal),
+    pointerHolds: hold,
+    async stored(names) {
+      await refresh();
+      return checkpoints(names);
+    },
+  };
+}
