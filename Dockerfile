@@ -1,16 +1,16 @@
-# Both stages stand on the Node that package.json names among its optional packages; tests/deploy holds the two together.
+# Both stages use the version of Node in the optional packages of package.json; tests/deploy checks that they match.
 
 # 1. The production dependencies.
 FROM node:24.21.0-trixie-slim AS dependencies
 WORKDIR /app
 COPY package.json package-lock.json .npmrc ./
-# Optional packages stay in: the binary of @node-rs/argon2 is one. Those that hold Node itself go: the image has it.
+# Optional packages are needed: the binary of @node-rs/argon2 is one. Those that contain Node are removed: the image has it.
 RUN npm ci --omit=dev --include=optional --ignore-scripts \
   && rm -r node_modules/node-linux-* node_modules/.bin/node
 
-# 2. The server. Nothing is built: Node runs the TypeScript as it is.
+# 2. The server. There is no build step: Node runs the TypeScript sources.
 FROM node:24.21.0-trixie-slim
-# A server installs nothing, so it needs no package manager. /data is all that it may write to, beside /tmp.
+# The server needs no package manager. It writes only to /data and /tmp.
 RUN rm -rf /usr/local/lib/node_modules /opt/yarn-* \
     /usr/local/bin/npm /usr/local/bin/npx /usr/local/bin/corepack /usr/local/bin/yarn /usr/local/bin/yarnpkg \
   && install -d -o 1000 -g 1000 -m 700 /data
@@ -20,7 +20,7 @@ COPY package.json LICENSE ./
 COPY scripts/healthcheck.mjs ./scripts/
 COPY src ./src
 ENV NODE_ENV=production DATA_DIR=/data
-# The image's user `node`, by its number, so that an orchestrator can see that it is not root.
+# The image's user `node`, as a number, so that an orchestrator can verify that it is not root.
 USER 1000:1000
 VOLUME /data
 EXPOSE 3000

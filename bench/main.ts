@@ -1,6 +1,7 @@
 /**
- * Prints each figure beside a baseline measured in the same run, as a ratio. `npm run bench` runs all, `npm run bench -- appends` those whose
- * name has that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) say how long; `BENCH_CPU_PROF=<folder>` keeps profiles of the servers.
+ * Prints each figure with a baseline measured in the same run, and their ratio. `npm run bench` runs all groups, `npm run bench -- appends` those
+ * whose name contains that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) set the duration; `BENCH_CPU_PROF=<folder>` writes CPU
+ * profiles of the servers.
  */
 import { appendFigures } from './figures/appends.ts';
 import { eventStoreDbFigures } from './figures/eventstoredb.ts';
@@ -9,12 +10,14 @@ import { latencyFigures } from './figures/latency.ts';
 import { mongoFigures } from './figures/mongodb.ts';
 import { nodesFigures } from './figures/nodes.ts';
 import { projectingFigures } from './figures/projecting.ts';
+import { sealingFigures } from './figures/sealing.ts';
 import { longStreamFigures } from './figures/streams.ts';
 import { type Row, table } from './support/rounds.ts';
 
 const wanted = process.argv.slice(2);
 const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['appends', appendFigures],
+  ['sealing', sealingFigures],
   ['http', httpFigures],
   ['streams', longStreamFigures],
   ['projecting', projectingFigures],
@@ -24,7 +27,7 @@ const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['mongodb', mongoFigures],
 ];
 
-// Pauses of the product do not keep a process alive; what it measures here has nothing else that does.
+// The timers of the clock do not keep the process alive, and nothing else does.
 const alive = setInterval(() => {}, 60_000);
 const rows: Row[] = [];
 for (const [name, figures] of groups) {

@@ -1,29 +1,29 @@
 /**
- * Two people sign up by mail, set a password, sign in, and write to each other: over HTTP and over WebSocket.
+ * Two people sign up by mail, set a password, sign in, and write to each other over HTTP and WebSocket.
  *
  * Run it against a server that was started with `npm start`:
  *
  *     npm run example
  *
- * Without `SMTP_URL` the server writes its mails to `data/outbox/`, and this script reads the links there, as a person would in their inbox.
- * `PARLEY_URL` and `DATA_DIR` say where the server and its data are, if not at http://localhost:3000 and in ./data.
+ * Without `SMTP_URL` the server writes mails to `data/outbox/`, and this script reads the links from there.
+ * `PARLEY_URL` is the URL of the server (default: http://localhost:3000), `DATA_DIR` its data directory (default: ./data).
  */
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 
-/** Where the server is, how a mailed link is found, and where to tell what happens. */
+/** The URL of the server, a function that finds a mailed link, and a function that reports progress. */
 export type Scene = Readonly<{
   url: string;
   linkFor: (email: string) => Promise<string>;
-  tell: (line: string) => void;
+  report: (line: string) => void;
 }>;
 
-/** Somebody who has signed in. */
+/** A signed-in user. */
 export type Person = Readonly<{ name: string; userId: string; accessToken: string; password: string; email: string }>;
 
 type Answer = Readonly<Record<string, unknown>>;
 
-/** One request; anything but success is an error with the server's own words. */
+/** Sends a request. Throws for an error status, with the response body in the message. */
 async function ask(
   url: string,
   method: string,
@@ -35,7 +35,7 @@ async function ask(
     headers: {
       ...(options.body === undefined ? {} : { 'content-type': 'application/json' }),
       ...(options.token === undefined ? {} : { authorization: `Bearer ${options.token}` }),
-      // What was just written may take a moment to be readable: this waits for it.
+      // Waits until the read model has reached this position, so that the response includes what was just written.
       ...(options.wait === undefined ? {} : { 'min-position': options.wait }),
     },
     ...(options.body === undefined ? {} : { body: JSON.stringify(options.body) }),
@@ -46,16 +46,16 @@ async function ask(
   return (text === '' ? {} : JSON.parse(text)) as Answer;
 }
 
-/** Signs up, follows the link of the mail, sets a password and signs in. */
+/** Signs up, sets a password with the token of the mailed link, and signs in. */
 export async function signUp(scene: Scene, name: string): Promise<Person> {
-  const { url, tell } = scene;
+  const { url, report } = scene;
   const suffix = Math.random().toString(36).slice(2, 8);
   const email = `${name}.${suffix}@example.org`;
   const password = `correct horse ${suffix} staple`;
 
   await ask(url, 'POST', '/api/v1/users', { body: { email, username: `${name}.${suffix}`, firstname: name } });
   const link = new URL(await scene.linkFor(email));
-  tell(`${name} signed up and got a mail with a link`);
+  report(`${name} signed up and got a mail with a link`);
 
   const token = link.searchParams.get('token');
   await ask(url, 'POST', '/api/v1/passwords', { body: { token, password, confirmPassword: password } });
@@ -67,22 +67,22 @@ export async function signIn(scene: Scene, who: Pick<Person, 'name' | 'email' | 
   const { email, password } = who;
   const session = await ask(scene.url, 'POST', '/api/v1/sessions', { body: { email, password } });
   const user = session.user as { _id: string };
-  scene.tell(`${who.name} signed in`);
+  scene.report(`${who.name} signed in`);
   return { ...who, userId: user._id, accessToken: String(session.accessToken) };
 }
 
-/** A live connection that has proved who speaks. */
+/** An authenticated live connection. */
 export type Live = Readonly<{
-  /** Sends a message and resolves with its ack: from then on it is durable. */
+  /** Sends a message and resolves with its ack. The message is durable from then on. */
   send: (otherUserId: string, content: string) => Promise<Answer>;
-  /** The next message that arrives and that fits. */
+  /** Resolves with the next message whose content matches. */
   message: (fits: (content: string) => boolean) => Promise<Answer>;
-  /** Id of the last frame: where to resume. */
+  /** The id of the last frame, to resume from. */
   last: () => string;
   close: () => void;
 }>;
 
-/** Opens the WebSocket; with `after`, what was missed since that frame comes first. */
+/** Opens the WebSocket. With `after`, the frames since that frame id are sent first. */
 export async function goLive(scene: Scene, person: Person, after?: string): Promise<Live> {
   const socket = new WebSocket(new URL('/api/v1/live', scene.url.replace(/^http/, 'ws')));
   const frames: Answer[] = [];
@@ -95,14 +95,14 @@ export async function goLive(scene: Scene, person: Person, after?: string): Prom
     for (const look of waiting) look();
   });
 
-  /** The first frame that fits, now or later. */
+  /** Resolves with the first matching frame, received already or within 10 s. */
   const frame = (fits: (frame: Answer) => boolean): Promise<Answer> =>
     new Promise((resolve, reject) => {
-      const patience = setTimeout(() => reject(new Error(`${person.name} waited in vain`)), 10_000);
+      const timer = setTimeout(() => reject(new Error(`${person.name} did not receive the expected frame`)), 10_000);
       const look = () => {
         const found = frames.findIndex(fits);
         if (found === -1) return;
-        clearTimeout(patience);
+        clearTimeout(timer);
         waiting.delete(look);
         resolve(frames.splice(found, 1)[0] ?? {});
       };
@@ -136,20 +136,20 @@ export async function goLive(scene: Scene, person: Person, after?: string): Prom
   };
 }
 
-/** The two write to each other: one over HTTP, the other over WebSocket, and each sees it live. */
+/** One user writes over HTTP, the other over WebSocket, and each receives the other's message live. */
 export async function talk(scene: Scene, ann: Person, bob: Person): Promise<{ position: string; resumeAfter: string }> {
-  const { url, tell } = scene;
+  const { url, report } = scene;
   const annLive = await goLive(scene, ann);
   const bobLive = await goLive(scene, bob);
 
   const path = `/api/v1/chat/convo/one-to-one/message?otherUserId=${bob.userId}`;
   await ask(url, 'POST', path, { token: ann.accessToken, body: { content: 'Hello Bob, do you hear me?' } });
   await bobLive.message((content) => content.startsWith('Hello Bob'));
-  tell('ann wrote over HTTP, and bob saw it live');
+  report('ann wrote over HTTP, and bob saw it live');
 
   const ack = await bobLive.send(ann.userId, 'Loud and clear, Ann.');
   await annLive.message((content) => content.startsWith('Loud and clear'));
-  tell('bob answered over WebSocket, and ann saw it live');
+  report('bob answered over WebSocket, and ann saw it live');
 
   const resumeAfter = annLive.last();
   annLive.close();
@@ -157,16 +157,16 @@ export async function talk(scene: Scene, ann: Person, bob: Person): Promise<{ po
   return { position: String(ack.position), resumeAfter };
 }
 
-/** What stands in the read model: the messages of the two, oldest first. */
+/** Reads the messages of the two users from the read model, oldest first. */
 export async function readBack(scene: Scene, reader: Person, other: Person, position: string): Promise<string[]> {
   const path = `/api/v1/chat/convo/one-to-one/message?otherUserId=${other.userId}`;
   const { items } = await ask(scene.url, 'GET', path, { token: reader.accessToken, wait: position });
   const contents = (items as { content: string }[]).map(({ content }) => content).reverse();
-  scene.tell(`${reader.name} reads back: ${contents.map((content) => `“${content}”`).join(', ')}`);
+  scene.report(`${reader.name} reads back: ${contents.map((content) => `“${content}”`).join(', ')}`);
   return contents;
 }
 
-/** The link in the newest mail to an address, from the folder where a server without SMTP leaves its mails. */
+/** The link in the newest mail to an address, from the folder to which a server without SMTP writes its mails. */
 export async function linkInOutbox(folder: string, email: string): Promise<string> {
   for (let tries = 0; tries < 100; tries++) {
     const names = (await readdir(folder).catch(() => [])).filter((name) => name.endsWith('.eml')).sort();
@@ -177,7 +177,7 @@ export async function linkInOutbox(folder: string, email: string): Promise<strin
     }
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
-  throw new Error(`no mail to ${email} came to ${folder}`);
+  throw new Error(`no mail to ${email} in ${folder}`);
 }
 
 if (import.meta.main) {
@@ -185,7 +185,7 @@ if (import.meta.main) {
   const scene: Scene = {
     url: process.env.PARLEY_URL ?? 'http://localhost:3000',
     linkFor: (email) => linkInOutbox(outbox, email),
-    tell: (line) => console.log(`• ${line}`),
+    report: (line) => console.log(`• ${line}`),
   };
   const ann = await signUp(scene, 'ann');
   const bob = await signUp(scene, 'bob');

@@ -1,7 +1,7 @@
-// Ends with code 0 when the node in this container answers, for the image's HEALTHCHECK. It asks whether the process lives, not whether its stores do:
-// a restart brings no store back. `node scripts/healthcheck.mjs /readyz` asks the latter, and prints what is missing.
+// The HEALTHCHECK of the image: exits with code 0 when the node in this container answers `/healthz`. This checks the process and not its stores,
+// because a restart of the node does not repair a store. `node scripts/healthcheck.mjs /readyz` checks the stores too, and prints what is not ready.
 const TIMEOUT_MS = 4_000;
-/** Who listens on every address answers on this one. */
+/** A server that listens on all addresses answers on this one. */
 const LOOPBACK = '127.0.0.1';
 
 const { HOST, PORT, SERVER_PORT } = process.env;
@@ -15,6 +15,6 @@ try {
   console.log(await response.text());
   process.exitCode = response.ok ? 0 : 1;
 } catch (error) {
-  console.log(`no answer: ${error.cause?.message ?? error.message}`);
+  console.log(`no response: ${error.cause?.message ?? error.message}`);
   process.exitCode = 1;
 }

@@ -1,7 +1,7 @@
-# Starts what the tests can use beside the embedded stores, and says by environment variables where it is. To be sourced by bash.
-# A real EventStoreDB or MongoDB is used instead when EVENTSTORE_URL or MONGODB_URL names one.
+# Starts services for tests, in addition to the embedded stores, and exports their addresses. Source this file in bash.
+# With EVENTSTORE_URL or MONGODB_URL, the tests use that EventStoreDB or MongoDB instead.
 
-# Installs what the MongoDB-protocol server needs on a machine that lacks it.
+# Installs a JDK and Maven for the MongoDB-protocol server, if they are missing.
 install_java() {
   command -v javac >/dev/null && command -v mvn >/dev/null && return
   command -v apt-get >/dev/null || return 1
@@ -12,12 +12,12 @@ install_java() {
   DEBIAN_FRONTEND=noninteractive $sudo apt-get install -y -qq openjdk-17-jdk-headless maven >/dev/null
 }
 
-# Runs the MongoDB-protocol server until `stop_services`, and gives its address.
+# Runs the MongoDB-protocol server until `stop_services`, and exports its address as PARLEY_TEST_MONGODB_URL.
 start_mongodb() {
   local waited=0
   services_state=$(mktemp -d)
   mkfifo "$services_state/stdin"
-  # The server ends with its standard input, which this descriptor, and nothing else, keeps open.
+  # The server exits when its standard input ends. Only this descriptor keeps it open.
   exec 9<>"$services_state/stdin"
   scripts/services/mongodb.sh <"$services_state/stdin" 9>&- >"$services_state/address" 2>"$services_state/log" &
   mongodb_pid=$!
@@ -35,9 +35,9 @@ start_mongodb() {
 start_services() {
   [[ -n ${MONGODB_URL:-} ]] && return
   if install_java && start_mongodb; then
-    echo "services: a MongoDB-protocol server at $PARLEY_TEST_MONGODB_URL"
+    echo "services: started a MongoDB-protocol server at $PARLEY_TEST_MONGODB_URL"
   else
-    echo 'services: no MongoDB-protocol server could be started'
+    echo 'services: could not start a MongoDB-protocol server'
   fi
 }
 

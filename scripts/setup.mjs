@@ -1,5 +1,5 @@
-// Makes a fresh clone ready: installs what the lock file names, when it is not there already.
-// Runs before `npm start` and `npm test`, hence on whatever Node npm itself runs on (18 or later), with no dependency.
+// Prepares a fresh clone: installs the packages of the lock file, unless they are already installed.
+// Runs before `npm start` and `npm test`, and therefore on the Node that npm itself runs on (18 or later), without dependencies.
 import { spawnSync } from 'node:child_process';
 import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
@@ -10,7 +10,7 @@ const packagedNode = `${root}node_modules/.bin/node${process.platform === 'win32
 
 if (!isInstalled()) install();
 
-/** Whether node_modules is what the lock file says, by the record that npm keeps of what it installed. */
+/** Compares the lock file with npm's record of the installed packages. */
 function isInstalled() {
   const wanted = readPackages('package-lock.json');
   const installed = readPackages('node_modules/.package-lock.json');
@@ -18,7 +18,7 @@ function isInstalled() {
   return Object.entries(wanted).every(([path, entry]) => {
     if (path === '') return true;
     const found = installed[path];
-    // Packages of other platforms are optional; npm leaves them out.
+    // Packages for other platforms are optional, and npm does not install them.
     if (found === undefined) return Boolean(entry.optional || entry.devOptional);
     return found.version === entry.version && found.integrity === entry.integrity;
   });
@@ -34,7 +34,7 @@ function readPackages(path) {
 
 function install() {
   const started = Date.now();
-  console.log('setup: installing packages, this takes about a minute the first time');
+  console.log('setup: installing packages; the first time takes about a minute');
   const args = ['ci', '--include=dev', '--include=optional', '--prefer-offline', '--loglevel=error'];
   const { status, error, stdout, stderr } = runNpm(args);
   if (status !== 0) {
@@ -45,7 +45,7 @@ function install() {
   console.log(`setup: installed in ${Math.round((Date.now() - started) / 1000)} s`);
 }
 
-/** npm as it was started, under the Node it was started with: the one in node_modules is about to be replaced. */
+/** Runs the current npm on the Node that runs it: the one in node_modules is being replaced. */
 function runNpm(args) {
   const { npm_execpath: npm, npm_node_execpath: node } = process.env;
   const options = { cwd: root, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'], maxBuffer: 64 * 1024 * 1024 };
@@ -54,7 +54,7 @@ function runNpm(args) {
     : spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
 }
 
-/** The scripts run on the packaged Node, or where there is none that runs here (macOS on ARM, musl) on the machine's own. */
+/** Scripts use the packaged Node, or the machine's own where the packaged one is missing or does not run (macOS on ARM, musl). */
 function chooseNode() {
   if (existsSync(packagedNode)) {
     const { status } = spawnSync(packagedNode, ['--version'], { shell: process.platform === 'win32' });
@@ -64,7 +64,7 @@ function chooseNode() {
   const { stdout } = spawnSync('node', ['--version'], { encoding: 'utf8', shell: process.platform === 'win32' });
   if (Number.parseInt(stdout?.slice(1) ?? '', 10) >= NODE_MAJOR) return;
   console.error(
-    `setup: found no Node ${NODE_MAJOR} for ${process.platform} ${process.arch}; please install Node ${NODE_MAJOR} or later`,
+    `setup: no packaged Node ${NODE_MAJOR} for ${process.platform} ${process.arch}; install Node ${NODE_MAJOR} or later`,
   );
   rmSync(`${root}node_modules/.package-lock.json`, { force: true });
   process.exit(1);

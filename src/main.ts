@@ -1,8 +1,7 @@
-import { type Parley, startParley } from './compose/start.ts';
+import { createLogger, createSystemClock, type Parley, startParley } from './compose/start.ts';
 import { publicUrlOf, readConfig } from './config/config.ts';
-import { createLogger } from './adapters/system/pino-logger.ts';
 
-/** The longest that a stop may take, in ms; then the process ends as it is: what was acknowledged is durable. */
+/** Time limit for stopping, in ms. After it the process exits with code 1; acknowledged commands are durable. */
 const STOP_MS = 10_000;
 
 const result = readConfig(process.env);
@@ -16,15 +15,15 @@ const logger = createLogger(config.logLevel);
 for (const warning of warnings) logger.warn({}, warning);
 
 const stopping = new AbortController();
-const asked = new Promise<string>((resolve) => {
+const signalled = new Promise<string>((resolve) => {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
 });
-void asked.then(() => stopping.abort());
+void signalled.then(() => stopping.abort());
 
 try {
   const parley = await startParley(config, { logger, print: (line) => console.log(line), signal: stopping.signal });
   console.log(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
-  await stop(await asked, parley);
+  await stop(await signalled, parley);
 } catch (error) {
   if (!stopping.signal.aborted) {
     logger.error({ err: error }, 'Parley could not start');
@@ -35,10 +34,10 @@ try {
 
 async function stop(signal: string, parley: Parley): Promise<void> {
   logger.info({ signal }, 'stopping');
-  setTimeout(() => {
+  createSystemClock().after(STOP_MS, () => {
     logger.error({}, 'stopping took too long');
     process.exit(1);
-  }, STOP_MS).unref();
+  });
   try {
     await parley.close();
     logger.info({}, 'stopped');

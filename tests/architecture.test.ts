@@ -5,15 +5,15 @@ import { readSource } from './support/source-text.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 
-it('every source keeps the rules of the architecture', () => {
+it('every source file follows the rules of the architecture', () => {
   expect(findViolations(readFiles(root))).toEqual([]);
 });
 
-it('folders that are not there have no files', () => {
+it('missing folders have no files', () => {
   expect(readFiles(root, ['no-such-folder'])).toEqual({});
 });
 
-/** What must be found in a project of these files: the rules, each as `file:line: …`. */
+/** The files of a project, and the violations expected in it, each as `file:line: …`. */
 type Case = readonly [name: string, files: Record<string, string>, expected: readonly string[]];
 
 function check(cases: readonly Case[]): void {
@@ -28,17 +28,17 @@ const importingType = (specifier: string): string => `import type { X } from '${
 describe('imports of files', () => {
   check([
     [
-      'kernel imports nothing of the project',
+      'the kernel imports no other folder',
       { 'src/kernel/a.ts': importing('../ports/clock.ts') },
       ['src/kernel/a.ts:1: kernel may not import ports (src/ports/clock.ts)'],
     ],
     [
-      'ports import the kernel only',
+      'ports import only the kernel',
       { 'src/ports/a.ts': importing('../kernel/event.ts') + importingType('../aggregates/user/events.ts') },
       ['src/ports/a.ts:2: ports may not import aggregates (src/aggregates/user/events.ts)'],
     ],
     [
-      'aggregates import types of commands, not values',
+      'aggregates import only types from commands',
       {
         'src/aggregates/user/a.ts': importingType('../../commands/user.ts') + importing('../../kernel/event.ts'),
         'src/aggregates/user/b.ts': `import { type X } from '../../commands/user.ts';\n`,
@@ -48,10 +48,10 @@ describe('imports of files', () => {
       ],
     ],
     [
-      'aggregates know nothing of each other or of ports, but share what stands beside them',
+      'aggregates import neither each other nor ports, but may share files directly in their folder',
       {
         'src/aggregates/user/a.ts':
-          importing('../schema.ts') + importing('./events.ts') + importing('../project/events.ts'),
+          importing('../event-spec.ts') + importing('./events.ts') + importing('../project/events.ts'),
         'src/aggregates/registry.ts': importing('./user/events.ts'),
         'src/aggregates/user/b.ts': importing('../../ports/clock.ts'),
       },
@@ -61,16 +61,17 @@ describe('imports of files', () => {
       ],
     ],
     [
-      'commands import kernel, ports and aggregates',
+      'commands import kernel, ports, the event log and aggregates',
       {
         'src/commands/a.ts':
           importing('../kernel/a.ts') + importing('../ports/a.ts') + importing('../aggregates/a/decider.ts'),
+        'src/commands/c.ts': importing('../log/event-log.ts'),
         'src/commands/b.ts': importing('../projections/a.ts'),
       },
       ['src/commands/b.ts:1: commands may not import projections (src/projections/a.ts)'],
     ],
     [
-      'projections import events, not deciders, and no commands',
+      'projections import events of aggregates, but neither deciders nor commands',
       {
         'src/projections/a.ts': importing('../aggregates/user/events.ts') + importing('../ports/documents.ts'),
         'src/projections/b.ts': importingType('../aggregates/user/decider.ts'),
@@ -83,7 +84,7 @@ describe('imports of files', () => {
     ],
     ...['reactions', 'push', 'bridge'].map(
       (folder): Case => [
-        `${folder} import commands too, and neither projections nor http`,
+        `${folder} also imports commands, but neither projections nor http`,
         {
           [`src/${folder}/a.ts`]: importing('../commands/user.ts') + importing('../aggregates/user/events.ts'),
           [`src/${folder}/b.ts`]: importing('../projections/a.ts') + importing('../http/app.ts'),
@@ -95,18 +96,18 @@ describe('imports of files', () => {
       ],
     ),
     [
-      'http imports all but adapters and what starts the server',
+      'http imports everything except adapters and entry points',
       {
-        'src/http/a.ts': importing('../push/hub.ts') + importing('../bridge/a.ts') + importing('../config.ts'),
-        'src/http/b.ts': importing('../adapters/sqlite/a.ts') + importing('../compose.ts'),
+        'src/http/a.ts': importing('../push/hub.ts') + importing('../bridge/a.ts') + importing('../config/config.ts'),
+        'src/http/b.ts': importing('../adapters/sqlite/a.ts') + importing('../compose/start.ts'),
       },
       [
         'src/http/b.ts:1: http may not import adapters (src/adapters/sqlite/a.ts)',
-        'src/http/b.ts:2: http may not import compose (src/compose.ts)',
+        'src/http/b.ts:2: http may not import compose (src/compose/start.ts)',
       ],
     ],
     [
-      'an adapter imports its port and its own folder',
+      'an adapter imports ports and its own folder',
       {
         'src/adapters/sqlite/a.ts': importing('../../ports/clock.ts') + importing('./file.ts'),
         'src/adapters/sqlite/b.ts': importing('../mongodb/a.ts') + importing('../../commands/a.ts'),
@@ -117,20 +118,20 @@ describe('imports of files', () => {
       ],
     ],
     [
-      'only compose.ts and the command line know the adapters',
+      'only compose and cli import adapters',
       {
-        'src/compose.ts': importing('./adapters/sqlite/a.ts') + importing('./http/app.ts'),
-        'src/cli/a.ts': importing('../adapters/sqlite/a.ts') + importing('../compose.ts'),
-        'src/main.ts': importing('./compose.ts') + importing('./adapters/sqlite/a.ts'),
-        'src/config.ts': importing('./adapters/sqlite/a.ts'),
+        'src/compose/node.ts': importing('../adapters/sqlite/a.ts') + importing('../http/app.ts'),
+        'src/cli/a.ts': importing('../adapters/sqlite/a.ts') + importing('../compose/node.ts'),
+        'src/main.ts': importing('./compose/start.ts') + importing('./adapters/sqlite/a.ts'),
+        'src/config/config.ts': importing('../adapters/sqlite/a.ts'),
       },
       [
         'src/main.ts:2: main may not import adapters (src/adapters/sqlite/a.ts)',
-        'src/config.ts:1: src may not import adapters (src/adapters/sqlite/a.ts)',
+        'src/config/config.ts:1: config may not import adapters (src/adapters/sqlite/a.ts)',
       ],
     ],
     [
-      'the web application knows the client library and nothing of the server',
+      'the web application imports only the client library',
       {
         'web/a.tsx': importing('../client/index.ts'),
         'web/b.tsx': importing('../src/kernel/event.ts'),
@@ -144,9 +145,12 @@ describe('imports of files', () => {
       ],
     ],
     [
-      'there are no other folders, and no way out of src',
+      'all files are in a known folder, and src imports nothing outside src',
       { 'src/util/a.ts': '', 'src/http/a.ts': importing('../../tests/support/a.ts') },
-      ['src/util/a.ts: is in no folder of the architecture', 'src/http/a.ts:1: http may not import tests/support/a.ts'],
+      [
+        'src/util/a.ts: is not in a folder of the architecture',
+        'src/http/a.ts:1: http may not import tests/support/a.ts',
+      ],
     ],
   ]);
 });
@@ -154,7 +158,7 @@ describe('imports of files', () => {
 describe('imports of packages', () => {
   check([
     [
-      'the kernel imports no package but those of Node',
+      'the kernel imports only packages of Node',
       { 'src/kernel/a.ts': importing('node:crypto') + importing('typebox/compile') },
       [`src/kernel/a.ts:2: kernel may not import the package 'typebox'`],
     ],
@@ -165,45 +169,87 @@ describe('imports of packages', () => {
         ['mongodb', 'mongodb'],
         ['kafkajs', 'kafka'],
         ['nodemailer', 'smtp'],
+        ['prom-client', 'prometheus'],
+        ['pino', 'system'],
       ] as const
     ).map(
       ([name, folder]): Case => [
-        `${name} is imported by its adapter only`,
+        `only its adapter imports ${name}`,
         {
           [`src/adapters/${folder}/a.ts`]: importing(name) + importing(`${name}/lib/x.js`),
           'src/adapters/other/a.ts': importing(name),
-          'src/compose.ts': importingType(name),
+          'src/compose/stores.ts': importingType(name),
           'src/cli/a.ts': `const x = await import('${name}');\n`,
         },
-        ['src/adapters/other/a.ts', 'src/compose.ts', 'src/cli/a.ts'].map(
+        ['src/adapters/other/a.ts', 'src/compose/stores.ts', 'src/cli/a.ts'].map(
           (path) => `${path}:1: only src/adapters/${folder} may import '${name}'`,
         ),
       ],
     ),
     [
-      'nothing is imported by a computed name',
+      'imports with computed names are rejected',
       { 'src/http/a.ts': 'const a = await import(name);\nconst b = await import(`./${name}.ts`);\n' },
-      [1, 2].map((n) => `src/http/a.ts:${n}: an import must name its file; nothing is loaded by a computed name`),
+      [1, 2].map((n) => `src/http/a.ts:${n}: computed import names are not allowed`),
     ],
   ]);
 });
 
-describe('cycles', () => {
+describe('time and randomness', () => {
   check([
     [
-      'of values and of types',
+      'are taken from the platform only in adapters/system',
+      {
+        'src/adapters/system/a.ts': 'const a = Date.now() + performance.now() + Math.random();\nsetTimeout(f, 1);\n',
+        'src/push/a.ts': 'const a = Date.now();\nconst b = new Date();\nconst c = performance.now();\n',
+        'src/push/b.ts': 'const a = Math.random();\nconst b = randomUUID();\nsetTimeout(f, 1);\nsetInterval(f, 1);\n',
+        'src/push/c.ts':
+          "import { setTimeout as sleep } from 'node:timers/promises';\nconst s = AbortSignal.timeout(1);\n",
+        'src/push/d.ts': 'const a = crypto.randomUUID() + randomBytes(8);\n',
+      },
+      [
+        ['a', 1, 'Date.now'],
+        ['a', 2, 'new Date()'],
+        ['a', 3, 'performance.now'],
+        ['b', 1, 'Math.random'],
+        ['b', 2, 'randomUUID'],
+        ['b', 3, 'setTimeout'],
+        ['b', 4, 'setInterval'],
+        ['c', 1, 'node:timers/promises'],
+        ['c', 1, 'setTimeout'],
+        ['c', 2, 'AbortSignal.timeout'],
+        ['d', 1, 'randomUUID'],
+        ['d', 1, 'randomBytes'],
+      ].map(
+        ([file, line, name]) =>
+          `src/push/${file}.ts:${line}: ${name} is used only in src/adapters/system/; take a Clock or a Random`,
+      ),
+    ],
+    [
+      'are not reported for similar names, comments and strings',
+      {
+        'src/push/a.ts':
+          'const a = new Date(clock.now());\nDate.parse(b);\n// Date.now()\nconst c = "setTimeout";\nclock.setTimeout(1);\nsetImmediate(f);\n',
+        'client/a.ts': 'const a = Date.now();\n',
+      },
+      [],
+    ],
+  ]);
+});
+
+describe('import cycles', () => {
+  check([
+    [
+      'are reported for values and types',
       {
         'src/kernel/a.ts': importing('./b.ts'),
         'src/kernel/b.ts': importingType('./c.ts'),
         'src/kernel/c.ts': `export * from './a.ts';\n`,
         'src/kernel/d.ts': importing('./a.ts'),
       },
-      [
-        'src/kernel/a.ts: imports itself in a circle: src/kernel/a.ts → src/kernel/b.ts → src/kernel/c.ts → src/kernel/a.ts',
-      ],
+      ['src/kernel/a.ts: import cycle: src/kernel/a.ts → src/kernel/b.ts → src/kernel/c.ts → src/kernel/a.ts'],
     ],
     [
-      'two ways to one file are none',
+      'are not reported for two paths to the same file',
       {
         'src/kernel/a.ts': importing('./b.ts') + importing('./c.ts'),
         'src/kernel/b.ts': importing('./c.ts'),
@@ -214,15 +260,15 @@ describe('cycles', () => {
   ]);
 });
 
-describe('the form of a file', () => {
+describe('files', () => {
   check([
     [
-      'at most 300 lines',
+      'have at most 300 lines',
       { 'src/kernel/a.ts': 'a;\n'.repeat(300), 'web/b.tsx': 'b;\n'.repeat(301) },
       ['web/b.tsx: 301 lines, at most 300 are allowed'],
     ],
     [
-      'any and as unknown as stand beside a reason',
+      'explain `any` and `as unknown as` in a comment',
       {
         'src/kernel/a.ts': `let a: any;\nconst b = c as unknown as D;\n`,
         'src/kernel/b.ts': `// The package has no types.\nlet a: any;\nconst b = c as unknown as D; // as above\n`,
@@ -237,7 +283,7 @@ describe('the form of a file', () => {
       ],
     ],
     [
-      'at most three type parameters',
+      'have generics with at most three type parameters',
       {
         'src/kernel/a.ts': 'type A<B, C extends Map<D, E>, F = { g: H, i: J }> = K;\n',
         'src/kernel/b.ts': 'export type A<B, C, D, E = () => void> = F;\n',
@@ -257,7 +303,7 @@ describe('the form of a file', () => {
   ]);
 });
 
-describe('reading a source', () => {
+describe('reading a source file', () => {
   const read = (text: string) =>
     readSource(text).imports.map(({ specifier, kind, line }) => `${line} ${kind} ${specifier}`);
 
@@ -294,7 +340,7 @@ describe('reading a source', () => {
     ]);
   });
 
-  it('takes no import from comments, strings, templates and regular expressions', () => {
+  it('ignores imports in comments, strings, templates and regular expressions', () => {
     const text = [
       `// import 'one';`,
       `/* import 'two';`,

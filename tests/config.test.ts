@@ -3,7 +3,8 @@ import { type Config, mailFromOf, publicUrlOf, readConfig } from '../src/config/
 
 const SECRET = 'a-secret-of-thirty-two-characters';
 
-function good(env: Record<string, string>): Config {
+/** The configuration of a valid environment. */
+function configOf(env: Record<string, string>): Config {
   const result = readConfig(env);
   if ('errors' in result) throw new Error(JSON.stringify(result.errors));
   return result.config;
@@ -11,7 +12,7 @@ function good(env: Record<string, string>): Config {
 
 function warnings(env: Record<string, string>): readonly string[] {
   const result = readConfig(env);
-  return 'errors' in result ? ['not a configuration'] : result.warnings;
+  return 'errors' in result ? ['invalid configuration'] : result.warnings;
 }
 
 function errors(env: Record<string, string>): string[] {
@@ -20,8 +21,8 @@ function errors(env: Record<string, string>): string[] {
 }
 
 describe('an empty environment', () => {
-  it('gives everything embedded on port 3000, without a warning', () => {
-    expect(good({})).toEqual({
+  it('means embedded stores on port 3000, without warnings', () => {
+    expect(configOf({})).toEqual({
       host: '0.0.0.0',
       port: 3000,
       publicUrl: null,
@@ -33,6 +34,7 @@ describe('an empty environment', () => {
       mailFrom: null,
       trustProxy: [],
       allowedOrigins: [],
+      metricsToken: null,
       logLevel: 'info',
       limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
       roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
@@ -40,14 +42,14 @@ describe('an empty environment', () => {
     expect(warnings({})).toEqual([]);
   });
 
-  it('is what empty and blank variables amount to', () => {
-    expect(good({ PORT: '', PUBLIC_URL: ' ', SMTP_URL: '', PARLEY_ROLES: '' })).toEqual(good({}));
+  it('equals an environment with empty and blank variables', () => {
+    expect(configOf({ PORT: '', PUBLIC_URL: ' ', SMTP_URL: '', PARLEY_ROLES: '' })).toEqual(configOf({}));
   });
 });
 
-describe('values', () => {
-  it('are read from the variables of the contract', () => {
-    const config = good({
+describe('valid values', () => {
+  it('are read from their variables', () => {
+    const config = configOf({
       PORT: '8080',
       HOST: '127.0.0.1',
       PUBLIC_URL: 'https://chat.example.org/',
@@ -59,6 +61,7 @@ describe('values', () => {
       MAIL_FROM: 'Chat <chat@example.org>',
       TRUST_PROXY: 'loopback, 10.0.0.0/8, fd00::/8, 192.0.2.7',
       ALLOWED_ORIGINS: 'https://app.example.org, http://localhost:5173',
+      METRICS_TOKEN: 'a-token-for-prometheus',
       LOG_LEVEL: 'debug',
       PARLEY_ROLES: 'api, mail',
     });
@@ -74,18 +77,19 @@ describe('values', () => {
       mailFrom: 'Chat <chat@example.org>',
       trustProxy: ['loopback', '10.0.0.0/8', 'fd00::/8', '192.0.2.7'],
       allowedOrigins: ['https://app.example.org', 'http://localhost:5173'],
+      metricsToken: 'a-token-for-prometheus',
       logLevel: 'debug',
       limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
       roles: new Set(['api', 'mail']),
     });
   });
 
-  it('may come by their other names, which must not contradict', () => {
-    expect(good({ SERVER_PORT: '4000' }).port).toBe(4000);
-    expect(good({ PORT: '4000', SERVER_PORT: '4000' }).port).toBe(4000);
-    expect(good({ MONGODB_URI: 'mongodb://db', PARLEY_SECRET: SECRET }).mongoUrl).toBe('mongodb://db');
+  it('are accepted under aliases, which must not contradict the main name', () => {
+    expect(configOf({ SERVER_PORT: '4000' }).port).toBe(4000);
+    expect(configOf({ PORT: '4000', SERVER_PORT: '4000' }).port).toBe(4000);
+    expect(configOf({ MONGODB_URI: 'mongodb://db', PARLEY_SECRET: SECRET }).mongoUrl).toBe('mongodb://db');
     expect(errors({ PORT: '4000', SERVER_PORT: '5000' })).toEqual([
-      'SERVER_PORT is another name for PORT, which is set to something else; set one of them',
+      'SERVER_PORT is an alias of PORT, which is set to a different value; set only one of them',
     ]);
   });
 
@@ -95,12 +99,20 @@ describe('values', () => {
     ['200/min', { perMinute: 200, burst: 200 }],
     ['30/h burst 3', { perMinute: 0.5, burst: 3 }],
     ['1440/day', { perMinute: 1, burst: 1440 }],
-  ])('a rate %j is so many over time, and so many at once', (text, rate) => {
-    expect(good({ RATE_LIMIT_MESSAGE: text }).limits).toMatchObject({ rates: { message: rate } });
+  ])('a rate %j has a number per minute and a burst', (text, rate) => {
+    expect(configOf({ RATE_LIMIT_MESSAGE: text }).limits).toMatchObject({ rates: { message: rate } });
+  });
+
+  it.each([
+    ['all characters of a b64token', 'AZaz09-._~+/b64token=='],
+    ['16 characters', 'a'.repeat(16)],
+    ['256 characters', 'a'.repeat(256)],
+  ])('METRICS_TOKEN accepts %s', (_name, token) => {
+    expect(configOf({ METRICS_TOKEN: token }).metricsToken).toBe(token);
   });
 
   it('each limit has its variable', () => {
-    const { limits } = good({
+    const { limits } = configOf({
       RATE_LIMIT_ADDRESS: '1/min',
       RATE_LIMIT_BAD_TOKEN: '2/min',
       RATE_LIMIT_USER: '3/min',
@@ -128,24 +140,25 @@ describe('values', () => {
   });
 });
 
-describe('wrong values', () => {
-  const origin = "must be an address such as 'https://chat.example.org', without a path";
+describe('invalid values', () => {
+  const origin = "must be an origin such as 'https://chat.example.org', without a path";
   const rate = "must be a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)";
   const mailbox = "must be an address such as 'no-reply@example.org' or 'Parley <no-reply@example.org>'";
-  const proxies = 'must be addresses and subnets between commas, or loopback, linklocal, uniquelocal';
+  const metricsToken = 'must be 16 to 256 characters of A-Z a-z 0-9 - . _ ~ + /, with = only at the end (RFC 6750)';
+  const proxies = 'must be a comma-separated list of addresses, subnets, loopback, linklocal or uniquelocal';
 
   it.each([
-    ['PORT', 'http', 'must be a whole number from 0 to 65535'],
-    ['PORT', '65536', 'must be a whole number from 0 to 65535'],
-    ['PORT', '-1', 'must be a whole number from 0 to 65535'],
-    ['PORT', '3e3', 'must be a whole number from 0 to 65535'],
-    ['HOST', 'a b', 'must be an address or host name to listen on'],
+    ['PORT', 'http', 'must be an integer from 0 to 65535'],
+    ['PORT', '65536', 'must be an integer from 0 to 65535'],
+    ['PORT', '-1', 'must be an integer from 0 to 65535'],
+    ['PORT', '3e3', 'must be an integer from 0 to 65535'],
+    ['HOST', 'a b', 'must be an IP address or host name'],
     ['PUBLIC_URL', 'chat.example.org', origin],
     ['PUBLIC_URL', 'https://chat.example.org/parley', origin],
     ['PUBLIC_URL', 'ftp://chat.example.org', origin],
     ['ALLOWED_ORIGINS', '*', origin],
     ['ALLOWED_ORIGINS', 'https://a.example,', origin],
-    ['MAIL_FROM', 'nobody', mailbox],
+    ['MAIL_FROM', 'parley', mailbox],
     ['MAIL_FROM', 'a@example.org, b@example.org', mailbox],
     ['TRUST_PROXY', 'true', proxies],
     ['TRUST_PROXY', '10.0.0.0/33', proxies],
@@ -156,35 +169,42 @@ describe('wrong values', () => {
     ['RATE_LIMIT_USER', 'many', rate],
     ['RATE_LIMIT_USER', '0/s', rate],
     ['RATE_LIMIT_USER', '5/s burst 0', rate],
-    ['RATE_LIMIT_SIGN_IN', '0', 'must be a whole number from 1 to 1000000'],
+    ['RATE_LIMIT_SIGN_IN', '0', 'must be an integer from 1 to 1000000'],
     ['PARLEY_ROLES', 'api,cook', 'must be one of api, projections, mail, sync, bridge'],
-  ])('%s=%j is told in one line', (name, value, message) => {
+  ])('%s=%j is reported in one line', (name, value, message) => {
     expect(errors({ [name]: value })).toEqual([`${name} ${message} (it is '${value}')`]);
   });
 
   it.each([
-    ['PARLEY_SECRET', 'hunter2hunter2', 'must be at least 32 characters that nobody can guess'],
-    ['SMTP_URL', 'https://user:hunter2@mail', 'must be an address that begins with smtp:// or smtps://'],
-  ])('%s is never repeated', (name, value, message) => {
+    ['PARLEY_SECRET', 'hunter2hunter2', 'must be at least 32 random characters'],
+    ['SMTP_URL', 'https://user:hunter2@mail', 'must be a URL that begins with smtp:// or smtps://'],
+    ['METRICS_TOKEN', 'a'.repeat(15), metricsToken],
+    ['METRICS_TOKEN', 'a'.repeat(257), metricsToken],
+    ['METRICS_TOKEN', 'a token for prometheus', metricsToken],
+    ['METRICS_TOKEN', 'a=token=for=prometheus', metricsToken],
+    ['METRICS_TOKEN', 'a,token,for,prometheus', metricsToken],
+    ['METRICS_TOKEN', 'a-tökén-for-prometheus', metricsToken],
+    ['METRICS_TOKEN', '=================', metricsToken],
+  ])('%s=%j is reported without the value', (name, value, message) => {
     expect(errors({ [name]: value })).toEqual([`${name} ${message}`]);
   });
 
-  it('never repeats a password that is somewhere in it', () => {
+  it('are reported without passwords in URLs', () => {
     expect(errors({ PUBLIC_URL: 'https://user:hunter2@chat.example.org' })).toEqual([
       `PUBLIC_URL ${origin} (it is 'https://…@chat.example.org')`,
     ]);
   });
 
-  it('of the stores are never repeated either', () => {
+  it('of store URLs are reported without the value', () => {
     expect(errors({ PARLEY_SECRET: SECRET, EVENTSTORE_URL: 'http://u:hunter2@e', MONGODB_URL: 'u:hunter2@m' })).toEqual(
       [
-        'EVENTSTORE_URL must be an address that begins with esdb:// or esdb+discover:// or kurrentdb:// or kurrentdb+discover://',
-        'MONGODB_URL must be an address that begins with mongodb:// or mongodb+srv://',
+        'EVENTSTORE_URL must be a URL that begins with esdb:// or esdb+discover:// or kurrentdb:// or kurrentdb+discover://',
+        'MONGODB_URL must be a URL that begins with mongodb:// or mongodb+srv://',
       ],
     );
   });
 
-  it('are told all at once', () => {
+  it('are reported together', () => {
     expect(errors({ PORT: 'x', LOG_LEVEL: 'y', RATE_LIMITS: 'z' }).map((line) => line.split(' ')[0])).toEqual([
       'PORT',
       'LOG_LEVEL',
@@ -192,9 +212,9 @@ describe('wrong values', () => {
     ]);
   });
 
-  it('a limit that there is not is an error, since it would limit nothing', () => {
+  it('include unknown limits, which would have no effect', () => {
     expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
-      'RATE_LIMIT_MESSAGES is not known; there are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
+      'RATE_LIMIT_MESSAGES is not a known variable; known are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
         'RATE_LIMIT_REGISTRATION, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, RATE_LIMIT_SOCKETS',
     ]);
   });
@@ -203,41 +223,47 @@ describe('wrong values', () => {
     ['EVENTSTORE_URL', 'esdb://events:2113'],
     ['MONGODB_URL', 'mongodb://db'],
     ['MONGODB_URI', 'mongodb://db'],
-  ])('with %s the secret is demanded, since every node shares it', (name, value) => {
+  ])('include a missing secret with %s, because all nodes share it', (name, value) => {
     expect(errors({ [name]: value })).toEqual([
-      `PARLEY_SECRET must be set, the same on every node, because ${name} is: every node shares it`,
+      `PARLEY_SECRET must be set to the same value on every node because ${name} is set`,
+    ]);
+  });
+
+  it('include a missing secret with several shared stores once', () => {
+    expect(errors({ EVENTSTORE_URL: 'esdb://events:2113', MONGODB_URL: 'mongodb://db' })).toEqual([
+      'PARLEY_SECRET must be set to the same value on every node because EVENTSTORE_URL and MONGODB_URL are set',
     ]);
   });
 });
 
 describe('warnings', () => {
-  it('limits that are off are warned of', () => {
-    expect(good({ RATE_LIMITS: 'off' }).limits).toBe('off');
+  it('are given when limits are off', () => {
+    expect(configOf({ RATE_LIMITS: 'off' }).limits).toBe('off');
     expect(warnings({ RATE_LIMITS: 'off' })).toEqual([
-      'RATE_LIMITS is off: nothing keeps users, strangers and password guessers in bounds',
+      'RATE_LIMITS is off: requests, sign-in attempts and mails are not limited',
     ]);
   });
 
-  it('roles that nobody can take are warned of', () => {
+  it('are given for roles that no node can perform', () => {
     expect(warnings({ PARLEY_ROLES: 'api,projections,mail' })).toEqual([
-      'PARLEY_ROLES leaves out sync, bridge, and no other node can open the embedded event store to do it',
+      'PARLEY_ROLES does not include sync, bridge; no other node can perform them with the embedded event store',
     ]);
     expect(warnings({ PARLEY_ROLES: 'api', EVENTSTORE_URL: 'esdb://e', PARLEY_SECRET: SECRET })).toEqual([]);
   });
 });
 
-describe('what derives', () => {
-  it('the public address is this machine unless it is set', () => {
-    expect(publicUrlOf(good({ PORT: '8080' }))).toBe('http://localhost:8080');
-    expect(publicUrlOf(good({ PORT: '0' }), 49_152)).toBe('http://localhost:49152');
-    expect(publicUrlOf(good({ PUBLIC_URL: 'https://chat.example.org' }), 49_152)).toBe('https://chat.example.org');
+describe('derived values', () => {
+  it('the public URL is localhost unless it is set', () => {
+    expect(publicUrlOf(configOf({ PORT: '8080' }))).toBe('http://localhost:8080');
+    expect(publicUrlOf(configOf({ PORT: '0' }), 49_152)).toBe('http://localhost:49152');
+    expect(publicUrlOf(configOf({ PUBLIC_URL: 'https://chat.example.org' }), 49_152)).toBe('https://chat.example.org');
   });
 
-  it('mails are from the public host unless it is set', () => {
-    expect(mailFromOf(good({}))).toBe('Parley <no-reply@localhost>');
-    expect(mailFromOf(good({ PUBLIC_URL: 'https://chat.example.org:8443' }))).toBe(
+  it('the sender of mails is at the public host unless it is set', () => {
+    expect(mailFromOf(configOf({}))).toBe('Parley <no-reply@localhost>');
+    expect(mailFromOf(configOf({ PUBLIC_URL: 'https://chat.example.org:8443' }))).toBe(
       'Parley <no-reply@chat.example.org>',
     );
-    expect(mailFromOf(good({ MAIL_FROM: 'a@example.org' }))).toBe('a@example.org');
+    expect(mailFromOf(configOf({ MAIL_FROM: 'a@example.org' }))).toBe('a@example.org');
   });
 });

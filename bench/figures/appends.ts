@@ -2,43 +2,18 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { eventRegistry } from '../../src/aggregates/registry.ts';
-import type { NewEvent } from '../../src/kernel/event.ts';
-import { eventId, randomIds, uuidv7 } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
-import { seconds } from '../support/environment.ts';
+import { measureCallers } from '../support/callers.ts';
+import { messageEvent, newTalk } from '../support/history.ts';
 import { compareRates, type Row } from '../support/rounds.ts';
+import { openStores } from '../support/stores.ts';
 
 const CALLERS = 64;
-const conversationId = randomIds.objectId('bench');
-const senderId = randomIds.objectId('bench');
+const talk = newTalk();
 
-/** A message whose data is about 300 bytes of JSON. */
-function messageEvent(seq: number): NewEvent {
-  const commandId = uuidv7(Date.now());
-  const data = {
-    conversationId,
-    messageId: commandId,
-    seq,
-    senderId,
-    content: 'Shall we meet at noon?',
-    replyTo: null,
-    mentions: [],
-    sentAt: '2026-01-01T00:00:00.000Z',
-  };
-  const metadata = { actor: senderId, correlationId: commandId, causationId: null, commandId };
-  return { id: eventId(commandId, 0), type: 'MessageSent', data, metadata };
-}
-
-/** Durable appends through the port, by 64 callers to streams of their own, against the same rows in bare transactions of 64. */
+/** Durable appends through the event log, by 64 callers to streams of their own, against the same rows in plain transactions of 64. */
 export async function appendFigures(): Promise<readonly Row[]> {
   const folder = await mkdtemp(join(tmpdir(), 'parley-bench-'));
-  const store = await openSqliteEventStore({
-    path: join(folder, 'events.db'),
-    registry: eventRegistry,
-    logger: silentLogger,
-  });
+  const stores = await openStores();
   const bare = new DatabaseSync(join(folder, 'bare.db'));
   bare.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL');
   bare.exec(`CREATE TABLE events (position INTEGER PRIMARY KEY, stream INTEGER, revision INTEGER, type INTEGER, id BLOB,
@@ -47,46 +22,33 @@ export async function appendFigures(): Promise<readonly Row[]> {
   const revisions = Array.from({ length: CALLERS }, () => -1n);
   let rows = 0;
 
-  const run = async (): Promise<number> => {
-    const end = performance.now() + seconds() * 1_000;
-    const started = performance.now();
-    let appended = 0;
-    const caller = async (index: number): Promise<void> => {
-      while (performance.now() < end) {
-        const last = revisions[index] ?? -1n;
-        const expect = last === -1n ? 'none' : last;
-        const { revision } = await store.append(`conversation-bench${index}`, [messageEvent(Number(last) + 2)], {
-          expect,
-        });
-        revisions[index] = revision;
-        appended++;
-      }
-    };
-    await Promise.all(Array.from({ length: CALLERS }, (_, index) => caller(index)));
-    return (appended / (performance.now() - started)) * 1_000;
-  };
+  const run = () =>
+    measureCallers(CALLERS, async (caller) => {
+      const last = revisions[caller] ?? -1n;
+      const events = [messageEvent(talk, Number(last) + 2)];
+      const expect = last === -1n ? 'none' : last;
+      ({ revision: revisions[caller] } = await stores.log.append(`conversation-bench${caller}`, events, { expect }));
+    });
 
-  const runBare = async (): Promise<number> => {
-    const end = performance.now() + seconds() * 1_000;
-    const started = performance.now();
-    let appended = 0;
-    while (performance.now() < end) {
-      bare.exec('BEGIN IMMEDIATE');
-      for (let i = 0; i < CALLERS; i++) {
-        const { id, data, metadata } = messageEvent(rows);
-        const bytes = Buffer.from(id.replaceAll('-', ''), 'hex');
-        insert.run(i, Math.floor(rows / CALLERS), bytes, Date.now(), JSON.stringify(metadata), JSON.stringify(data));
-        rows++;
-      }
-      bare.exec('COMMIT');
-      appended += CALLERS;
+  /** Inserts 64 rows in one transaction. */
+  const insertRows = (): void => {
+    bare.exec('BEGIN IMMEDIATE');
+    for (let i = 0; i < CALLERS; i++) {
+      const { id, data, metadata } = messageEvent(talk, rows);
+      const bytes = Buffer.from(id.replaceAll('-', ''), 'hex');
+      insert.run(i, Math.floor(rows / CALLERS), bytes, Date.now(), JSON.stringify(metadata), JSON.stringify(data));
+      rows++;
     }
-    return (appended / (performance.now() - started)) * 1_000;
+    bare.exec('COMMIT');
+  };
+  const runBare = async () => {
+    const { rate, cpuMicros } = await measureCallers(1, async () => insertRows());
+    return { rate: rate * CALLERS, cpuMicros: cpuMicros === null ? null : cpuMicros / CALLERS };
   };
 
   try {
     const row = await compareRates({
-      name: 'durable appends through the port, 64 callers, 300-byte events',
+      name: 'durable appends through the event log, 64 callers, 300-byte events',
       unit: '/s',
       bar: 0.7,
       baseline: { name: 'the same rows, bare node:sqlite, transactions of 64', run: runBare },
@@ -94,8 +56,8 @@ export async function appendFigures(): Promise<readonly Row[]> {
     });
     return [row];
   } finally {
-    await store.close();
     bare.close();
+    await stores.remove();
     await rm(folder, { recursive: true });
   }
 }

@@ -1,18 +1,17 @@
 import { fileURLToPath } from 'node:url';
 import type { Person } from '../../examples/two-people.ts';
 import { type Child, startChild } from '../support/child.ts';
-import { cpuMs } from '../support/cpu.ts';
 import { seconds } from '../support/environment.ts';
 import { postRate } from '../support/load.ts';
 import { makeGroups, type ParleyChild, post, startParleyChild, twoPeople } from '../support/parley.ts';
-import { compareRates, type Row } from '../support/rounds.ts';
+import { compareRates, type Row, type Sample } from '../support/rounds.ts';
 
 const CONNECTIONS = 64;
 const GROUPS = 1_000;
 const BARE = fileURLToPath(new URL('../support/bare-server.ts', import.meta.url));
 const body = JSON.stringify({ content: 'Shall we meet at noon, or is one o’clock better for you?' });
 
-/** Messages over HTTP: to a thousand conversations, and to one. */
+/** Messages that are sent over HTTP: to a thousand conversations, and to one. */
 export async function httpFigures(): Promise<readonly Row[]> {
   const bare = await startChild(BARE, {});
   const parley = await startParleyChild();
@@ -45,42 +44,44 @@ export async function httpFigures(): Promise<readonly Row[]> {
   }
 }
 
-/** Sends for a while, then waits until the read models have everything, so that each run begins with nothing in arrears. */
+/** Sends messages, then waits until the read models have all of them, so that each run starts without a backlog. */
 async function messages(
   parley: ParleyChild,
   ann: Person,
   to: (connection: number, n: number) => string,
-): Promise<number> {
-  const rate = await load(parley, { authorization: `Bearer ${ann.accessToken}` }, to);
+): Promise<Sample> {
+  const sample = await load(parley, { authorization: `Bearer ${ann.accessToken}` }, to);
   const started = performance.now();
   const { position } = await post(parley.url, `/api/v1/conversations/${to(0, 0)}/messages`, ann, body);
-  for (let behind = true; behind; ) {
+  for (let isLagging = true; isLagging; ) {
     const headers = { authorization: `Bearer ${ann.accessToken}`, 'min-position': String(position) };
     const response = await fetch(new URL('/api/v1/conversations?limit=1', parley.url), { headers });
     await response.arrayBuffer();
-    behind = response.status === 503;
+    isLagging = response.status === 503;
   }
   console.error(
-    `  ${Math.round(rate)}/s; read models were there ${Math.round(performance.now() - started)} ms after the last answer`,
+    `  ${Math.round(sample.rate)}/s; the read models had all messages ${Math.round(performance.now() - started)} ms after the last answer`,
   );
-  return rate;
+  return sample;
 }
 
 async function load(
   server: Child,
   headers: Record<string, string>,
   to: (connection: number, n: number) => string,
-): Promise<number> {
+): Promise<Sample> {
   const next = (connection: number, n: number) => ({
     path: `/api/v1/conversations/${to(connection, n)}/messages`,
     body,
   });
-  const before = cpuMs(server.process.pid);
-  const options = { url: server.url, connections: CONNECTIONS, seconds: seconds(), headers, next, variety: GROUPS };
-  const rate = await postRate(options);
-  const after = cpuMs(server.process.pid);
-  if (before !== null && after !== null) {
-    console.error(`  ${Math.round(((after - before) * 1_000) / (rate * seconds()))} µs of processor time a request`);
-  }
-  return rate;
+  const { pid } = server.process;
+  return postRate({
+    url: server.url,
+    pid,
+    connections: CONNECTIONS,
+    seconds: seconds(),
+    headers,
+    next,
+    variety: GROUPS,
+  });
 }

@@ -7,7 +7,7 @@ import { quantile, type Row } from '../support/rounds.ts';
 const PER_SECOND = 500;
 const ALLOWED_MS = 10;
 
-/** From the command's sending to its 202, and to the frame on the other's socket, at a steady 500 commands a second. */
+/** Time from sending a command to its 202, and to the frame on the other user's socket, at a steady 500 commands per second. */
 export async function latencyFigures(): Promise<readonly Row[]> {
   const parley = await startParleyChild();
   try {
@@ -21,9 +21,9 @@ export async function latencyFigures(): Promise<readonly Row[]> {
       const [frame, answer] = [quantile(framed, q), quantile(answered, q)];
       const good = q === 0.5 || frame <= answer + ALLOWED_MS;
       return {
-        figure: `command sent → frame on the other's socket at ${PER_SECOND}/s, p${q * 100}`,
+        figure: `command sent → frame on the other user's socket at ${PER_SECOND}/s, p${q * 100}`,
         measured: `${frame.toFixed(2)} ms`,
-        baseline: `the 202 alone: ${answer.toFixed(2)} ms`,
+        baseline: `only the 202: ${answer.toFixed(2)} ms`,
         ratio: (frame / answer).toFixed(2),
         bar: q === 0.5 ? '–' : `within ${ALLOWED_MS} ms`,
         verdict: q === 0.5 ? '' : good ? 'reached' : `missed by ${(frame - answer - ALLOWED_MS).toFixed(1)} ms`,

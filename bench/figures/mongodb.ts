@@ -1,12 +1,10 @@
 import { type AnyBulkWriteOperation, type Document, MongoClient } from 'mongodb';
 import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { uuidv7 } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
 import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
-import { createProjections } from '../../src/projections/runner/projections.ts';
-import { createdEvent, messageEvent, newTalk } from '../support/history.ts';
-import { compareRates, type Row } from '../support/rounds.ts';
+import { system } from '../../tests/support/stores.ts';
+import { newTalk, writeTalk } from '../support/history.ts';
+import { project } from '../support/projecting.ts';
+import { compareRates, type Row, type Sample } from '../support/rounds.ts';
 import { mongoDatabase } from '../support/services.ts';
 import { openStores } from '../support/stores.ts';
 
@@ -14,20 +12,20 @@ const TALKS = 500;
 const MESSAGES = 40;
 const BATCH = 500;
 
-/** Projecting into MongoDB, in documents a second, against a bare `bulkWrite` of the very documents that came of it. */
+/** Projecting into MongoDB, in documents per second, against a plain `bulkWrite` of the same documents. */
 export async function mongoFigures(): Promise<readonly Row[]> {
-  const name = `parley-bench-${uuidv7(Date.now()).slice(0, 18)}`;
+  const name = `parley-bench-${system.random.uuid(system.clock.now()).slice(0, 18)}`;
   const url = mongoDatabase(name);
   if (url === null) {
-    console.error('left out: neither MONGODB_URL nor PARLEY_TEST_MONGODB_URL is set');
+    console.error('mongodb skipped: neither MONGODB_URL nor PARLEY_TEST_MONGODB_URL is set');
     return [];
   }
   const stores = await openStores();
   const client = new MongoClient(url);
   let round = 0;
 
-  /** Every document of the read models, by its collection. */
-  async function result(database: string): Promise<Map<string, Document[]>> {
+  /** All documents of the read models, by collection. */
+  async function readModels(database: string): Promise<Map<string, Document[]>> {
     const found = new Map<string, Document[]>();
     for (const { name: collection } of await client.db(database).listCollections().toArray()) {
       if (catalogue.some((projection) => collection.startsWith(`${projection.name}.`))) {
@@ -37,9 +35,9 @@ export async function mongoFigures(): Promise<readonly Row[]> {
     return found;
   }
 
-  /** Writes them in batches as large as the runner's. */
-  async function bare(): Promise<number> {
-    const documents = await result(`${name}-0`);
+  /** Writes them in batches of the same size as the projections. */
+  async function writeBare(): Promise<Sample> {
+    const documents = await readModels(`${name}-0`);
     const target = client.db(`${name}-bare${round++}`);
     const started = performance.now();
     let written = 0;
@@ -56,48 +54,36 @@ export async function mongoFigures(): Promise<readonly Row[]> {
     }
     const rate = (written / (performance.now() - started)) * 1_000;
     await target.dropDatabase();
-    return rate;
+    return { rate, cpuMicros: null };
   }
 
-  async function project(database: string): Promise<number> {
-    const clock = createSystemClock();
+  async function projectInto(database: string): Promise<Sample> {
     const own = new URL(url ?? '');
     own.pathname = `/${database}`;
-    const documents = await openMongoDocuments({ url: String(own), clock, logger: silentLogger });
-    const head = await stores.events.head();
-    const options = { events: stores.events, documents, clock, logger: silentLogger, owner: 'bench', run: true };
-    const projections = createProjections({ ...options, projections: catalogue });
-    const started = performance.now();
-    projections.start();
-    const names = catalogue.map((projection) => projection.name);
-    if (head === null || !(await projections.readModels.waitFor(names, head, 600_000)))
-      throw new Error('never got there');
-    const took = performance.now() - started;
-    await projections.close();
+    const documents = await openMongoDocuments({ ...system, url: String(own) });
+    const ms = await project(stores.openLog(), documents, async (work) => {
+      const started = performance.now();
+      await work();
+      return performance.now() - started;
+    });
     await documents.close();
-    const made = [...(await result(database)).values()].reduce((sum, all) => sum + all.length, 0);
-    return (made / took) * 1_000;
+    const written = [...(await readModels(database)).values()].reduce((sum, all) => sum + all.length, 0);
+    return { rate: (written / ms) * 1_000, cpuMicros: null };
   }
 
   try {
-    const talks = Array.from({ length: TALKS }, newTalk);
-    for (const talk of talks) {
-      const messages = Array.from({ length: MESSAGES }, (_, i) => messageEvent(talk, i + 1));
-      await stores.events.append(`conversation-${talk.conversationId}`, [createdEvent(talk), ...messages], {
-        expect: 'none',
-      });
-    }
-    await project(`${name}-0`);
+    for (let i = 0; i < TALKS; i++) await writeTalk(stores.log, newTalk(), MESSAGES);
+    await projectInto(`${name}-0`);
     const row = await compareRates({
       name: 'projecting into MongoDB, all projections',
       unit: 'documents/s',
       bar: 0.5,
-      baseline: { name: 'a bare bulkWrite of the same documents', run: bare },
+      baseline: { name: 'a plain bulkWrite of the same documents', run: writeBare },
       run: async () => {
         const database = `${name}-${++round}`;
-        const rate = await project(database);
+        const sample = await projectInto(database);
         await client.db(database).dropDatabase();
-        return rate;
+        return sample;
       },
     });
     return [row];

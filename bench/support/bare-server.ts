@@ -1,4 +1,4 @@
-/** The baseline of HTTP figures: bare Fastify answering 202 with the same body. Prints its address when it listens. */
+/** The baseline of the HTTP figures: bare Fastify that answers 202 with the same body. Prints its address when it listens. */
 import Fastify from 'fastify';
 
 const app = Fastify({ logger: false });

@@ -1,10 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createInterface } from 'node:readline';
 
-/** A server in a process of its own, so that its load is not its client's. */
+/** A server in a process of its own, apart from the load of its clients. */
 export type Child = Readonly<{ url: string; process: ChildProcess; stop: () => Promise<void> }>;
 
-/** Starts a script and waits for the line that tells its address. */
+/** Starts a script and waits for the line with its address. */
 export async function startChild(script: string, env: Readonly<Record<string, string>>): Promise<Child> {
   const flags =
     process.env.BENCH_CPU_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_CPU_PROF}`];

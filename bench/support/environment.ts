@@ -1,2 +1,2 @@
-/** How long one measurement of a rate takes, in seconds. */
+/** Duration of one measurement of a rate, in seconds. */
 export const seconds = (): number => Number(process.env.BENCH_SECONDS ?? 5);

@@ -7,7 +7,7 @@ import { type Child, startChild } from './child.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 
-/** Everything is on, but no limit is reached. */
+/** All limits are enforced, but none is reached. */
 const FREE = '1000000/s burst 1000000';
 const env = {
   PORT: '0',
@@ -20,7 +20,7 @@ const env = {
   RATE_LIMIT_FRAME: FREE,
 };
 
-/** A whole Parley, embedded, in a process of its own, with data of its own. */
+/** A node with embedded stores, in a process and a folder of its own. */
 export type ParleyChild = Child & Readonly<{ scene: Scene; remove: () => Promise<void> }>;
 
 export async function startParleyChild(): Promise<ParleyChild> {
@@ -29,7 +29,7 @@ export async function startParleyChild(): Promise<ParleyChild> {
   const linkFor = (email: string) => linkInOutbox(join(dataDir, 'outbox'), email);
   return {
     ...child,
-    scene: { url: child.url, linkFor, tell: () => {} },
+    scene: { url: child.url, linkFor, report: () => {} },
     remove: async () => {
       await child.stop();
       await rm(dataDir, { recursive: true });
@@ -37,7 +37,7 @@ export async function startParleyChild(): Promise<ParleyChild> {
   };
 }
 
-/** Groups of two, made by the first. */
+/** Creates groups of two, owned by the first. */
 export async function makeGroups(
   parley: ParleyChild,
   owner: Person,
@@ -56,7 +56,7 @@ export async function makeGroups(
   return ids;
 }
 
-/** A POST whose answer is needed. */
+/** Sends a POST and returns the body of its answer. */
 export async function post(url: string, path: string, person: Person, body: string): Promise<Record<string, unknown>> {
   const headers = { 'content-type': 'application/json', authorization: `Bearer ${person.accessToken}` };
   const response = await fetch(new URL(path, url), { method: 'POST', headers, body });
@@ -65,7 +65,7 @@ export async function post(url: string, path: string, person: Person, body: stri
   return JSON.parse(text) as Record<string, unknown>;
 }
 
-/** Two people who have signed in. */
+/** Signs up two people. */
 export async function twoPeople(parley: ParleyChild): Promise<readonly [Person, Person]> {
   return [await signUp(parley.scene, 'ann'), await signUp(parley.scene, 'bob')];
 }

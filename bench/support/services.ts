@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { startEventStore as startProcess } from '../../tests/support/cluster.ts';
 
-/** A server, and how to be rid of it. */
+/** A server that can be stopped. */
 export type Service = Readonly<{ url: string; stop: () => Promise<void> }>;
 
-/** The EventStoreDB that `EVENTSTORE_URL` names, else the wire-level one of the tests, in a process of its own. */
+/** The EventStoreDB at `EVENTSTORE_URL`, or else the wire-level one of the tests, started in a process of its own. */
 export async function startEventStore(): Promise<Service> {
   const { EVENTSTORE_URL: url } = process.env;
   if (url !== undefined && url !== '') return { url, stop: async () => {} };
@@ -21,7 +21,7 @@ export async function startEventStore(): Promise<Service> {
   };
 }
 
-/** A database of its own on the MongoDB that `MONGODB_URL` or `PARLEY_TEST_MONGODB_URL` names, `null` when neither does. */
+/** The URL of a database on the MongoDB at `MONGODB_URL` or `PARLEY_TEST_MONGODB_URL`, `null` when neither is set. */
 export function mongoDatabase(name: string): string | null {
   const { MONGODB_URL, PARLEY_TEST_MONGODB_URL } = process.env;
   const given = MONGODB_URL || PARLEY_TEST_MONGODB_URL;

@@ -1,5 +1,5 @@
-// Run by mongosh against a new member: makes the replica set, and the user that Parley signs in as. Run again, it only sets that user's password.
-// MEMBER: the address by which clients reach the member. Without ROOT_PASSWORD there are no users (development).
+// For mongosh, against a new member: creates the replica set and Parley's user. If both exist, it only sets the user's password and roles.
+// MEMBER: the address at which clients reach the member. Without ROOT_PASSWORD, no user is created (development).
 const { MEMBER, ROOT_PASSWORD, PASSWORD } = process.env;
 const NOT_YET_INITIALIZED = 94;
 const TRIES = 60;

@@ -27,14 +27,15 @@ import de.bwaldvogel.mongo.exception.MongoServerError;
 import io.netty.channel.Channel;
 
 /**
- * A server for tests that speaks MongoDB's protocol: mongo-java-server, in memory. Here is only what makes it answer as MongoDB does where
- * Parley relies on it: guarded bulk writes told exactly, strings in the order of their code points, documents found without reading all.
- * Commands run one at a time. Argument: the port, 0 for any that is free. Prints the connection string when it listens, and ends with its input.
+ * A server for tests that implements MongoDB's protocol: mongo-java-server, in memory. This class only corrects where it differs from MongoDB and
+ * Parley depends on it: exact results of guarded bulk writes, strings in the order of their code points, lookups without reading all documents.
+ * Commands run one at a time. Argument: the port, 0 for any free port. Prints the connection string when it is listening, and exits when its
+ * standard input ends.
  */
 public final class MongodbServer extends MemoryBackend {
 
     public static void main(String[] args) throws Exception {
-        // One thread does a command and encodes its answer, which shares parts with what is stored, before the next begins.
+        // A response shares objects with the stored data, so one thread must encode it before the next command runs.
         System.setProperty("io.netty.eventLoopThreads", "1");
         MongodbServer backend = new MongodbServer();
         backend.version(new MongoVersion() {
@@ -63,15 +64,15 @@ public final class MongodbServer extends MemoryBackend {
         }
         Document answer = super.handleCommand(channel, db, command, query);
         if (command.equals("insert") && answer.get("writeErrors") instanceof Collection<?> errors) {
-            // The library counts all that it was given. Inserts come unordered.
+            // The library counts all documents of the command. Parley's inserts are unordered, so only those with errors failed.
             answer.put("n", ((Collection<?>) query.get("documents")).size() - errors.size());
         }
         return answer;
     }
 
     /**
-     * Java orders strings by UTF-16 units, MongoDB by code points. Within the server, surrogates have changed places with the units above them,
-     * which makes the one order the other. Copies only what is changed.
+     * Java orders strings by UTF-16 code units, MongoDB by code points. Within the server, surrogates are swapped with the code units above them,
+     * which makes both orders the same. Copies only values that change.
      */
     private static Object recode(Object value, boolean in) {
         if (value instanceof String text) {
@@ -123,7 +124,7 @@ public final class MongodbServer extends MemoryBackend {
         };
     }
 
-    /** Looks documents up by _id, or by a value of the first field of an index; reads all where that is not asked for. */
+    /** Looks up documents by _id, or by a value of the first field of an index; other queries read all documents. */
     private static final class IndexedCollection extends MemoryCollection {
         private final Map<Object, Integer> positions = new HashMap<>();
 
@@ -131,7 +132,7 @@ public final class MongodbServer extends MemoryBackend {
             super(database, name, options, cursors);
         }
 
-        /** It would encode each document to weigh it. */
+        /** Tracking the size would encode every document. */
         @Override
         protected boolean tracksDataSize() {
             return false;
@@ -160,7 +161,7 @@ public final class MongodbServer extends MemoryBackend {
             return matchDocuments(query, found, order, skip, limit, batchSize, fields);
         }
 
-        /** At least the _ids of all that may match; null for "it may be any". */
+        /** The _ids of all documents that may match, possibly more; null when any document may match. */
         private Set<Object> find(Document query) {
             List<Object> ids = values(query.get("_id"));
             if (ids != null) {
@@ -186,7 +187,7 @@ public final class MongodbServer extends MemoryBackend {
             return all;
         }
 
-        /** The values that a condition allows, null when it is on something else than strings, numbers and booleans. */
+        /** The values that a condition allows, null when it is not limited to some strings, numbers and booleans. */
         private static List<Object> values(Object condition) {
             if (condition instanceof Document operators) {
                 if (operators.get("$in") instanceof Collection<?> values) {
@@ -198,7 +199,7 @@ public final class MongodbServer extends MemoryBackend {
         }
     }
 
-    /** The _ids of the documents by each value of an index's first field. */
+    /** The _ids of documents by the values of the first field of an index. */
     private static final class FirstField extends EmptyIndex<Integer> {
         final String field;
         private final Map<Object, Set<Object>> ids = new HashMap<>();
@@ -243,7 +244,7 @@ public final class MongodbServer extends MemoryBackend {
             return values.stream().filter(FirstField::takes).map(FirstField::keyOf).toList();
         }
 
-        /** Numbers are equal by value, whatever their type. */
+        /** Numbers of different types are equal if their values are. */
         private static Object keyOf(Object value) {
             return value instanceof Number number ? (Object) (number.doubleValue() + 0.0) : value;
         }

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# Runs a server for tests that speaks MongoDB's protocol, in memory, on loopback: mongo-java-server, with what MongodbServer.java beside this
-# puts right. The first line of its output is the connection string. It ends with its standard input, or by a signal.
-# Needs a JDK (17 or later) and Maven; at the first start it fetches the library and compiles, into the user's cache.
+# Runs an in-memory server for tests on the loopback interface that implements MongoDB's protocol: mongo-java-server, with the corrections of
+# MongodbServer.java. The first line of its output is the connection string. It exits when its standard input ends, or on a signal.
+# Requires a JDK (17 or later) and Maven. The first start downloads the library and compiles the server into the user's cache.
 #
-#     scripts/services/mongodb.sh [port]        default: any that is free
+#     scripts/services/mongodb.sh [port]        default: any free port
 set -euo pipefail
 
 library=de.bwaldvogel:mongo-java-server-memory-backend:1.47.0
@@ -15,7 +15,7 @@ home=$cache/mongodb-server-$(cat "$source" "${BASH_SOURCE[0]}" | cksum | cut -d'
 install() {
   local tool work group artifact version
   for tool in mvn javac java; do
-    command -v "$tool" >/dev/null || { echo "mongodb.sh: needs $tool, of a JDK (17 or later) and Maven" >&2; exit 1; }
+    command -v "$tool" >/dev/null || { echo "mongodb.sh: $tool not found; install a JDK (17 or later) and Maven" >&2; exit 1; }
   done
   mkdir -p "$cache"
   work=$(mktemp -d "$cache/mongodb-server.XXXXXX")
@@ -34,7 +34,7 @@ install() {
 POM
   mvn -q -B -ntp -f "$work/pom.xml" "$copier:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$work/lib" </dev/null >&2
   javac --release 17 -cp "$work/lib/*" -d "$work/classes" "$source" >&2
-  # Whole, or not there; another may have been first.
+  # The rename makes the complete installation visible at once, unless another process was first.
   [[ -d $home ]] || mv "$work" "$home"
   rm -rf "$work"
   trap - EXIT

@@ -1,6 +1,9 @@
 import type { Command } from '../kernel/command.ts';
 
-/** Ends a decider's dispatch: that it gets `never` proves that every command has its function. Throws `TypeError`, a fault of the caller. */
+/**
+ * The default case of a decider's `switch`. Its parameter type makes the compiler check that every command has a case. Throws `TypeError` for a
+ * type that is unknown at run time.
+ */
 export function unknownCommand(command: never): never {
-  throw new TypeError(`no decision is known for the command '${(command as Command).type}'`);
+  throw new TypeError(`unknown command '${(command as Command).type}'`);
 }

@@ -3,62 +3,67 @@ import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
 import type { Event, RecordedEvent } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
+import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { EventStore } from '../ports/event-store.ts';
 import type { SnapshotMark, Snapshots } from './snapshots.ts';
 
-/** Weight of all cached states together; see `Aggregate.weight`. About 200 bytes each. */
+/** Weight of all cached states together, in entries of about 200 bytes; see `Aggregate.weight`. */
 const WEIGHT_MAX = 1_000_000;
 const PAGE = 4_096;
+/** Streams whose last drop is remembered, for states that are still being read or appended to. */
+const DROPPED_MAX = 10_000;
 
 /** An aggregate folded up to its event `eventId`. */
-export type Loaded<State> = Readonly<{
+export type LoadedState<State> = Readonly<{
   state: State;
   revision: bigint | null;
   position: Position | null;
   eventId: string | null;
   snapshot: SnapshotMark;
+  /** How often states of this stream had been dropped when this one was read. */
+  drops: number;
 }>;
 
-/** States of aggregates: the hot ones in memory, the others by snapshot and the tail of the stream. */
+/** States of aggregates: recently used ones in memory, the others by snapshot and the tail of the stream. */
 export class AggregateCache {
-  readonly #events: EventStore;
+  readonly #log: EventLog;
   readonly #snapshots: Snapshots;
   readonly #clock: Clock;
-  readonly #states = new LRUCache<string, Loaded<unknown>>({ maxSize: WEIGHT_MAX });
-  readonly #loading = new Map<string, Promise<Loaded<unknown>>>();
+  readonly #states = new LRUCache<string, LoadedState<unknown>>({ maxSize: WEIGHT_MAX });
+  readonly #drops = new LRUCache<string, number>({ max: DROPPED_MAX });
+  readonly #loading = new Map<string, Promise<LoadedState<unknown>>>();
 
-  constructor(deps: { events: EventStore; snapshots: Snapshots; clock: Clock }) {
-    this.#events = deps.events;
+  constructor(deps: { log: EventLog; snapshots: Snapshots; clock: Clock }) {
+    this.#log = deps.log;
     this.#snapshots = deps.snapshots;
     this.#clock = deps.clock;
   }
 
-  /** The cached state, else the loaded one; `fresh` when the stream was read for it just now. */
+  /** The cached state, else the loaded one; `fresh` when the stream was read for it in this call. */
   async load<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
-  ): Promise<{ loaded: Loaded<State>; fresh: boolean }> {
+  ): Promise<{ loaded: LoadedState<State>; fresh: boolean }> {
     // A stream has the states of its category's aggregate, and no other.
-    const cached = this.#states.get(stream) as Loaded<State> | undefined;
+    const cached = this.#states.get(stream) as LoadedState<State> | undefined;
     if (cached !== undefined) return { loaded: cached, fresh: false };
-    const under = this.#loading.get(stream) as Promise<Loaded<State>> | undefined;
-    if (under !== undefined) return { loaded: await under, fresh: false };
+    const loading = this.#loading.get(stream) as Promise<LoadedState<State>> | undefined;
+    if (loading !== undefined) return { loaded: await loading, fresh: false };
     const task = this.#read(aggregate, stream).finally(() => this.#loading.delete(stream));
     this.#loading.set(stream, task);
     return { loaded: await task, fresh: true };
   }
 
-  /** Reads what came behind a state and folds it in; `visit` sees each of the events. */
+  /** Reads what comes after a state and folds it in; `visit` is called with each of the events. */
   async advance<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
-    from: Loaded<State>,
+    from: LoadedState<State>,
     visit: (event: RecordedEvent) => void = () => {},
-  ): Promise<Loaded<State>> {
+  ): Promise<LoadedState<State>> {
     let loaded = from;
     for (let end = false; !end; ) {
-      const slice = await this.#events.readStream(stream, { from: (loaded.revision ?? -1n) + 1n, limit: PAGE });
+      const slice = await this.#log.readStream(stream, { from: (loaded.revision ?? -1n) + 1n, limit: PAGE });
       loaded = foldSlice(aggregate, loaded, slice.events);
       slice.events.forEach(visit);
       end = slice.end;
@@ -67,14 +72,15 @@ export class AggregateCache {
     return loaded;
   }
 
-  /** Keeps a state unless a later one is kept already, and has its snapshot written when that is due. */
+  /** Keeps a state unless a later one is kept or it was dropped meanwhile, and writes its snapshot when that is due. */
   keep<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
-    loaded: Loaded<State>,
+    loaded: LoadedState<State>,
   ): void {
     const { state, revision, position, eventId } = loaded;
     if (revision === null || position === null || eventId === null) return;
+    if (this.#dropsOf(stream) > loaded.drops) return;
     const kept = this.#states.peek(stream)?.revision ?? null;
     if (kept !== null && kept > revision) return;
     const mark = this.#snapshots.consider(aggregate, stream, { state, revision, position, eventId }, loaded.snapshot);
@@ -82,44 +88,51 @@ export class AggregateCache {
     this.#states.set(stream, entry, { size: 1 + aggregate.weight(state) });
   }
 
-  /** Drops a state that may be wrong. */
+  /** Drops a state that may be wrong, also one that is being read or appended to. */
   forget(stream: string): void {
     this.#states.delete(stream);
+    this.#drops.set(stream, this.#dropsOf(stream) + 1);
+  }
+
+  #dropsOf(stream: string): number {
+    return this.#drops.peek(stream) ?? 0;
   }
 
   async #read<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
-  ): Promise<Loaded<State>> {
-    const nothing = this.#nothing(aggregate);
+  ): Promise<LoadedState<State>> {
+    const empty = this.#empty(aggregate, stream);
     const snapshot = await this.#snapshots.read(aggregate, stream);
     if (snapshot !== null) {
-      // A log restored from a backup may end before the snapshot, or go on differently: its event must still stand there.
-      const at = await this.#events.readStream(stream, { from: snapshot.revision, limit: 1 });
+      // A log restored from a backup may end before the snapshot, or continue differently: the snapshot's event must still be there.
+      const at = await this.#log.readStream(stream, { from: snapshot.revision, limit: 1 });
       if (at.events[0]?.revision === snapshot.revision && at.events[0].id === snapshot.eventId) {
-        const from = { ...snapshot, snapshot: { revision: snapshot.revision, atMs: nothing.snapshot.atMs } };
+        const { drops } = empty;
+        const from = { ...snapshot, snapshot: { revision: snapshot.revision, atMs: empty.snapshot.atMs }, drops };
         const loaded = await this.advance(aggregate, stream, from);
         if (loaded === from) this.keep(aggregate, stream, loaded);
         return loaded;
       }
     }
-    return this.advance(aggregate, stream, nothing);
+    return this.advance(aggregate, stream, empty);
   }
 
-  #nothing<State>(aggregate: Pick<Aggregate<State, never, never>, 'initialState'>): Loaded<State> {
+  #empty<State>(aggregate: Pick<Aggregate<State, never, never>, 'initialState'>, stream: string): LoadedState<State> {
     const snapshot = { revision: -1n, atMs: this.#clock.monotonic() };
-    return { state: aggregate.initialState, revision: null, position: null, eventId: null, snapshot };
+    const drops = this.#dropsOf(stream);
+    return { state: aggregate.initialState, revision: null, position: null, eventId: null, snapshot, drops };
   }
 }
 
 function foldSlice<State, C extends Command<string, unknown>, E extends Event>(
   aggregate: Aggregate<State, C, E>,
-  loaded: Loaded<State>,
+  loaded: LoadedState<State>,
   events: readonly RecordedEvent[],
-): Loaded<State> {
+): LoadedState<State> {
   const last = events.at(-1);
   if (last === undefined) return loaded;
-  // The registry admits only the aggregate's own events to its category; evolve passes over those it does not know.
+  // Only an aggregate's own events are appended to its category; evolve ignores types that it does not know.
   const state = events.reduce((now, event) => aggregate.evolve(now, event as unknown as E), loaded.state);
   return { ...loaded, state, revision: last.revision, position: last.position, eventId: last.id };
 }

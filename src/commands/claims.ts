@@ -3,8 +3,10 @@ import { isStoreError, Refusal } from '../kernel/errors.ts';
 import type { NewEvent } from '../kernel/event.ts';
 import { derivedIds, eventId, type IdSource } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
+import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { EventStore, ExpectedRevision } from '../ports/event-store.ts';
+import type { ExpectedRevision } from '../ports/event-store.ts';
+import type { Random } from '../ports/random.ts';
 import { appendUntilKnown } from './append.ts';
 import type { CommandHandler } from './command-handler.ts';
 
@@ -13,9 +15,9 @@ const KEPT_MS = 48 * 60 * 60 * 1_000;
 /** How long a claim of unknown outcome is repeated, in ms. */
 const DEADLINE_MS = 2_000;
 
-/** What a key stands for: the same owner, on the same route, with the same key. `bodyHash` tells whether it is the same request. */
+/** What a key identifies: the same owner, on the same route, with the same key. `bodyHash` shows whether it is the same request. */
 export type Claim = Readonly<{
-  /** Whose keys they are: a user, or without a session whoever the request is about. */
+  /** Whose keys they are: a user, or without a session the person whom the request is about. */
   owner: string;
   route: string;
   key: string;
@@ -25,12 +27,12 @@ export type Claim = Readonly<{
   correlationId: string;
 }>;
 
-/** What a request that was claimed is run with. `handledSince` is set for a retry; see `HandleOptions`. */
+/** What a claimed request is run with. `handledSince` is set for a retry; see `HandleOptions`. */
 export type Claimed = Readonly<{ ids: IdSource; commandId: string; handledSince?: bigint }>;
 
 /** The aggregate that a claimed command will be appended to; its id may be one of those made for the request. */
 export type Target = Readonly<{
-  // biome-ignore lint/suspicious/noExplicitAny: any aggregate will do, for only its revision is looked at
+  // biome-ignore lint/suspicious/noExplicitAny: of any aggregate only the revision is read
   aggregate: Aggregate<any, any, any>;
   id: (ids: IdSource) => string;
 }>;
@@ -41,22 +43,23 @@ export type Execute<Answer> = (claimed: Claimed) => Promise<Answer>;
 /** Makes a command with an `Idempotency-Key` happen once: its ids derive from the key, and a claim is written before it. */
 export interface Claims {
   /**
-   * Runs the request with the ids of its key. While an equal one is under way on this node, its answer is shared.
-   * Refused with `key-reused` when the key was used for another body. A failure is not remembered: the next one runs again, with the same ids.
+   * Runs the request with the ids of its key. While an equal one is in progress on this node, its answer is shared.
+   * Refused with `key-reused` when the key was used for another body. A failure is not kept: the next request runs again, with the same ids.
    */
   run<Answer>(claim: Claim, target: Target, execute: Execute<Answer>): Promise<Answer>;
 }
 
-/** `secret` keeps the ids that keys lead to from being foreseen. */
+/** Without `secret`, the ids that derive from a key cannot be predicted. */
 export function createClaims(deps: {
-  events: EventStore;
+  log: EventLog;
   commands: CommandHandler;
   clock: Clock;
+  random: Random;
   logger: Logger;
   secret: Uint8Array;
 }): Claims {
-  const { events, commands, clock, logger } = deps;
-  const underWay = new Map<string, { bodyHash: string; answer: Promise<unknown> }>();
+  const { log, commands, clock, random, logger } = deps;
+  const inProgress = new Map<string, { bodyHash: string; answer: Promise<unknown> }>();
 
   /** The revision to search for the command from, or `null` when this is the first time. */
   async function claimed(commandId: string, claim: Claim, stream: string, revision: string): Promise<bigint | null> {
@@ -67,22 +70,22 @@ export function createClaims(deps: {
     const event: NewEvent = { id: eventId(commandId, 0), type: 'CommandClaimed', data, metadata };
     const deadline = clock.monotonic() + DEADLINE_MS;
     const append = (expect: ExpectedRevision) =>
-      appendUntilKnown({ events, clock }, claimStream, [event], { expect, deadline });
+      appendUntilKnown({ log, clock, random }, claimStream, [event], { expect, deadline });
     try {
       await append('none');
     } catch (error) {
       if (!isStoreError(error, 'VERSION_CONFLICT')) throw error;
-      const [earlier] = (await events.readStream(claimStream, { limit: 1 })).events;
+      const [earlier] = (await log.readStream(claimStream, { limit: 1 })).events;
       if (earlier !== undefined) {
         if (earlier.data.bodyHash !== claim.bodyHash) throw reused();
         return BigInt(String(earlier.data.revision));
       }
-      // The claim of 48 h ago was forgotten; its stream remembers that it was there.
+      // The claim of 48 h ago was forgotten; its stream still has its revision.
       await append(error.actual ?? 'none');
     }
-    // A claim that is never forgotten does no harm, so nobody waits for this.
-    events.setRetention(claimStream, { maxAgeMs: KEPT_MS }).catch((error: unknown) => {
-      logger.warn({ err: error, stream: claimStream }, 'retention of a claim not set');
+    // A claim that is never forgotten does no harm, so this is not awaited.
+    log.setRetention(claimStream, { maxAgeMs: KEPT_MS }).catch((error: unknown) => {
+      logger.warn({ err: error, stream: claimStream }, 'the retention of a claim was not set');
     });
     return null;
   }
@@ -90,7 +93,7 @@ export function createClaims(deps: {
   async function first<Answer>(claim: Claim, target: Target, execute: Execute<Answer>, ids: IdSource): Promise<Answer> {
     const commandId = ids.uuid('command', 0);
     const id = target.id(ids);
-    const { revision } = await commands.look(target.aggregate, id, 'cached');
+    const { revision } = await commands.load(target.aggregate, id, 'cached');
     const stream = `${target.aggregate.category}-${id}`;
     const since = await claimed(commandId, claim, stream, String(revision ?? -1n));
     return execute(since === null ? { ids, commandId } : { ids, commandId, handledSince: since });
@@ -100,18 +103,18 @@ export function createClaims(deps: {
     async run<Answer>(claim: Claim, target: Target, execute: Execute<Answer>): Promise<Answer> {
       const ids = derivedIds(deps.secret, `${claim.owner}\n${claim.route}\n${claim.key}`);
       const name = ids.uuid('command', 0);
-      const other = underWay.get(name);
+      const other = inProgress.get(name);
       if (other !== undefined) {
         if (other.bodyHash !== claim.bodyHash) throw reused();
-        // The same user, route and key lead here, so the answer is of the same type.
+        // The same user, route and key lead to the same type of answer.
         return other.answer as Promise<Answer>;
       }
       const answer = first(claim, target, execute, ids);
-      underWay.set(name, { bodyHash: claim.bodyHash, answer });
+      inProgress.set(name, { bodyHash: claim.bodyHash, answer });
       try {
         return await answer;
       } finally {
-        underWay.delete(name);
+        inProgress.delete(name);
       }
     },
   };

@@ -3,9 +3,9 @@ import type { Aggregate } from '../kernel/decider.ts';
 import type { Event } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
 
-/** What became of a command. */
+/** The outcome of a command. */
 export type Handled = Readonly<{
-  /** What was decided and is durable now; empty: it was so already. */
+  /** What was decided and is durable now; empty when nothing had to change. */
   events: readonly Event[];
   /** Revision of the aggregate's last event afterwards; `null` when it has none. */
   revision: bigint | null;
@@ -13,15 +13,15 @@ export type Handled = Readonly<{
   position: Position | null;
 }>;
 
-/** An aggregate as it stands. */
-export type Looked<State> = Readonly<{ state: State; revision: bigint | null; position: Position | null }>;
+/** The current state of an aggregate. */
+export type LoadedAggregate<State> = Readonly<{ state: State; revision: bigint | null; position: Position | null }>;
 
 export type HandleOptions = Readonly<{
-  /** The revision the caller saw (`If-Match`), `null`: none yet. Refused with `revision-mismatch` when the stream is elsewhere. */
+  /** The revision the caller saw (`If-Match`), `null`: none yet. Refused with `revision-mismatch` when the stream has another one. */
   expected?: bigint | null;
   /**
-   * The command may have been handled before, not earlier than behind this revision (-1: the start of the stream).
-   * The stream is then searched for its id first, and the earlier outcome answered.
+   * The command may have been handled before, after this revision (-1: the start of the stream). The stream is then searched for its id first, and
+   * the earlier outcome returned.
    */
   handledSince?: bigint;
 }>;
@@ -29,9 +29,9 @@ export type HandleOptions = Readonly<{
 /** The one way to change an aggregate. One is made per node by `createCommandHandler`. */
 export interface CommandHandler {
   /**
-   * Loads the aggregate, decides, appends with the revision decided on, and answers once that is durable.
-   * Throws the decider's `Refusal` (never one from stale state), `unavailable` (nothing was written) or `outcome-unknown`
-   * (it may have been: repeat it with the same ids).
+   * Loads the aggregate, decides, appends with the revision decided on, and resolves once that is durable.
+   * Throws the decider's `Refusal` (never one from stale state), `unavailable` (nothing was written), `outcome-unknown` (it may have been: repeat it
+   * with the same ids), or `unauthenticated` when it would write personal data of a person who was erased.
    */
   handle<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
@@ -41,14 +41,14 @@ export interface CommandHandler {
   ): Promise<Handled>;
 
   /**
-   * The aggregate's state, to be looked at and not decided on. `cached` may be stale by what other nodes appended; `fresh` reads the tail first.
+   * The aggregate's state, to be read and not decided on. `cached` may lack what other nodes appended; `fresh` reads the stream's tail first.
    */
-  look<State, C extends Command<string, unknown>, E extends Event>(
+  load<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     id: string,
     how: 'cached' | 'fresh',
-  ): Promise<Looked<State>>;
+  ): Promise<LoadedAggregate<State>>;
 
-  /** Waits for what is under way and ends. */
+  /** Waits for the commands in progress and ends. */
   close(): Promise<void>;
 }

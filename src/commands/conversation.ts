@@ -1,18 +1,18 @@
 import { Type } from 'typebox';
 import { type CommandsOf, ConversationId, closed, MessageId, text, UserId } from './fields.ts';
 
-/** Limits of what one command may hold, in characters and members; those of the conversation are in its aggregate. */
+/** Limits of one command, in characters and members; the limits of a conversation are in its aggregate. */
 export const CONTENT_MAX = 16_384;
 export const NAME_MAX = 200;
-/** Members that one creation may bring along, the owner among them. */
+/** Members that a new group can have, including its owner. */
 export const FIRST_MEMBERS_MAX = 100;
 
-/** What may be asked of a conversation. */
+/** Commands of a conversation. */
 export const conversationCommands = {
   CreateGroup: closed({
     conversationId: ConversationId,
     name: text(1, NAME_MAX),
-    /** Beside the actor, who becomes the owner. */
+    /** Further members; the actor becomes the owner. */
     participants: Type.Array(UserId, { maxItems: FIRST_MEMBERS_MAX - 1 }),
   }),
   DeleteConversation: closed({ conversationId: ConversationId }),
@@ -26,7 +26,7 @@ export const conversationCommands = {
     replyTo: Type.Union([MessageId, Type.Null()]),
     mentions: Type.Array(UserId, { maxItems: 100 }),
   }),
-  /** To the 1-1 conversation with the other user, which comes into being with its first message. */
+  /** To the 1-1 conversation with another user, which the first message creates. */
   SendDirectMessage: closed({
     conversationId: ConversationId,
     otherUserId: UserId,

@@ -1,9 +1,10 @@
 import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
-import { Refusal } from '../kernel/errors.ts';
+import { Refusal, type StoreError } from '../kernel/errors.ts';
 import type { Event, NewEvent } from '../kernel/event.ts';
 import { eventId } from '../kernel/ids.ts';
-import type { Loaded } from './aggregate-cache.ts';
+import type { EventLog } from '../log/event-log.ts';
+import type { LoadedState } from './aggregate-cache.ts';
 
 /** Events, and bytes of their data, that go into one append at most. A single command may exceed the bytes. */
 const EVENTS_MAX = 256;
@@ -12,14 +13,18 @@ const BYTES_MAX = 512 * 1024;
 const ENVELOPE_BYTES = 300;
 
 /** A command as it waits for its turn. `expected`: the revision its sender saw. */
-export type Asked<C> = Readonly<{ command: C; expected: bigint | null | undefined }>;
+export type QueuedCommand<C> = Readonly<{ command: C; expected: bigint | null | undefined }>;
 
-/** What was decided for one command; `revision` is the aggregate's behind it. A refusal behind undecided appends hangs on them. */
+/**
+ * What was decided for one command; `revision` is the aggregate's after it. A refusal after events that are not appended yet depends on them.
+ * `deferred`: it was not decided, because a personal key has to be read first; resolves with why its events cannot be sealed, `null` when they can.
+ */
 export type Decision<E extends Event> = Readonly<{
   events: readonly E[];
   refusal: Error | null;
+  deferred: Promise<StoreError | null> | null;
   revision: bigint | null;
-  hangsOnAppend: boolean;
+  dependsOnAppend: boolean;
 }>;
 
 /** Decisions for the first commands of the queue, in order, and what they append together. */
@@ -29,50 +34,59 @@ export type Batch<State, E extends Event> = Readonly<{
   state: State;
 }>;
 
+type Outcome<E extends Event> = Pick<Decision<E>, 'events' | 'refusal' | 'deferred'> & Readonly<{ added: NewEvent[] }>;
+
 /**
- * Decides waiting commands one after the other on the evolving state, as if each had been appended before the next.
- * Takes as many as one append may hold, at least one. Pure.
+ * Decides waiting commands one after the other on the evolving state, as if each had been appended before the next. Takes as many as one append may
+ * hold, at least one. An event that cannot be appended refuses its own command and no other.
  */
 export function decideBatch<State, C extends Command<string, unknown>, E extends Event>(
-  aggregate: Aggregate<State, C, E>,
-  loaded: Loaded<State>,
-  asked: readonly Asked<C>[],
+  deps: Readonly<{ aggregate: Aggregate<State, C, E>; log: Pick<EventLog, 'admit'> }>,
+  loaded: LoadedState<State>,
+  queued: readonly QueuedCommand<C>[],
 ): Batch<State, E> {
+  const { aggregate } = deps;
   const decisions: Decision<E>[] = [];
   const events: NewEvent[] = [];
   let state = loaded.state;
   let revision = loaded.revision;
   let bytes = 0;
-  for (const { command, expected } of asked) {
-    const outcome = decideOne(aggregate, state, command, { expected, revision });
-    const added = outcome.events.map((event, index) => envelop(event, command, index));
+  for (const { command, expected } of queued) {
+    const { added, ...outcome } = decideOne(deps, state, command, { expected, revision });
     bytes += added.reduce((sum, event) => sum + sizeOf(event), 0);
     const full = events.length + added.length > EVENTS_MAX || bytes > BYTES_MAX;
     if (decisions.length > 0 && added.length > 0 && full) break;
     state = outcome.events.reduce((now, event) => aggregate.evolve(now, event), state);
     if (added.length > 0) revision = (revision ?? -1n) + BigInt(added.length);
     events.push(...added);
-    decisions.push({ ...outcome, revision, hangsOnAppend: events.length > 0 });
+    decisions.push({ ...outcome, revision, dependsOnAppend: events.length > 0 });
   }
   return { decisions, events, state };
 }
 
 function decideOne<State, C extends Command<string, unknown>, E extends Event>(
-  aggregate: Aggregate<State, C, E>,
+  { aggregate, log }: Readonly<{ aggregate: Aggregate<State, C, E>; log: Pick<EventLog, 'admit'> }>,
   state: State,
   command: C,
   at: { expected: bigint | null | undefined; revision: bigint | null },
-): { events: readonly E[]; refusal: Error | null } {
+): Outcome<E> {
   if (at.expected !== undefined && at.expected !== at.revision) {
-    return { events: [], refusal: new Refusal('revision-mismatch', 'it was changed since you read it') };
+    return refused(new Refusal('revision-mismatch', 'it was changed since you read it'));
   }
   try {
-    return { events: aggregate.decide(command, state), refusal: null };
+    const events = aggregate.decide(command, state);
+    if (events.length === 0) return { events, refusal: null, deferred: null, added: [] };
+    const added = events.map((event, index) => envelop(event, command, index));
+    const admitted = log.admit(added);
+    if (admitted === null) return { events, refusal: null, deferred: null, added };
+    return admitted instanceof Promise ? { ...refused(null), deferred: admitted } : refused(admitted);
   } catch (error) {
-    // A fault of the decider is answered to the one command that hit it, not to all that wait with it.
-    return { events: [], refusal: error instanceof Error ? error : new Error(String(error)) };
+    // An error of the decider is reported to the one command that hit it, not to all that wait with it.
+    return refused(error instanceof Error ? error : new Error(String(error)));
   }
 }
+
+const refused = (refusal: Error | null) => ({ events: [], refusal, deferred: null, added: [] });
 
 function envelop(event: Event, command: Command<string, unknown>, index: number): NewEvent {
   const { commandId, actor, correlationId, causationId } = command.metadata;

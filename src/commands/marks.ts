@@ -1,17 +1,17 @@
 import { Type } from 'typebox';
 import { type CommandsOf, ConversationId, closed, UserId } from './fields.ts';
 
-/** What may be asked of a user's marks. */
+/** Commands of the marks of one user. */
 export const marksCommands = {
-  /** The user has the conversation open, with everything up to `seq` before them. `seq` is not above the conversation's last. */
+  /** The user has opened the conversation and read everything up to `seq`, which is at most the number of the conversation's last message. */
   OpenConversation: closed({
     userId: UserId,
     conversationId: ConversationId,
     seq: Type.Integer({ minimum: 0 }),
-    /** Of the conversation as it is looked at. */
+    /** Members that the conversation has at this time. */
     memberCount: Type.Integer({ minimum: 1 }),
   }),
-  /** Writes all marks down at once, so that older ones may be forgotten. */
+  /** Repeats all marks at the end of the stream, so that older events can be removed. */
   SummariseMarks: closed({ userId: UserId }),
 };
 

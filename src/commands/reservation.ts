@@ -3,13 +3,13 @@ import { type CommandsOf, closed, UserId } from './fields.ts';
 
 const Kind = Type.Enum(['username', 'address']);
 
-/** What may be asked of a name that must be unique. */
+/** Commands of a name that must be unique. */
 export const reservationCommands = {
-  /** Holds it until then; refused with `already-exists` while another holds it. */
+  /** Holds the name until `until`. Refused with `already-exists` while another user holds it. */
   ReserveName: closed({ kind: Kind, holder: UserId, until: Type.String() }),
-  /** Keeps it for good; refused with `already-exists` when another holds it. */
+  /** Holds the name without an end. Refused with `already-exists` when another user holds it. */
   ConfirmName: closed({ kind: Kind, holder: UserId }),
-  /** Gives it up, if the holder has it. */
+  /** Frees the name if `holder` holds it. */
   ReleaseName: closed({ kind: Kind, holder: UserId }),
 };
 

@@ -1,16 +1,16 @@
 import { Type } from 'typebox';
 import { type CommandsOf, closed, SessionId, UserId } from './fields.ts';
 
-/** What may be asked of a user's sessions. */
+/** Commands of the sessions of one user. */
 export const sessionsCommands = {
-  /** A new session, by somebody whose password was verified. */
+  /** Starts a session. The caller has verified the password. */
   StartSession: closed({
     userId: UserId,
     sessionId: SessionId,
     userAgent: Type.Union([Type.String(), Type.Null()]),
     expiresAt: Type.String(),
   }),
-  /** The refresh token with this counter was presented, and is genuine. */
+  /** The refresh token with this counter was presented. The caller has verified it. */
   RefreshSession: closed({ userId: UserId, sessionId: SessionId, counter: Type.Integer({ minimum: 0 }) }),
   EndSession: closed({ userId: UserId, sessionId: SessionId }),
 };

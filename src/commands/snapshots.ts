@@ -5,34 +5,35 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore, StoredDocument } from '../ports/documents.ts';
+import { LATE, within } from '../ports/within.ts';
 
-/** A stream's snapshot is written at most so often, in ms, and only when so many events came since the last one. */
+/** A stream's snapshot is written at most this often, in ms, and only when this many events came since the last one. */
 const PAUSE_MS = 30_000;
 const EVENTS_BETWEEN = 200n;
 /** Snapshots being written at once; further ones wait for a later event. */
 const WRITES_MAX = 2;
-/** How long a command waits for a snapshot, and for how long none is asked for after one did not come, in ms. */
+/** How long a command waits for a snapshot, and how long none is read after one did not come, in ms. */
 const WAIT_MS = 1_000;
-const LEFT_ALONE_MS = 5_000;
+const SKIP_MS = 5_000;
 const COLLECTION = 'snapshots';
 
-/** State after the event `eventId`, which is the stream's `revision`-th and stands at `position`. */
+/** State after the event `eventId` at the given revision and position. */
 export type Snapshot<State> = Readonly<{ state: State; revision: bigint; position: Position; eventId: string }>;
 
-type AnyAggregate<State> = Pick<Aggregate<State, never, never>, 'snapshotVersion' | 'freeze' | 'thaw'>;
+type AnyAggregate<State> = Pick<Aggregate<State, never, never>, 'snapshotVersion' | 'isPersonal' | 'freeze' | 'thaw'>;
 
 /** Snapshots of aggregates: a cache of each stream's own fold. Losing one costs time only. */
 export interface Snapshots {
-  /** The latest snapshot of the current version, if any. A store that is away, or does not answer soon, counts as none, for some seconds. */
+  /** The latest snapshot of the current version, if any. With a store that is unavailable or slow there is none, for some seconds. */
   read<State>(aggregate: AnyAggregate<State>, stream: string): Promise<Snapshot<State> | null>;
-  /** Writes one in the background if it is time to. Never throws, never waits. */
+  /** Writes one in the background when it is due. Never throws, never waits. */
   consider<State>(
     aggregate: AnyAggregate<State>,
     stream: string,
     snapshot: Snapshot<State>,
     last: SnapshotMark,
   ): SnapshotMark;
-  /** Waits for what is being written. */
+  /** Waits for the writes in progress. */
   close(): Promise<void>;
 }
 
@@ -46,7 +47,7 @@ export async function createSnapshots(deps: {
 }): Promise<Snapshots> {
   const { documents, clock, logger } = deps;
   const writing = new Set<Promise<void>>();
-  let leftAloneUntil = Number.NEGATIVE_INFINITY;
+  let skippedUntil = Number.NEGATIVE_INFINITY;
   await documents.define([{ name: COLLECTION, indexes: [] }]);
 
   async function write(stream: string, version: number, frozen: Json, of: Snapshot<unknown>): Promise<void> {
@@ -60,26 +61,18 @@ export async function createSnapshots(deps: {
     }
   }
 
-  /** Commands go on without documents, so they do not wait for those of a store that is away. */
+  /** Commands work without documents, so they do not wait for a store that is unavailable. */
   async function find(stream: string): Promise<StoredDocument | undefined> {
-    if (clock.monotonic() < leftAloneUntil) return undefined;
-    const found = documents.getMany(COLLECTION, [stream]);
-    // Nobody may be waiting for it any more when it fails.
-    found.catch(() => {});
-    const answered = new AbortController();
-    const late = clock.sleep(WAIT_MS, answered.signal).then(() => {
-      throw new StoreError('UNAVAILABLE', `the snapshot did not come within ${WAIT_MS} ms`);
-    });
+    if (clock.monotonic() < skippedUntil) return undefined;
     try {
-      return (await Promise.race([found, late])).get(stream);
+      const found = await within(clock, WAIT_MS, documents.getMany(COLLECTION, [stream]));
+      if (found === LATE) throw new StoreError('UNAVAILABLE', `the snapshot did not come within ${WAIT_MS} ms`);
+      return found.get(stream);
     } catch (error) {
       if (!isStoreError(error, 'UNAVAILABLE')) throw error;
-      logger.warn({ err: error, stream }, 'snapshots not read for some seconds');
-      leftAloneUntil = clock.monotonic() + LEFT_ALONE_MS;
+      logger.warn({ err: error, stream }, 'a snapshot could not be read; none is read for some seconds');
+      skippedUntil = clock.monotonic() + SKIP_MS;
       return undefined;
-    } finally {
-      late.catch(() => {});
-      answered.abort();
     }
   }
 
@@ -99,7 +92,7 @@ export async function createSnapshots(deps: {
     consider(aggregate, stream, snapshot, last) {
       const now = clock.monotonic();
       const due = snapshot.revision - last.revision >= EVENTS_BETWEEN && now - last.atMs >= PAUSE_MS;
-      if (!due || writing.size >= WRITES_MAX) return last;
+      if (!due || aggregate.isPersonal === true || writing.size >= WRITES_MAX) return last;
       const task = write(stream, aggregate.snapshotVersion, aggregate.freeze(snapshot.state), snapshot);
       writing.add(task);
       void task.finally(() => writing.delete(task));

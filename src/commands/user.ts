@@ -4,9 +4,9 @@ import { type CommandsOf, closed, text, UserId } from './fields.ts';
 const LinkId = Type.String();
 const Time = Type.String();
 
-/** What may be asked of an account. */
+/** Commands of an account. */
 export const userCommands = {
-  /** A new account, by somebody whose address and username are reserved for it. */
+  /** Opens an account. The address and the username are reserved for it already. */
   RegisterUser: closed({
     userId: UserId,
     email: Type.String({ maxLength: 254, format: 'email' }),
@@ -16,9 +16,9 @@ export const userCommands = {
     linkId: LinkId,
     linkExpiresAt: Time,
   }),
-  /** Somebody registers again with the address of this account: a new link while it is not active, a warning to its owner when it is. */
+  /** A further registration with the address of this account: a new link while the account is pending, a warning to its owner once it is active. */
   RepeatRegistration: closed({ userId: UserId, linkId: LinkId, linkExpiresAt: Time }),
-  /** Sets the password by a mailed link, whose token the caller has verified. */
+  /** Sets the password by a mailed link. The caller has verified the link's token. */
   SetPassword: closed({ userId: UserId, linkId: LinkId, passwordHash: Type.String() }),
 };
 

@@ -1,117 +1,149 @@
-import { randomUUID } from 'node:crypto';
+import { eventRegistry } from '../aggregates/registry.ts';
 import { createClaims } from '../commands/claims.ts';
+import type { CommandHandler } from '../commands/command-handler.ts';
 import { createCommandHandler } from '../commands/handle-command.ts';
-import { partsOf, requireSameLog, type Stores } from './stores.ts';
-import { type Config, publicUrlOf } from '../config/config.ts';
-import { createConversations } from '../conversations/conversations.ts';
+import { type Conversations, createConversations } from '../conversations/conversations.ts';
 import { buildApp } from '../http/app.ts';
-import type { App, HttpConfig, Part } from '../http/deps.ts';
+import type { App, HttpConfig, ReadinessCheck } from '../http/deps.ts';
 import { buildHealthApp } from '../http/health-app.ts';
-import { createIdentity } from '../identity/create-identity.ts';
+import { createIdentity, type IdentityLimits } from '../identity/create-identity.ts';
+import type { Identity } from '../identity/identity.ts';
 import { deriveSecrets } from '../identity/secrets.ts';
-import { StoreError } from '../kernel/errors.ts';
-import type { Logger } from '../kernel/logger.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { EventStore } from '../ports/event-store.ts';
+import { createEventLog } from '../log/create-event-log.ts';
+import type { EventLog } from '../log/event-log.ts';
+import type { FollowerStatus } from '../log/follower.ts';
+import { Leases } from '../log/lease.ts';
+import { PersonalKeys } from '../log/personal-keys.ts';
 import { projections as catalogue } from '../projections/models/catalogue.ts';
 import { createProjections, type Projections } from '../projections/runner/projections.ts';
-import { createLease } from '../log/lease.ts';
 import { createRoomsView } from '../projections/views/rooms.ts';
 import { Hub } from '../push/hub.ts';
 import { createAccountMails } from '../reactions/account-mails.ts';
-import { createReactionRunner } from '../reactions/reaction-runner.ts';
-import { VERSION } from '../version.ts';
+import { createReactionRunner, type ReactionRunner } from '../reactions/reaction-runner.ts';
+import { measureCommands } from '../telemetry/measure-commands.ts';
+import { measureDocuments } from '../telemetry/measure-documents.ts';
+import { measureEventLog } from '../telemetry/measure-event-log.ts';
+import { measureMailer } from '../telemetry/measure-mailer.ts';
+import { observeConnections } from '../telemetry/observe-connections.ts';
+import { observeFollowers } from '../telemetry/observe-followers.ts';
+import type { Ports } from './ports.ts';
+import { followerCheck, projectionChecks, requireSameLog, requireWholeLog, storeChecks } from './readiness.ts';
 
-/** The parts of a node, wired together; what they start is closed with `closing`, the last first. */
-export async function composeNode(
-  config: Config,
-  stores: Stores,
-  deps: { clock: Clock; logger: Logger; closing: AsyncDisposableStack },
-): Promise<{ app: App; projections: Projections }> {
-  const { clock, logger, closing } = deps;
-  const { events, documents, keys, mailer } = stores;
-  await requireSameLog(stores);
-  const publicUrl = publicUrlOf(config);
-  const secrets = deriveSecrets(stores.secret);
-  // An embedded store has one process, which need not wait for its own lease when it was killed.
-  const alone = config.eventStoreUrl === null || config.mongoUrl === null;
-  const owner = alone ? 'embedded' : `${process.pid}-${randomUUID()}`;
+/** A task that a node performs, besides serving its health. */
+export type NodeRole = 'api' | 'projections' | 'mail';
 
-  const commands = await createCommandHandler({
-    events,
-    documents,
-    clock,
-    logger,
-    alone: config.eventStoreUrl === null,
-  });
-  closing.defer(() => commands.close());
-  const run = config.roles.has('projections');
-  const projections = createProjections({ events, documents, clock, logger, projections: catalogue, owner, run });
-  closing.defer(() => projections.close());
-  if (config.eventStoreUrl === null) await requireWholeLog(events, projections);
-  projections.start();
+export type NodeSettings = Readonly<{
+  roles: ReadonlySet<NodeRole>;
+  /** Unique among the running nodes. A single node uses the same name after a restart, so that it need not wait for its own lease to expire. */
+  name: string;
+  /** No other node writes to the event log. */
+  singleWriter: boolean;
+  http: HttpConfig;
+  limits: IdentityLimits | 'off';
+  /** Further checks of `/readyz`. */
+  readinessChecks?: readonly ReadinessCheck[];
+}>;
 
-  const { limits } = config;
-  const identity = await createIdentity({ commands, keys, clock, secrets, publicUrl, limits });
-  const lease = createLease({ documents, clock, logger, name: 'account-mails', owner });
-  const mails = createReactionRunner(
-    { events, documents, clock, logger, lease },
-    createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl }),
-  );
-  await mails.prepare();
-  if (config.roles.has('mail')) runUntilClosed((signal) => mails.run(signal), closing);
+/** A node that was built from its ports and does not listen yet. */
+export type Node = Readonly<{
+  app: App;
+  log: EventLog;
+  personalKeys: PersonalKeys;
+  commands: CommandHandler;
+  identity: Identity;
+  conversations: Conversations;
+  projections: Projections;
+  /** `null` without the role `api`. */
+  hub: Hub | null;
+}>;
 
-  const parts = [...partsOf(stores), ...projectionParts(projections)];
-  if (!config.roles.has('api')) {
-    const app = await buildHealthApp({ parts, clock, logger }, 'no-api');
-    closing.defer(() => app.close());
-    return { app, projections };
-  }
-
-  const rooms = createRoomsView(projections.readModels);
-  const hub = new Hub({ events, memberships: (userId, position) => rooms.ofUser(userId, position), clock, logger });
-  closing.defer(() => hub.close());
-  await hub.start();
-  const app = await buildApp({
-    config: httpConfigOf(config, publicUrl),
-    logger,
-    clock,
-    identity,
-    conversations: createConversations({ commands, events, logger }),
-    claims: createClaims({ events, commands, clock, logger, secret: secrets.ids }),
-    readModels: projections.readModels,
-    hub,
-    parts,
-  });
-  closing.defer(() => app.close());
-  return { app, projections };
-}
+const NAMES = catalogue.map(({ name }) => name);
 
 /**
- * Refuses documents that have seen more than the log holds: it was restored from an older backup, and what it will hold next would be passed over.
- * Only of the embedded log every checkpoint lies on an event of its own.
+ * Builds a node with these roles and starts its components. `closing` stops them in reverse order; it does not close the stores. Throws
+ * `UNAVAILABLE` when a store is unavailable, and `INVALID` when the documents do not match the event log.
  */
-async function requireWholeLog(events: EventStore, projections: Projections): Promise<void> {
-  const head = await events.head();
-  for (const { name } of catalogue) {
-    const reached = await projections.readModels.checkpoint(name);
-    if (reached === null || (head !== null && reached <= head)) continue;
-    throw new StoreError(
-      'INVALID',
-      'the documents are ahead of the event log, which is an older one: remove the documents',
-    );
-  }
+export async function buildNode(ports: Ports, settings: NodeSettings, closing: AsyncDisposableStack): Promise<Node> {
+  const { clock, random, logger, telemetry, keys } = ports;
+  const { roles, name: node, http } = settings;
+  const system = { clock, random, logger };
+  const documents = measureDocuments(ports.documents, telemetry, clock);
+  const mailer = measureMailer(ports.mailer, telemetry, clock);
+  const personalKeys = new PersonalKeys({ keys, random });
+  const log = measureEventLog(
+    createEventLog({ store: ports.events, registry: eventRegistry, keys: personalKeys, random }),
+    telemetry,
+    clock,
+  );
+  await requireSameLog(log, documents);
+
+  const { singleWriter } = settings;
+  const handler = await createCommandHandler({ ...system, log, documents, singleWriter });
+  closing.defer(() => handler.close());
+  const commands = measureCommands(handler, telemetry, clock);
+  const run = roles.has('projections');
+  const projections = createProjections({ ...system, log, documents, projections: catalogue, node, run });
+  closing.defer(() => projections.close());
+  if (singleWriter) await requireWholeLog(log, projections, NAMES);
+  projections.start();
+
+  const secrets = deriveSecrets(ports.secret);
+  const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });
+  const mails = createReactionRunner(
+    { ...system, log, documents, lease: new Leases({ ...system, documents, role: 'mail', node, partitions: 1 }) },
+    createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl }),
+  );
+  await mails.prepare();
+  if (roles.has('mail')) runUntilClosed((signal) => mails.run(signal), closing);
+
+  const hub = roles.has('api') ? await startHub(ports, log, projections, closing) : null;
+  observeFollowers(telemetry, () => followersOf(projections, mails, hub), clock);
+  const readinessChecks = [
+    ...storeChecks(ports),
+    ...projectionChecks(projections, NAMES),
+    followerCheck('mail', () => mails.status()),
+    ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),
+    ...(settings.readinessChecks ?? []),
+  ];
+  const conversations = createConversations({ commands, log, logger });
+  const claims = createClaims({ ...system, log, commands, secret: secrets.ids });
+  const { readModels } = projections;
+  const shared = { ...system, telemetry, readinessChecks, config: http };
+  const app =
+    hub === null
+      ? await buildHealthApp(shared, 'no-api')
+      : await buildApp({ ...shared, identity, conversations, claims, readModels, hub });
+  closing.defer(() => app.close());
+  return { app, log, personalKeys, commands, identity, conversations, projections, hub };
 }
 
-function httpConfigOf({ trustProxy, allowedOrigins, limits }: Config, publicUrl: string): HttpConfig {
-  return {
-    publicUrl,
-    version: VERSION,
-    trustProxy,
-    allowedOrigins,
-    socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
-    rateLimits: limits === 'off' ? 'off' : limits.rates,
-  };
+/** The HTTP application of a node that waits for its stores. */
+export function buildWaitingApp(ports: Ports, config: HttpConfig): Promise<App> {
+  const readinessChecks: readonly ReadinessCheck[] = storeChecks(ports);
+  return buildHealthApp({ ...ports, config, readinessChecks }, 'starting');
+}
+
+async function startHub(
+  { telemetry, ...ports }: Ports,
+  log: EventLog,
+  projections: Projections,
+  closing: AsyncDisposableStack,
+): Promise<Hub> {
+  const rooms = createRoomsView(projections.readModels);
+  const hub = new Hub({ ...ports, log, memberships: (userId, position) => rooms.ofUser(userId, position) });
+  closing.defer(() => hub.close());
+  await hub.start();
+  observeConnections(telemetry, hub);
+  return hub;
+}
+
+async function followersOf(
+  projections: Projections,
+  mails: ReactionRunner,
+  hub: Hub | null,
+): Promise<readonly FollowerStatus[]> {
+  const followers = [...(await projections.followers()), await mails.status(), await hub?.status()];
+  return followers.filter((status) => status != null);
 }
 
 function runUntilClosed(run: (signal: AbortSignal) => Promise<void>, closing: AsyncDisposableStack): void {
@@ -121,17 +153,4 @@ function runUntilClosed(run: (signal: AbortSignal) => Promise<void>, closing: As
     stop.abort();
     await running;
   });
-}
-
-function projectionParts(projections: Projections): readonly Part[] {
-  return catalogue.map(({ name }) => ({
-    name: `projection:${name}`,
-    async check() {
-      const status = (await projections.status()).find((candidate) => candidate.name === name);
-      if (status?.parked)
-        return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
-      if (status?.state === 'catching-up') return 'still catching up with the log: answers may be incomplete';
-      return status?.unavailable ?? null;
-    },
-  }));
 }

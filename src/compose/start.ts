@@ -1,60 +1,70 @@
+import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
-import { composeNode } from './node.ts';
-import { openStores, partsOf, type Stores } from './stores.ts';
-import type { Config } from '../config/config.ts';
-import type { App } from '../http/deps.ts';
-import { buildHealthApp } from '../http/health-app.ts';
+import { createSystemRandom } from '../adapters/system/system-random.ts';
+import { type Config, publicUrlOf } from '../config/config.ts';
+import type { App, HttpConfig } from '../http/deps.ts';
 import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import type { Clock } from '../ports/clock.ts';
 import type { Projections } from '../projections/runner/projections.ts';
+import { VERSION } from '../version.ts';
+import { buildNode, buildWaitingApp, type NodeRole, type NodeSettings } from './node.ts';
+import { openStores } from './stores.ts';
 
-/** A node that runs. */
+export { createLogger } from '../adapters/system/pino-logger.ts';
+export { createSystemClock };
+
+/** A running node. */
 export type Parley = Readonly<{
-  /** Where it listens. */
+  /** The URL that it listens on. */
   url: string;
   projections: Projections;
-  /** Takes no new work, finishes what it has, and frees everything. May be called twice. */
+  /** Accepts no new work, finishes the work in progress and closes the stores. May be called twice. */
   close(): Promise<void>;
 }>;
 
 export type StartOptions = Readonly<{
   logger: Logger;
-  /** Tells a line to whoever started it. */
+  /** Prints a line for the person who started the node. */
   print: (line: string) => void;
-  /** Ends the waiting for stores that are away. */
+  /** Stops waiting for unavailable stores. */
   signal?: AbortSignal;
 }>;
 
-/** Pause between two tries to start, in ms. */
+/** Pause between attempts to start, in ms. */
 const RETRY_MS = 1_000;
+const ROLES: readonly NodeRole[] = ['api', 'projections', 'mail'];
 
 /**
- * Starts a node. While a shared store is away it answers `/readyz` with what is missing and everything else with 503, and tries again until `signal`
- * is aborted. Anything else that is wrong is thrown, with everything closed again.
+ * Starts a node. While a shared store is unavailable, it serves `/healthz`, `/readyz` and `/metrics`, answers everything else with 503, and tries
+ * again until `signal` is aborted. Rejects on any other failure, after closing everything.
  */
 export async function startParley(config: Config, options: StartOptions): Promise<Parley> {
-  const clock = createSystemClock();
+  const system = { clock: createSystemClock(), random: createSystemRandom(), logger: options.logger };
   const closing = new AsyncDisposableStack();
   let waiting: App | null = null;
   try {
-    const stores = await openStores(config, { ...options, clock, closing });
+    const stores = await openStores(config, { ...system, print: options.print, closing });
+    const ports = { ...system, ...stores, telemetry: createPrometheusTelemetry({ processMetrics: true }) };
+    const settings = settingsOf(config, `${process.pid}-${system.random.uuid(system.clock.now())}`);
     for (;;) {
       const attempt = new AsyncDisposableStack();
       try {
-        const node = await composeNode(config, stores, { ...options, clock, closing: attempt });
+        const node = await buildNode(ports, settings, attempt);
         await waiting?.close();
         const url = await node.app.listen({ host: config.host, port: config.port });
         closing.use(attempt);
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
       } catch (error) {
         await attempt.disposeAsync();
-        const shared = config.eventStoreUrl !== null || config.mongoUrl !== null;
-        if (!shared || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted) throw error;
-        options.logger.warn({ err: error }, 'a store is away; starting waits for it');
-        waiting ??= await listenWhileAway(config, stores, { ...options, clock });
+        const isShared = config.eventStoreUrl !== null || config.mongoUrl !== null;
+        if (!isShared || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted) throw error;
+        options.logger.warn({ err: error }, 'a store is unavailable; trying again');
+        if (waiting === null) {
+          waiting = await buildWaitingApp(ports, settings.http);
+          await waiting.listen({ host: config.host, port: config.port });
+        }
       }
-      await clock.sleep(RETRY_MS, options.signal);
+      await system.clock.sleep(RETRY_MS, options.signal);
     }
   } catch (error) {
     await waiting?.close();
@@ -63,8 +73,27 @@ export async function startParley(config: Config, options: StartOptions): Promis
   }
 }
 
-async function listenWhileAway(config: Config, stores: Stores, deps: { clock: Clock; logger: Logger }): Promise<App> {
-  const app = await buildHealthApp({ ...deps, parts: partsOf(stores) }, 'starting');
-  await app.listen({ host: config.host, port: config.port });
-  return app;
+/** `unique`: a name of this process. An embedded store has only one process; its fixed name lets it continue under its own lease after a crash. */
+function settingsOf(config: Config, unique: string): NodeSettings {
+  const isEmbedded = config.eventStoreUrl === null || config.mongoUrl === null;
+  return {
+    roles: new Set(ROLES.filter((role) => config.roles.has(role))),
+    name: isEmbedded ? 'embedded' : unique,
+    singleWriter: config.eventStoreUrl === null,
+    http: httpConfigOf(config),
+    limits: config.limits,
+  };
+}
+
+function httpConfigOf(config: Config): HttpConfig {
+  const { trustProxy, allowedOrigins, limits, metricsToken } = config;
+  return {
+    publicUrl: publicUrlOf(config),
+    version: VERSION,
+    trustProxy,
+    allowedOrigins,
+    socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
+    rateLimits: limits === 'off' ? 'off' : limits.rates,
+    metricsToken,
+  };
 }

@@ -4,11 +4,11 @@ import {
   type ConfigError,
   ConfigReader,
   type Environment,
+  InvalidValue,
   integer,
   listOf,
   oneOf,
   origin,
-  Unfit,
   urlOf,
 } from './reader.ts';
 
@@ -17,20 +17,20 @@ export type { ConfigError } from './reader.ts';
 const ROLES = ['api', 'projections', 'mail', 'sync', 'bridge'] as const;
 const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const;
 
-/** What a node does. */
+/** A task that a node performs. */
 export type Role = (typeof ROLES)[number];
 
-/** Everything that can be set, by the variable named at each. */
+/** All settings, each with the variable that sets it. docs/configuration.md describes them for operators. */
 export type Config = Readonly<{
   /** `HOST`, default `0.0.0.0`. */
   host: string;
-  /** `PORT` or `SERVER_PORT`, default 3000; 0: any that is free. */
+  /** `PORT` or `SERVER_PORT`, default 3000; 0: any free port. */
   port: number;
-  /** `PUBLIC_URL`: where users reach it, an origin. `null`: `http://localhost:<port>`, see `publicUrlOf`. */
+  /** `PUBLIC_URL`: the origin at which users reach the server. `null`: `http://localhost:<port>`, see `publicUrlOf`. */
   publicUrl: string | null;
   /** `DATA_DIR`, default `./data`. */
   dataDir: string;
-  /** `PARLEY_SECRET`, at least 32 characters. `null`: made and kept in the data directory; only when everything is embedded. */
+  /** `PARLEY_SECRET`, at least 32 characters. `null`: generated and stored in the data directory; only when all stores are embedded. */
   secret: string | null;
   /** `EVENTSTORE_URL`; `null`: the embedded event store. */
   eventStoreUrl: string | null;
@@ -38,26 +38,28 @@ export type Config = Readonly<{
   mongoUrl: string | null;
   /** `SMTP_URL`; `null`: mails are written to `<dataDir>/outbox`. */
   smtpUrl: string | null;
-  /** `MAIL_FROM`, an address, or a name and an address; `null`: `no-reply@` the public host, see `mailFromOf`. */
+  /** `MAIL_FROM`: an address, or a name and an address; `null`: `no-reply@<public host>`, see `mailFromOf`. */
   mailFrom: string | null;
-  /** `TRUST_PROXY`: the proxies whose `X-Forwarded-…` headers are believed: addresses, subnets, or `loopback`, `linklocal`, `uniquelocal`. Default: none. */
+  /** `TRUST_PROXY`: proxies whose `X-Forwarded-…` headers are trusted: addresses, subnets, `loopback`, `linklocal`, `uniquelocal`. Default none. */
   trustProxy: readonly string[];
-  /** `ALLOWED_ORIGINS`: origins beside the public one whose pages may connect. */
+  /** `ALLOWED_ORIGINS`: origins, besides the public one, whose pages may open a WebSocket. */
   allowedOrigins: readonly string[];
+  /** `METRICS_TOKEN`, 16 to 256 characters: the bearer token that `/metrics` requires; `null`: it answers internal networks only. */
+  metricsToken: string | null;
   /** `LOG_LEVEL`, default `info`. */
   logLevel: (typeof LOG_LEVELS)[number];
-  /** `RATE_LIMITS` and `RATE_LIMIT_…`. */
+  /** `RATE_LIMITS` and `RATE_LIMIT_…`; `'off'`: no limits. */
   limits: LimitSettings | 'off';
-  /** `PARLEY_ROLES`, default all. */
+  /** `PARLEY_ROLES`, default: all. */
   roles: ReadonlySet<Role>;
 }>;
 
-/** A configuration with what an operator should know of it, or all that is wrong. */
+/** A configuration with warnings for the operator, or all errors. */
 export type ConfigResult =
   | Readonly<{ config: Config; warnings: readonly string[] }>
   | Readonly<{ errors: readonly ConfigError[] }>;
 
-/** Reads the whole configuration from environment variables. An empty variable counts as not set. */
+/** Reads the configuration from environment variables. Empty variables count as not set. Reports all errors, not only the first. */
 export function readConfig(env: Environment): ConfigResult {
   const reader = new ConfigReader(env);
   const config: Config = {
@@ -72,38 +74,36 @@ export function readConfig(env: Environment): ConfigResult {
     mailFrom: reader.read('MAIL_FROM', null, mailbox),
     trustProxy: reader.read('TRUST_PROXY', [], listOf(network)),
     allowedOrigins: reader.read('ALLOWED_ORIGINS', [], listOf(origin)),
+    metricsToken: reader.readSecret('METRICS_TOKEN', null, metricsToken),
     logLevel: reader.read('LOG_LEVEL', 'info', oneOf(...LOG_LEVELS)),
     limits: readLimits(reader, Object.keys(env)),
     roles: new Set(reader.read('PARLEY_ROLES', ROLES, listOf(oneOf(...ROLES)))),
   };
   const shared = ['EVENTSTORE_URL', 'MONGODB_URL', 'MONGODB_URI'].filter((name) => reader.raw(name) !== null);
   if (shared.length > 0 && reader.raw('PARLEY_SECRET') === null) {
-    reader.fail(
-      'PARLEY_SECRET',
-      `must be set, the same on every node, because ${shared.join(' and ')} is: every node shares it`,
-    );
+    const reason = `${shared.join(' and ')} ${shared.length > 1 ? 'are' : 'is'} set`;
+    reader.fail('PARLEY_SECRET', `must be set to the same value on every node because ${reason}`);
   }
   return reader.errors.length > 0 ? { errors: reader.errors } : { config, warnings: warningsFor(config) };
 }
 
-/** Where users reach this node; `port` is the one it listens on. */
+/** The origin at which users reach this node. `port`: the port that it listens on. */
 export function publicUrlOf(config: Config, port = config.port): string {
   return config.publicUrl ?? `http://localhost:${port}`;
 }
 
-/** Who mails are from. */
+/** The sender of mails. */
 export function mailFromOf(config: Config): string {
   return config.mailFrom ?? `Parley <no-reply@${new URL(publicUrlOf(config)).hostname}>`;
 }
 
 function warningsFor({ limits, roles, eventStoreUrl }: Config): string[] {
   const warnings: string[] = [];
-  if (limits === 'off')
-    warnings.push('RATE_LIMITS is off: nothing keeps users, strangers and password guessers in bounds');
+  if (limits === 'off') warnings.push('RATE_LIMITS is off: requests, sign-in attempts and mails are not limited');
   const missing = ROLES.filter((role) => !roles.has(role));
   if (missing.length > 0 && eventStoreUrl === null) {
     warnings.push(
-      `PARLEY_ROLES leaves out ${missing.join(', ')}, and no other node can open the embedded event store to do it`,
+      `PARLEY_ROLES does not include ${missing.join(', ')}; no other node can perform them with the embedded event store`,
     );
   }
   return warnings;
@@ -111,27 +111,34 @@ function warningsFor({ limits, roles, eventStoreUrl }: Config): string[] {
 
 function host(value: string): string {
   if (isIP(value) === 0 && !/^[A-Za-z0-9]([A-Za-z0-9.-]*[A-Za-z0-9])?$/.test(value))
-    throw new Unfit('an address or host name to listen on');
+    throw new InvalidValue('an IP address or host name');
   return value;
 }
 
 function secret(value: string): string {
-  if (value.length < 32) throw new Unfit('at least 32 characters that nobody can guess');
+  if (value.length < 32) throw new InvalidValue('at least 32 random characters');
   return value;
 }
 
-/** Both names of the same server, see the connection strings of its client. */
+/** A b64token of RFC 6750, section 2.1: only these can be sent as a bearer token. */
+function metricsToken(value: string): string {
+  if (!/^(?=.{16,256}$)[A-Za-z0-9._~+/-]+=*$/.test(value))
+    throw new InvalidValue('16 to 256 characters of A-Z a-z 0-9 - . _ ~ + /, with = only at the end (RFC 6750)');
+  return value;
+}
+
+/** EventStoreDB was renamed to KurrentDB; its client accepts both names. */
 const eventStoreUrl = urlOf('esdb:', 'esdb+discover:', 'kurrentdb:', 'kurrentdb+discover:');
 
 /** `address@host` or `Name <address@host>`. */
 function mailbox(value: string): string {
   if (!/^(?:[^\s<>@,]+@[^\s<>@,]+|[^<>@,\r\n]+ <[^\s<>@,]+@[^\s<>@,]+>)$/.test(value)) {
-    throw new Unfit("an address such as 'no-reply@example.org' or 'Parley <no-reply@example.org>'");
+    throw new InvalidValue("an address such as 'no-reply@example.org' or 'Parley <no-reply@example.org>'");
   }
   return value;
 }
 
-/** An address, a subnet, or one of the names that stand for well-known ones. */
+/** An IP address, a subnet, or the name of a well-known range. */
 function network(value: string): string {
   if (['loopback', 'linklocal', 'uniquelocal'].includes(value) || isIP(value) !== 0) return value;
   const [address = '', bits = ''] = value.split('/');
@@ -140,7 +147,7 @@ function network(value: string): string {
     new BlockList().addSubnet(address, Number(bits), isIP(address) === 6 ? 'ipv6' : 'ipv4');
     return value;
   } catch {
-    // Whatever it objects to, it is no subnet.
-    throw new Unfit('addresses and subnets between commas, or loopback, linklocal, uniquelocal');
+    // `addSubnet` throws for an invalid address and for an invalid prefix length.
+    throw new InvalidValue('a comma-separated list of addresses, subnets, loopback, linklocal or uniquelocal');
   }
 }

@@ -1,9 +1,9 @@
-import { type ConfigReader, integer, oneOf, Unfit } from './reader.ts';
+import { type ConfigReader, InvalidValue, integer, oneOf } from './reader.ts';
 
-/** So many over time, and so many at once (a token bucket). */
+/** A token bucket: `perMinute` tokens are refilled per minute, up to `burst` can be used at once. */
 export type RateSetting = Readonly<{ perMinute: number; burst: number }>;
 
-/** Rates that may be set, by the name of their variable. What each is for, and its default, stands with the limit itself. */
+/** The variable of each rate. Meanings and defaults are in `src/http/request/rate-limits.ts`. */
 const RATES = {
   RATE_LIMIT_ADDRESS: 'address',
   RATE_LIMIT_BAD_TOKEN: 'badToken',
@@ -15,12 +15,12 @@ const RATES = {
 
 export type RateName = (typeof RATES)[keyof typeof RATES];
 
-/** Limits of use. `rates` holds only those that differ from their default. */
+/** Usage limits. `rates` contains only the rates that are set; the others have their defaults. */
 export type LimitSettings = Readonly<{
   rates: Readonly<Partial<Record<RateName, RateSetting>>>;
-  /** `RATE_LIMIT_SIGN_IN`: failed sign-ins of one account from one network until they are slowed down. */
+  /** `RATE_LIMIT_SIGN_IN`: failed sign-ins to one account from one network before further attempts are delayed. */
   signInFailures: number;
-  /** `RATE_LIMIT_MAILS_HOUR`, `RATE_LIMIT_MAILS_DAY`: mails that strangers may have sent to one address. */
+  /** `RATE_LIMIT_MAILS_HOUR`, `RATE_LIMIT_MAILS_DAY`: mails to one address that requests without a session may cause. */
   mails: Readonly<{ perHour: number; perDay: number }>;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;
@@ -28,12 +28,12 @@ export type LimitSettings = Readonly<{
 
 const OTHERS = ['RATE_LIMIT_SIGN_IN', 'RATE_LIMIT_MAILS_HOUR', 'RATE_LIMIT_MAILS_DAY', 'RATE_LIMIT_SOCKETS'];
 
-/** Reads `RATE_LIMITS` and every `RATE_LIMIT_…`; a name of that form that there is not is an error, since it would limit nothing. */
+/** Reads `RATE_LIMITS` and all `RATE_LIMIT_…` variables. Unknown `RATE_LIMIT_…` names are errors: a misspelled limit would have no effect. */
 export function readLimits(reader: ConfigReader, names: readonly string[]): LimitSettings | 'off' {
   const known: readonly string[] = [...Object.keys(RATES), ...OTHERS];
   for (const name of names) {
     if (name.startsWith('RATE_LIMIT_') && !known.includes(name)) {
-      reader.fail(name, `is not known; there are ${known.join(', ')}`);
+      reader.fail(name, `is not a known variable; known are ${known.join(', ')}`);
     }
   }
   const rates: Partial<Record<RateName, RateSetting>> = {};
@@ -53,12 +53,12 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
 
 const PER_MINUTE: Readonly<Record<string, number>> = { s: 60, min: 1, h: 1 / 60, day: 1 / 1_440 };
 
-/** `5/s burst 50`: so many per `s`, `min`, `h` or `day`. Without a burst, the number itself may come at once. */
+/** Parses a rate such as `5/s burst 50`, per `s`, `min`, `h` or `day`. Without `burst`, the burst is the number before the slash. */
 function rate(value: string): RateSetting {
   const [, number = '', unit = '', burst] = /^(\d{1,7}) ?\/ ?(s|min|h|day)(?: burst (\d{1,7}))?$/.exec(value) ?? [];
   const perUnit = Number(number);
   const atOnce = burst === undefined ? perUnit : Number(burst);
   if (!(perUnit > 0 && atOnce > 0))
-    throw new Unfit("a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)");
+    throw new InvalidValue("a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)");
   return { perMinute: perUnit * (PER_MINUTE[unit] ?? 1), burst: atOnce };
 }

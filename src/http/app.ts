@@ -1,48 +1,46 @@
-import { randomUUID } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
-import type { Logger } from '../kernel/logger.ts';
-import { answerBrokenRequest, answerErrors, answerFrameworkError } from './request/error-responses.ts';
+import type { App, AppDeps } from './deps.ts';
+import { describeRoutes } from './openapi.ts';
 import { limitByNetwork } from './request/authentication.ts';
 import { addBodyParsers } from './request/body-parsers.ts';
-import type { App, AppDeps } from './deps.ts';
+import { answerBrokenRequest, answerErrors, answerFrameworkError } from './request/error-responses.ts';
 import { stopGracefully } from './request/graceful-stop.ts';
 import { QuietLog } from './request/log-controller.ts';
-import { describeRoutes } from './openapi.ts';
 import { createRateLimits } from './request/rate-limits.ts';
 import { createRouteTable } from './request/route-table.ts';
-import { addRoutes } from './routes/index.ts';
 import { dataHeaders } from './request/security-headers.ts';
 import { validatorCompiler } from './request/validation.ts';
+import { addRoutes } from './routes/index.ts';
 
-/** Bytes of a body at most. */
+/** Maximum size of a body in bytes. */
 export const BODY_MAX = 256 * 1024;
-/** A request that takes longer, in ms, is worth a line in the log. */
+/** A request that takes longer, in ms, is logged. */
 const SLOW_MS = 2_000;
 
 /**
- * The whole HTTP and WebSocket surface, not yet listening. Closing it refuses what comes, lets what is under way end, and closes the sockets;
+ * The whole HTTP and WebSocket interface, not yet listening. Closing it rejects new requests, lets those in progress finish, and closes the sockets;
  * it closes none of its dependencies.
  */
 export async function buildApp(deps: AppDeps): Promise<App> {
-  const { config, logger } = deps;
+  const { config, logger, clock, random } = deps;
   const app: App = Fastify({
     logger: false,
     logController: new QuietLog(logger),
     bodyLimit: BODY_MAX,
-    // A whole request must arrive in 30 s, its head in 15 s; a connection on which nothing moves for a minute ends.
+    // A whole request has to arrive within 30 s, its header within 15 s. A connection without traffic is closed after a minute.
     requestTimeout: 30_000,
     connectionTimeout: 60_000,
     keepAliveTimeout: 72_000,
     http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000 },
     forceCloseConnections: 'idle',
-    // Answered below, as a problem.
+    // `addRequestHooks` answers with a problem instead.
     return503OnClosing: false,
     requestIdHeader: false,
-    genReqId: correlationIdOf,
-    trustProxy: config.trustProxy.length === 0 ? false : [...config.trustProxy],
+    genReqId: (request: IncomingMessage) => correlationIdOf(request) ?? random.uuid(clock.now()),
+    trustProxy: [...config.trustProxy],
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 256 },
     clientErrorHandler: answerBrokenRequest,
     frameworkErrors: (error, request, reply) => answerFrameworkError(logger, error, request, reply),
@@ -51,18 +49,18 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   app.decorateRequest('principal', null);
   app.setValidatorCompiler(validatorCompiler);
   addBodyParsers(app);
-  const limits = createRateLimits(config.rateLimits, deps.clock);
+  const limits = createRateLimits(config.rateLimits, clock);
   answerErrors(app, logger, createRouteTable(app), limitByNetwork(limits));
-  frameRequests(app, logger);
+  addRequestHooks(app, deps);
   await describeRoutes(app, config);
   await addRoutes(app, deps, limits);
   await app.ready();
   return app;
 }
 
-/** What every request begins and ends with. Requests that go well and quickly leave no line in the log. */
-function frameRequests(app: App, logger: Logger): void {
-  const stop = stopGracefully(app);
+/** What happens before and after every request. Requests that succeed quickly are not logged. */
+function addRequestHooks(app: App, { logger, clock }: AppDeps): void {
+  const stop = stopGracefully(app, clock);
   app.addHook('onRequest', (request, reply, done) => {
     reply.headers(dataHeaders).header('x-correlation-id', request.id);
     done(stop.isStopping ? new Refusal('unavailable', 'this server is stopping; nothing was written') : undefined);
@@ -70,7 +68,7 @@ function frameRequests(app: App, logger: Logger): void {
   app.addHook('onResponse', (request, reply, done) => {
     if (reply.elapsedTime > SLOW_MS) {
       const fields = { ms: Math.round(reply.elapsedTime), correlationId: request.id, route: request.routeOptions.url };
-      logger.warn(fields, 'a request took long');
+      logger.warn(fields, 'slow request');
     }
     done();
   });
@@ -78,8 +76,8 @@ function frameRequests(app: App, logger: Logger): void {
 
 const CORRELATION_ID = /^[A-Za-z0-9._:-]{1,64}$/;
 
-/** The caller's own id for what it is about, if it has a good one. */
-function correlationIdOf(request: IncomingMessage): string {
+/** The caller's own id for the request, if it has a valid one. */
+function correlationIdOf(request: IncomingMessage): string | null {
   const given = request.headers['x-correlation-id'];
-  return typeof given === 'string' && CORRELATION_ID.test(given) ? given : randomUUID();
+  return typeof given === 'string' && CORRELATION_ID.test(given) ? given : null;
 }

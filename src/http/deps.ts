@@ -6,42 +6,48 @@ import type { Conversations } from '../conversations/conversations.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { Random } from '../ports/random.ts';
+import type { Telemetry } from '../ports/telemetry.ts';
 import type { ReadModels } from '../projections/runner/read-models.ts';
 import type { Hub } from '../push/hub.ts';
 import type { RateSettings } from './request/rate-limits.ts';
 
-/** Everything that `buildApp` works with. It closes none of it. */
+/** The dependencies of `buildApp`, which closes none of them. */
 export type AppDeps = Readonly<{
   config: HttpConfig;
   logger: Logger;
   clock: Clock;
+  random: Random;
+  telemetry: Telemetry;
   identity: Identity;
   conversations: Conversations;
   claims: Claims;
   readModels: ReadModels;
   hub: Hub;
-  /** What `/readyz` looks at. */
-  parts: readonly Part[];
+  /** The checks of `/readyz`. */
+  readinessChecks: readonly ReadinessCheck[];
 }>;
 
 export type HttpConfig = Readonly<{
-  /** Where the outside reaches this server, without a slash at its end. */
+  /** The address of this server as clients see it, without a trailing slash. */
   publicUrl: string;
   /** Version of this program, for the documentation. */
   version: string;
-  /** Addresses or networks of proxies whose `X-Forwarded-*` headers are believed; none if empty. */
+  /** Addresses or networks of proxies whose `X-Forwarded-*` headers are trusted; none if empty. */
   trustProxy: readonly string[];
-  /** Origins, beside `publicUrl`, whose pages may open a WebSocket. */
+  /** Origins, besides `publicUrl`, whose pages may open a WebSocket. */
   allowedOrigins: readonly string[];
-  /** WebSockets of one user at a time. */
+  /** Maximum number of concurrent WebSockets of one user. */
   socketsPerUser: number;
   rateLimits: RateSettings;
+  /** Bearer token that `/metrics` requires; `null`: it answers internal networks only. */
+  metricsToken: string | null;
 }>;
 
-/** Something this server needs: a store, a projection. */
-export type Part = Readonly<{
+/** Checks a dependency of this server, such as a store or a projection. */
+export type ReadinessCheck = Readonly<{
   name: string;
-  /** Resolves with `null` when it is ready, else with why not, in words for the operator. May reject. */
+  /** Resolves with `null` when it is ready, otherwise with the reason, for operators. May reject. */
   check(): Promise<string | null>;
 }>;
 

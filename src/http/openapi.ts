@@ -7,17 +7,17 @@ import { OPTIONAL_BODY } from './request/validation.ts';
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Problems of this route, beside those that follow from its schema. For the documentation. */
+    /** Problems of this route, besides those that follow from its schema. For the documentation. */
     problems?: readonly ProblemCode[];
-    /** It takes `If-Match`, or answers with an `ETag`. */
-    revision?: 'expected' | 'told';
+    /** The conditional header that it honours: `If-Match` on commands, `If-None-Match` on queries, which answer with an `ETag`. */
+    precondition?: 'if-match' | 'if-none-match';
   }
 }
 
-/** Of a body that may come as JSON or as a form. */
+/** Media types of a body, which may be JSON or a form. */
 export const bodyTypes = ['application/json', 'application/x-www-form-urlencoded'];
 
-/** The security requirement of routes for the signed-in. */
+/** The security requirement of routes for signed-in users. */
 export const signedInOnly = [{ bearer: [] }];
 
 const Problem = Type.Object(
@@ -25,25 +25,28 @@ const Problem = Type.Object(
     type: Type.String({ description: '`urn:parley:problem:<code>`' }),
     title: Type.String(),
     status: Type.Integer(),
-    detail: Type.String({ description: 'What is wrong, for a person to read' }),
-    instance: Type.String({ description: 'The path that was asked for' }),
-    code: Type.String({ enum: Object.keys(problemKinds), description: 'Stable; decide by this' }),
+    detail: Type.String({ description: 'What went wrong, for people to read' }),
+    instance: Type.String({ description: 'The path of the request' }),
+    code: Type.String({ enum: Object.keys(problemKinds), description: 'Stable; programs should decide by this' }),
     errors: Type.Optional(
-      Type.Array(Type.Object({ path: Type.String(), message: Type.String() }), { description: 'What is wrong where' }),
+      Type.Array(Type.Object({ path: Type.String(), message: Type.String() }), { description: 'The invalid fields' }),
     ),
   },
   { description: 'Problem details (RFC 9457)' },
 );
 
 const tags = [
-  { name: 'accounts', description: 'Signing up, and passwords' },
-  { name: 'sessions', description: 'Signing in and out, and the keys behind it' },
-  { name: 'users', description: 'Oneself and others' },
-  { name: 'conversations', description: 'Groups, their members, and what was read' },
-  { name: 'messages', description: 'Writing and reading' },
-  { name: 'one-to-one', description: 'The conversation with another user, which begins with its first message' },
-  { name: 'operation', description: 'How the server is' },
-];
+  { name: 'accounts', description: 'Registration and passwords' },
+  { name: 'sessions', description: 'Signing in and out, and the keys that verify access tokens' },
+  { name: 'users', description: 'Your own profile and other users' },
+  { name: 'conversations', description: 'Groups, their members and read marks' },
+  { name: 'messages', description: 'Sending and reading messages' },
+  { name: 'one-to-one', description: 'The conversation with another user, which the first message creates' },
+  { name: 'operation', description: 'Health and metrics of the server' },
+] as const;
+
+/** The tag under which the documentation lists a route. */
+export type Tag = (typeof tags)[number]['name'];
 
 type Operation = {
   responses: Record<string, Record<string, unknown>>;
@@ -52,7 +55,7 @@ type Operation = {
 };
 type Document = { paths: Record<string, Record<string, Operation>>; components?: Record<string, unknown> };
 
-/** Describes the routes that are added from now on, as OpenAPI 3.1 from their own schemas. */
+/** Describes all routes that are added later, as OpenAPI 3.1 derived from their schemas. */
 export async function describeRoutes(app: App, config: HttpConfig): Promise<void> {
   const routes = new Map<string, RouteOptions>();
   await app.register(swagger, {
@@ -61,20 +64,23 @@ export async function describeRoutes(app: App, config: HttpConfig): Promise<void
       info: {
         title: 'Parley',
         version: config.version,
-        description:
-          'Accounts, mail, conversations and projects. A command answers 202 once it is durable, with the `position` at which a query shows it (`Min-Position`). Every error is a problem (RFC 9457).',
+        description: [
+          'Accounts, mail, conversations and projects.',
+          'A command answers 202 once it is durable, with the `position` at which queries show its outcome (`Min-Position`).',
+          'Errors are problem details (RFC 9457).',
+        ].join(' '),
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
-      // Relative to where this description was fetched from, so that trying it out stays within the origin.
+      // Relative, so that requests from the documentation stay within its origin.
       servers: [{ url: '/' }],
-      tags,
+      tags: [...tags],
       components: {
         securitySchemes: {
           bearer: {
             type: 'http',
             scheme: 'bearer',
             bearerFormat: 'JWT',
-            description: '`POST /api/v1/sessions` gives one.',
+            description: '`POST /api/v1/sessions` returns one.',
           },
         },
       },
@@ -84,7 +90,7 @@ export async function describeRoutes(app: App, config: HttpConfig): Promise<void
       return { schema, url };
     },
     transformObject: (documents) => {
-      // The library's type of a document is the union of two standards; this is the one that was asked for.
+      // The library's type is the union of two standards; this one was configured.
       const document = ('openapiObject' in documents ? documents.openapiObject : {}) as unknown as Document;
       complete(document, routes);
       return document;
@@ -94,7 +100,7 @@ export async function describeRoutes(app: App, config: HttpConfig): Promise<void
 
 const pathOf = (url: string): string => url.replace(/:([A-Za-z]+)/g, '{$1}');
 
-/** Adds what follows from how this server works, rather than saying it at each route. */
+/** Adds what holds for many routes: headers and problems that follow from their schemas and configuration. */
 function complete(document: Document, routes: ReadonlyMap<string, RouteOptions>): void {
   document.components = {
     ...document.components,
@@ -109,9 +115,9 @@ function complete(document: Document, routes: ReadonlyMap<string, RouteOptions>)
       for (const status of new Set(codesOf(route, route.schema).map((code) => problemKinds[code].status))) {
         operation.responses[status] ??= { $ref: `#/components/responses/Problem${status}` };
       }
-      if (route.config?.revision === 'told') operation.responses['304'] = { description: 'The one you have' };
-      const good = operation.responses['202'] ?? operation.responses['200'];
-      if (good !== undefined) good.headers = answerHeaders(route);
+      if (route.config?.precondition === 'if-none-match') operation.responses['304'] = { description: 'Not modified' };
+      const success = operation.responses['202'] ?? operation.responses['200'];
+      if (success !== undefined) success.headers = responseHeaders(route);
       if (operation.requestBody !== undefined && OPTIONAL_BODY in Object(route.schema.body))
         operation.requestBody.required = false;
     }
@@ -119,8 +125,8 @@ function complete(document: Document, routes: ReadonlyMap<string, RouteOptions>)
 }
 
 function codesOf({ config }: RouteOptions, schema: FastifySchema): readonly ProblemCode[] {
-  // Probes are always answered.
-  if (schema.tags?.includes('operation')) return [];
+  // Never limited, and independent of the stores.
+  if (schema.tags?.includes('operation')) return config?.problems ?? [];
   return [
     ...(schema.body === undefined
       ? []
@@ -128,12 +134,14 @@ function codesOf({ config }: RouteOptions, schema: FastifySchema): readonly Prob
     ...(schema.querystring === undefined ? [] : (['malformed', 'out-of-range'] as const)),
     ...(schema.params === undefined ? [] : (['not-found'] as const)),
     ...(schema.security === undefined ? [] : (['unauthenticated'] as const)),
-    ...(config?.revision === 'expected' ? (['revision-mismatch'] as const) : []),
+    ...(config?.precondition === 'if-match' ? (['revision-mismatch'] as const) : []),
     ...(config?.problems ?? []),
     'too-many-requests',
     'unavailable',
   ];
 }
+
+const ETAG = '"12-mXgMz0Pq7vJc1bD4eR9sTw"';
 
 function headersOf({ config }: RouteOptions, schema: FastifySchema): readonly object[] {
   const header = (name: string, description: string, example: string) => ({
@@ -147,44 +155,44 @@ function headersOf({ config }: RouteOptions, schema: FastifySchema): readonly ob
   const { response, querystring } = schema as { response?: object; querystring?: { properties?: object } };
   return [
     ...(response !== undefined && '202' in response
-      ? [header('Idempotency-Key', 'The same key, the same answer, and nothing done twice.', '5f0c9f0e-ada')]
+      ? [
+          header(
+            'Idempotency-Key',
+            'A repeated request with the same key gets the same answer and changes nothing again.',
+            '5f0c9f0e-ada',
+          ),
+        ]
       : []),
     ...(querystring?.properties !== undefined && 'minPosition' in querystring.properties
-      ? [header('Min-Position', 'Wait (at most 5 s) until this position shows.', '0000000000004711')]
-      : []),
-    ...(config?.revision === 'expected'
       ? [
           header(
-            'If-Match',
-            'The `ETag` it was read with; 412 when it has changed since.',
-            '"12-mXgMz0Pq7vJc1bD4eR9sTw"',
+            'Min-Position',
+            'Wait (at most 5 s) until the read model has reached this position.',
+            '0000000000004711',
           ),
         ]
       : []),
-    ...(config?.revision === 'told'
-      ? [
-          header(
-            'If-None-Match',
-            'The `ETag` of what you have; 304 when it is the same.',
-            '"12-mXgMz0Pq7vJc1bD4eR9sTw"',
-          ),
-        ]
+    ...(config?.precondition === 'if-match'
+      ? [header('If-Match', 'The `ETag` of the version you read; 412 if the resource has changed.', ETAG)]
+      : []),
+    ...(config?.precondition === 'if-none-match'
+      ? [header('If-None-Match', 'The `ETag` of the version you have; 304 if it is current.', ETAG)]
       : []),
   ];
 }
 
-/** Headers of a good answer that say more than that it is good. */
-function answerHeaders({ config, schema }: RouteOptions): object {
+/** Headers of a successful response. */
+function responseHeaders({ config, schema }: RouteOptions): object {
   const header = (description: string) => ({ description, schema: { type: 'string' } });
   const { response, querystring } = schema as { response?: object; querystring?: { properties?: object } };
   return {
-    'X-Correlation-Id': header('What this request is called in the logs and in the events it caused'),
-    ...(response !== undefined && '202' in response ? { Location: header('What to read') } : {}),
-    ...(config?.revision === 'told'
+    'X-Correlation-Id': header('Id of this request in the logs and in the metadata of its events'),
+    ...(response !== undefined && '202' in response ? { Location: header('The resource that shows the outcome') } : {}),
+    ...(config?.precondition === 'if-none-match'
       ? { ETag: header('`"<revision>-<hash>"`, for `If-Match` and `If-None-Match`') }
       : {}),
     ...(querystring?.properties !== undefined && 'limit' in querystring.properties
-      ? { Link: header('The next page, as `rel="next"`; none on the last') }
+      ? { Link: header('The next page, as `rel="next"`; missing on the last') }
       : {}),
   };
 }
@@ -199,7 +207,7 @@ function problemResponse(status: number): object {
   });
   const codes = kinds.map(([code, { title }]) => `\`${code}\` (${title.toLowerCase()})`);
   const retry = {
-    'Retry-After': { description: 'Seconds until it is worth trying again', schema: { type: 'integer' } },
+    'Retry-After': { description: 'Seconds after which to try again', schema: { type: 'integer' } },
   };
   return {
     description: codes.join(', '),

@@ -6,27 +6,27 @@ import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
 import { readSigningKeys, SIGNING_ALG, type SigningKeys } from './signing-keys.ts';
 
-/** Life of an access token in seconds. */
+/** Lifetime of an access token, in seconds. */
 export const ACCESS_TOKEN_S = 600;
 
 const AUDIENCE = 'parley';
 /** RFC 9068, section 2.1. */
 const TYPE = 'at+jwt';
-/** Longer ones are not ours, and would make the cache unbounded. */
+/** Longer tokens cannot be ours and would make the cache unbounded. */
 const LENGTH_MAX = 1_024;
-/** Verified tokens remembered, well below 1 KiB each. */
+/** Verified tokens in the cache, well below 1 KiB each. */
 const CACHED_MAX = 20_000;
-/** A token of an unknown key makes the keys be read again, at most so often, in ms. */
+/** The keys are read again when a token has an unknown key id, but not more often than this, in ms. */
 const REREAD_MS = 10_000;
 
-/** What an access token says. Times are in ms since the epoch; `issuedAt` has whole seconds. */
-export type AccessClaims = Readonly<{ userId: string; sessionId: string; issuedAt: number; expiresAt: number }>;
+/** Contents of an access token. Times are in ms since the epoch; `issuedAt` has whole seconds. */
+export type AccessTokenPayload = Readonly<{ userId: string; sessionId: string; issuedAt: number; expiresAt: number }>;
 
 /** Signs and verifies access tokens: JWTs with ES256, bound to this installation by `iss` and to their use by `aud` and `typ`. */
 export interface AccessTokens {
   sign(userId: string, sessionId: string): Promise<string>;
-  /** Throws `unauthenticated` for a token that is not ours, not an access token, or expired. */
-  verify(token: string): Promise<AccessClaims>;
+  /** Throws `unauthenticated` for a token that this installation did not sign, that is not an access token, or that has expired. */
+  verify(token: string): Promise<AccessTokenPayload>;
   jwks(): JSONWebKeySet;
 }
 
@@ -37,12 +37,12 @@ export async function createAccessTokens(deps: {
   issuer: string;
 }): Promise<AccessTokens> {
   const { clock, issuer } = deps;
-  const verified = new LRUCache<string, AccessClaims>({ max: CACHED_MAX });
+  const verified = new LRUCache<string, AccessTokenPayload>({ max: CACHED_MAX });
   let keys = await readSigningKeys(deps.keys);
   let readAt = clock.monotonic();
   let reading: Promise<void> | null = null;
 
-  /** Other nodes may have made a key since. */
+  /** Another node may have created a key. */
   function reread(): Promise<void> {
     readAt = clock.monotonic();
     reading ??= readSigningKeys(deps.keys)
@@ -64,7 +64,7 @@ export async function createAccessTokens(deps: {
     return key;
   }
 
-  async function check(token: string): Promise<AccessClaims> {
+  async function check(token: string): Promise<AccessTokenPayload> {
     const { payload } = await jwtVerify(token, ({ kid }) => keyOf(kid), {
       algorithms: [SIGNING_ALG],
       issuer,
@@ -73,7 +73,7 @@ export async function createAccessTokens(deps: {
       requiredClaims: ['sub', 'sid', 'iat', 'exp'],
       currentDate: new Date(clock.now()),
     });
-    return claimsOf(payload);
+    return payloadOf(payload);
   }
 
   return {
@@ -95,16 +95,16 @@ export async function createAccessTokens(deps: {
       if (known !== undefined) {
         if (clock.now() < known.expiresAt) return known;
         verified.delete(token);
-        throw refused();
+        throw invalidToken();
       }
-      if (token.length > LENGTH_MAX) throw refused();
+      if (token.length > LENGTH_MAX) throw invalidToken();
       try {
-        const claims = await check(token);
-        verified.set(token, claims);
-        return claims;
+        const payload = await check(token);
+        verified.set(token, payload);
+        return payload;
       } catch (error) {
-        // Whatever is wrong with the token; a key store that is away is another matter.
-        if (error instanceof errors.JOSEError) throw refused(error);
+        // Everything that is wrong with the token. Errors of the key store are passed on.
+        if (error instanceof errors.JOSEError) throw invalidToken(error);
         throw error;
       }
     },
@@ -113,15 +113,15 @@ export async function createAccessTokens(deps: {
   };
 }
 
-function claimsOf({ sub, sid, iat, exp }: JWTPayload): AccessClaims {
+function payloadOf({ sub, sid, iat, exp }: JWTPayload): AccessTokenPayload {
   if (typeof sub !== 'string' || typeof sid !== 'string' || !OBJECT_ID.test(sub) || !UUID.test(sid)) {
-    throw new errors.JWTInvalid('the token names no user and session');
+    throw new errors.JWTInvalid('invalid user or session id');
   }
   return { userId: sub, sessionId: sid, issuedAt: (iat ?? 0) * 1_000, expiresAt: (exp ?? 0) * 1_000 };
 }
 
-function refused(cause?: unknown): Refusal {
-  return new Refusal('unauthenticated', 'the access token is not valid or has expired; refresh it or sign in', {
+function invalidToken(cause?: unknown): Refusal {
+  return new Refusal('unauthenticated', 'the access token is invalid or has expired; refresh it or sign in', {
     cause,
   });
 }

@@ -1,6 +1,7 @@
 import type { CommandHandler } from '../commands/command-handler.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
+import type { Random } from '../ports/random.ts';
 import { createAccessTokens } from './access-tokens.ts';
 import type { Identity } from './identity.ts';
 import { createPasswordLinks } from './links.ts';
@@ -20,25 +21,26 @@ export type IdentityDeps = Readonly<{
   commands: CommandHandler;
   keys: KeyStore;
   clock: Clock;
+  random: Random;
   secrets: Secrets;
-  /** Where users reach this installation, without a slash at the end; also the issuer of the tokens. */
+  /** URL of this installation for users, without a trailing slash; also the issuer of the tokens. */
   publicUrl: string;
   limits: IdentityLimits | 'off';
 }>;
 
 export type IdentityLimits = Readonly<{
-  /** Failed sign-ins of one account from one network until they are slowed down. */
+  /** Failed sign-ins of one account from one network without a delay. */
   signInFailures: number;
   mails: MailLimits;
 }>;
 
-/** Makes this node's identity; the first node of all makes the signing key. */
+/** Creates the identity of this node, and the signing key if there is none yet. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
-  const { commands, clock, secrets, publicUrl, limits } = deps;
+  const { commands, clock, random, secrets, publicUrl, limits } = deps;
   const monotonic = () => clock.monotonic();
   const names = createNameIds(secrets.names);
   const links = createPasswordLinks(secrets.links);
-  const hasher = new PasswordHasher();
+  const hasher = new PasswordHasher(random);
   const allowance = new MailAllowance(limits === 'off' ? 'off' : limits.mails, monotonic);
   const accessTokens = await createAccessTokens({ keys: deps.keys, clock, issuer: publicUrl });
   const liveSessions = new LiveSessions({ commands, clock });

@@ -1,16 +1,17 @@
 import { timingSafeEqual } from 'node:crypto';
+import { formatUuid } from '../kernel/ids.ts';
 import { hmac } from './secrets.ts';
 
-/** What the token of a mailed link stands for. Whether the link is still good is in the user's stream. */
+/** The link that a token was made for. Whether the link is still good is in the user's stream. */
 export type PasswordLink = Readonly<{ userId: string; linkId: string }>;
 
 /**
  * Makes and reads the tokens of links to set a password. A token is userId (12 bytes), linkId (16) and an HMAC over both and the purpose,
- * as base64url: it can be made anew from the event that issued the link, so that it need not be stored anywhere.
+ * as base64url. It can be made again from the event that issued the link, so it is not stored anywhere.
  */
 export type PasswordLinks = Readonly<{
   token(link: PasswordLink): string;
-  /** `null` for a token that was not made here. */
+  /** `null` for a token that this installation did not make. */
   read(token: string): PasswordLink | null;
 }>;
 
@@ -31,15 +32,7 @@ export function createPasswordLinks(secret: Uint8Array): PasswordLinks {
       const bytes = Buffer.from(token, 'base64url');
       const ids = bytes.subarray(0, USER_BYTES + LINK_BYTES);
       if (!timingSafeEqual(bytes.subarray(USER_BYTES + LINK_BYTES), sign(ids))) return null;
-      return {
-        userId: ids.toString('hex', 0, USER_BYTES),
-        linkId: uuidOf(ids.subarray(USER_BYTES)),
-      };
+      return { userId: ids.toString('hex', 0, USER_BYTES), linkId: formatUuid(ids.subarray(USER_BYTES)) };
     },
   };
-}
-
-/** Sixteen bytes in the written form of a UUID. */
-export function uuidOf(bytes: Buffer): string {
-  return bytes.toString('hex').replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }

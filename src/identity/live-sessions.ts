@@ -1,122 +1,114 @@
 import { LRUCache } from 'lru-cache';
 import { liveSession, sessions } from '../aggregates/sessions/decider.ts';
-import { user } from '../aggregates/user/decider.ts';
+import { activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import { isStoreError, Refusal } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
+import { LATE, within } from '../ports/within.ts';
 
-/** After so long, in ms, what is known of a user's sessions is looked up again. */
+/** For how long a user's sessions are taken from the cache, in ms. */
 const FRESH_MS = 3_000;
-/** The longest, in ms, that a command of a session ended by another node may still be taken here. Beyond it nothing known is believed. */
+/** For how long, in ms, this node may still accept a command of a session that another node has ended. Older cache entries are not trusted. */
 const STALE_MS = 5_000;
 /** How long a query of a known session waits for the log, in ms. */
 const QUERY_WAIT_MS = 1_000;
 const USERS_MAX = 50_000;
 
-/** What a session is needed for: to read, or to do anything else. */
+/** What a session is needed for: only to read, or for anything else. */
 export type Purpose = 'query' | 'command';
 
-/** The live sessions of a user, as of `lookedAt`; the log was asked since, in vain, at `triedAt`. Both on the monotonic clock. */
-type Known = Readonly<{ lookedAt: number; triedAt: number; live: ReadonlySet<string> }>;
+/** The live sessions of a user as loaded at `loadedAt`. `triedAt`: when loading them again last failed. Both are monotonic times. */
+type Known = Readonly<{ loadedAt: number; triedAt: number; live: ReadonlySet<string> }>;
 
 /**
- * Which sessions are live, by the log and no older than five seconds: for no longer does an access token outlive its session on any node.
- * When the log could not be read for that long, it throws `unavailable`; only queries of sessions that were live when it last could be read go on
+ * Which sessions are live according to the log, at most five seconds old: an access token outlives its session on any node by no more than that.
+ * When the log cannot be read for that long, it throws `unavailable`; only queries of sessions that were live when it was last read continue
  * (docs/decisions/0009).
  */
 export class LiveSessions {
-  private readonly known = new LRUCache<string, Known>({ max: USERS_MAX });
-  private readonly looking = new Map<string, Promise<Known>>();
-  private readonly commands: CommandHandler;
-  private readonly clock: Clock;
+  readonly #known = new LRUCache<string, Known>({ max: USERS_MAX });
+  readonly #loading = new Map<string, Promise<Known>>();
+  readonly #commands: CommandHandler;
+  readonly #clock: Clock;
 
   constructor(deps: { commands: CommandHandler; clock: Clock }) {
-    this.commands = deps.commands;
-    this.clock = deps.clock;
+    this.#commands = deps.commands;
+    this.#clock = deps.clock;
   }
 
   async isLive(userId: string, sessionId: string, purpose: Purpose): Promise<boolean> {
-    const known = this.known.get(userId);
-    if (!known?.live.has(sessionId)) return this.ask(userId, sessionId);
-    const since = purpose === 'query' ? Math.max(known.lookedAt, known.triedAt) : known.lookedAt;
-    if (this.clock.monotonic() - since < FRESH_MS) return true;
+    const known = this.#known.get(userId);
+    if (!known?.live.has(sessionId)) return this.#isLiveInLog(userId, sessionId);
+    const since = purpose === 'query' ? Math.max(known.loadedAt, known.triedAt) : known.loadedAt;
+    if (this.#clock.monotonic() - since < FRESH_MS) return true;
     return purpose === 'query'
-      ? this.askForQuery(userId, sessionId, known)
-      : this.askForCommand(userId, sessionId, known);
+      ? this.#refreshForQuery(userId, sessionId, known)
+      : this.#refreshForCommand(userId, sessionId, known);
   }
 
-  /** Something changed for this user on this node: the next answer comes from the log. */
+  /** The user's sessions were changed by this node: they are loaded again for the next call. */
   forget(userId: string): void {
-    this.known.delete(userId);
-    this.looking.delete(userId);
+    this.#known.delete(userId);
+    this.#loading.delete(userId);
   }
 
-  private async askForCommand(userId: string, sessionId: string, known: Known): Promise<boolean> {
+  async #refreshForCommand(userId: string, sessionId: string, known: Known): Promise<boolean> {
     try {
-      return await this.ask(userId, sessionId);
+      return await this.#isLiveInLog(userId, sessionId);
     } catch (error) {
-      // By now, and not by when it was asked: a silent log may have taken long to be given up.
-      if (isAway(error) && this.clock.monotonic() - known.lookedAt < STALE_MS) return true;
+      // The time now counts, not the time of the call: it may have taken long until the log was given up.
+      if (isAway(error) && this.#clock.monotonic() - known.loadedAt < STALE_MS) return true;
       throw error;
     }
   }
 
-  /** What is known stands until the log says otherwise. It is waited for, but not long; an answer that comes later counts from then on. */
-  private async askForQuery(userId: string, sessionId: string, known: Known): Promise<boolean> {
-    const asked = this.ask(userId, sessionId);
-    // Nobody may be waiting for it any more when it fails.
-    asked.catch(() => {});
-    const answered = new AbortController();
-    const late = this.clock.sleep(QUERY_WAIT_MS, answered.signal).then(() => null);
+  /** What is known holds until the log says otherwise. The wait for the log is short; a later result is used by later calls. */
+  async #refreshForQuery(userId: string, sessionId: string, known: Known): Promise<boolean> {
     try {
-      const answer = await Promise.race([asked, late]);
-      if (answer !== null) return answer;
+      const isLive = await within(this.#clock, QUERY_WAIT_MS, this.#isLiveInLog(userId, sessionId));
+      if (isLive !== LATE) return isLive;
     } catch (error) {
       if (!isAway(error)) throw error;
-    } finally {
-      answered.abort();
     }
-    if (this.known.get(userId) === known) this.known.set(userId, { ...known, triedAt: this.clock.monotonic() });
+    if (this.#known.get(userId) === known) this.#known.set(userId, { ...known, triedAt: this.#clock.monotonic() });
     return true;
   }
 
-  /** By the log. */
-  private async ask(userId: string, sessionId: string): Promise<boolean> {
-    // A look that is under way may have begun before the session did; only its yes counts.
-    const shared = await this.looking.get(userId);
+  async #isLiveInLog(userId: string, sessionId: string): Promise<boolean> {
+    // A load in progress may have begun before the session was started, so only a positive result of it counts.
+    const shared = await this.#loading.get(userId);
     if (shared?.live.has(sessionId)) return true;
-    return (await this.look(userId)).live.has(sessionId);
+    return (await this.#load(userId)).live.has(sessionId);
   }
 
-  private async look(userId: string): Promise<Known> {
-    const underWay = this.looking.get(userId);
-    if (underWay !== undefined) return underWay;
-    const looking = this.read(userId);
-    this.looking.set(userId, looking);
+  async #load(userId: string): Promise<Known> {
+    const inProgress = this.#loading.get(userId);
+    if (inProgress !== undefined) return inProgress;
+    const loading = this.#read(userId);
+    this.#loading.set(userId, loading);
     try {
-      const known = await looking;
-      // After a `forget`, what was read may be of before it.
-      if (this.looking.get(userId) === looking) this.known.set(userId, known);
+      const known = await loading;
+      // After a `forget`, the result may be from before the change.
+      if (this.#loading.get(userId) === loading) this.#known.set(userId, known);
       return known;
     } finally {
-      if (this.looking.get(userId) === looking) this.looking.delete(userId);
+      if (this.#loading.get(userId) === loading) this.#loading.delete(userId);
     }
   }
 
-  private async read(userId: string): Promise<Known> {
-    const lookedAt = this.clock.monotonic();
-    const at = new Date(this.clock.now()).toISOString();
-    const [{ state: account }, { state }] = await Promise.all([
-      this.commands.look(user, userId, 'fresh'),
-      this.commands.look(sessions, userId, 'fresh'),
+  async #read(userId: string): Promise<Known> {
+    const loadedAt = this.#clock.monotonic();
+    const at = new Date(this.#clock.now()).toISOString();
+    const [{ state: userState }, { state }] = await Promise.all([
+      this.#commands.load(user, userId, 'fresh'),
+      this.#commands.load(sessions, userId, 'fresh'),
     ]);
+    const account = activeAccountOf(userState);
     const live = state.open.filter(
       ({ sessionId, startedAt }) =>
-        account.status === 'active' &&
-        startedAt >= account.passwordSetAt &&
-        liveSession(state, sessionId, at) !== undefined,
+        account !== null && startedAt >= account.passwordSetAt && liveSession(state, sessionId, at) !== undefined,
     );
-    return { lookedAt, triedAt: lookedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
+    return { loadedAt, triedAt: loadedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
   }
 }
 

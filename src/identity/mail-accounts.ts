@@ -1,13 +1,13 @@
-import { isLinkGood, user } from '../aggregates/user/decider.ts';
+import { accountOf, isLinkGood, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { PasswordLinks } from './links.ts';
 
-/** What mails to users are made from. */
+/** The data that mails to users contain, read from the log. */
 export interface MailAccounts {
-  /** Who a user is, by the log; `null` when there is no such account. */
+  /** The user's address and names; `null` when there is no such account or it was erased. */
   find(userId: string): Promise<MailAccount | null>;
-  /** The address to follow to set the password by this link, `null` when the link is not good any more. */
+  /** The URL at which the user sets their password by this link; `null` when the link is no longer good. */
   passwordLink(userId: string, linkId: string): Promise<string | null>;
 }
 
@@ -22,13 +22,13 @@ export function createMailAccounts(deps: {
   const { commands, clock, links, publicUrl } = deps;
   return {
     async find(userId) {
-      const { state } = await commands.look(user, userId, 'fresh');
-      if (state.status === 'none') return null;
-      const { email, username, firstname } = state;
-      return { email, username, firstname };
+      const account = accountOf((await commands.load(user, userId, 'fresh')).state);
+      if (account === null) return null;
+      const { email, username, firstname } = account;
+      return email === null || username === null ? null : { email, username, firstname };
     },
     async passwordLink(userId, linkId) {
-      const { state } = await commands.look(user, userId, 'fresh');
+      const { state } = await commands.load(user, userId, 'fresh');
       if (!isLinkGood(state, linkId, new Date(clock.now()).toISOString())) return null;
       return `${publicUrl}/set-password?token=${links.token({ userId, linkId })}`;
     },

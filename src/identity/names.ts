@@ -1,16 +1,16 @@
 import { hmac } from './secrets.ts';
 
-/** What two usernames are compared by: those that only differ in case or in compatible forms of a letter are one. */
+/** The form in which usernames are compared: without regard to case and compatibility variants of letters. */
 export function foldUsername(username: string): string {
   return username.normalize('NFKC').toLowerCase().normalize('NFKC');
 }
 
-/** What two e-mail addresses are compared by. */
+/** The form in which e-mail addresses are compared. */
 export function foldEmail(email: string): string {
   return email.trim().normalize('NFKC').toLowerCase();
 }
 
-/** Ids of the reservation streams, `username-<id>` and `address-<id>`: HMACs, so that the log does not tell the names. */
+/** Ids of the reservation streams `username-<id>` and `address-<id>`: HMACs, so that the log does not disclose the names. */
 export type NameIds = Readonly<{ username(username: string): string; address(email: string): string }>;
 
 export function createNameIds(secret: Uint8Array): NameIds {

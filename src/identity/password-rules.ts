@@ -5,8 +5,8 @@ import { foldEmail, foldUsername } from './names.ts';
 export const PASSWORD_MIN = 8;
 export const PASSWORD_MAX = 128;
 
-/** Passwords that everybody tries first, in lower case. */
-const common: ReadonlySet<string> = new Set(
+/** The most common passwords, in lower case. */
+const COMMON: ReadonlySet<string> = new Set(
   readFileSync(new URL('./common-passwords.txt', import.meta.url), 'utf8')
     .split('\n')
     .filter(Boolean),
@@ -19,36 +19,36 @@ const RUNS = [
   'zyxwvutsrqponmlkjihgfedcba',
 ];
 
-/** What a password must not be taken from. */
+/** A password must not be one of these. */
 export type PasswordOwner = Readonly<{ email: string | null; username: string | null }>;
 
 /**
- * What is wrong with a new password, `[]` when it will do: 8 to 128 characters, no composition rules (NIST SP 800-63B, ASVS 6.2), neither common nor
- * the owner's name or address. It is taken exactly as given: never trimmed, cut or normalised.
+ * What is wrong with a new password, `[]` when it is acceptable: 8 to 128 characters, no composition rules (NIST SP 800-63B, ASVS 6.2), not common,
+ * and not the owner's username or address. Passwords are used exactly as given: not trimmed, truncated or normalised.
  */
 export function passwordErrors(password: string, confirmPassword: string, owner: PasswordOwner): readonly FieldError[] {
-  const wrong = wrongWith(password, owner);
+  const message = passwordError(password, owner);
   return [
-    ...(wrong === null ? [] : [{ path: '/password', message: wrong }]),
+    ...(message === null ? [] : [{ path: '/password', message }]),
     ...(password === confirmPassword
       ? []
       : [{ path: '/confirmPassword', message: 'must be the same as the password' }]),
   ];
 }
 
-function wrongWith(password: string, owner: PasswordOwner): string | null {
+function passwordError(password: string, owner: PasswordOwner): string | null {
   if (!password.isWellFormed()) return 'must be well-formed text';
-  // Cheap bound before characters are counted: a character is at most two code units.
+  // Bounds the cost of counting characters: a character is at most two code units.
   const length = password.length > 2 * PASSWORD_MAX ? Number.POSITIVE_INFINITY : [...password].length;
   if (length < PASSWORD_MIN) return `must have at least ${PASSWORD_MIN} characters`;
   if (length > PASSWORD_MAX) return `must have at most ${PASSWORD_MAX} characters`;
   const folded = password.toLowerCase();
-  if (common.has(folded) || isRun(folded)) return 'is one of the passwords that are tried first; choose another';
+  if (COMMON.has(folded) || isRun(folded)) return 'is too easy to guess; choose another one';
   if (isOfOwner(password, owner)) return 'must not be your e-mail address or username';
   return null;
 }
 
-/** One or two characters over and over, or a stretch of the alphabet or of the digits. */
+/** One or two characters repeated, or a run of the alphabet or of the digits. */
 function isRun(folded: string): boolean {
   const characters = [...folded];
   return (

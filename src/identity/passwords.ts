@@ -1,10 +1,10 @@
 import { address, username } from '../aggregates/reservation/decider.ts';
-import { isLinkGood, type UserState, user } from '../aggregates/user/decider.ts';
+import { type Account, accountOf, invalidLink, isLinkGood, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import type { RequestContext } from '../commands/request-context.ts';
+import { mainOptions, type RequestContext } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
-import { mainOptions, positionOf, stepOf } from './context.ts';
+import { positionOf, stepOf } from './context.ts';
 import type { Identity, NewPassword } from './identity.ts';
 import type { PasswordLink, PasswordLinks } from './links.ts';
 import type { LiveSessions } from './live-sessions.ts';
@@ -21,9 +21,7 @@ type Deps = Readonly<{
   liveSessions: LiveSessions;
 }>;
 
-type Account = Exclude<UserState, { status: 'none' }>;
-
-/** Setting the password by a mailed link. */
+/** Sets passwords by mailed links. */
 export function createPasswords(
   deps: Deps,
 ): Pick<Identity, 'checkPasswordLink' | 'userOfPasswordLink' | 'setPassword'> {
@@ -35,17 +33,17 @@ export function createPasswords(
     return link;
   }
 
-  /** The account behind a link, for which the link may no longer be good. */
-  async function accountOf({ userId }: PasswordLink): Promise<Account> {
-    const { state } = await commands.look(user, userId, 'fresh');
-    if (state.status === 'none') throw invalidLink();
-    return state;
+  /** The account that a link was issued to. The link itself may no longer be good. */
+  async function ownerOf({ userId }: PasswordLink): Promise<Account> {
+    const account = accountOf((await commands.load(user, userId, 'fresh')).state);
+    if (account === null) throw invalidLink();
+    return account;
   }
 
   return {
     async checkPasswordLink(token) {
       const link = read(token);
-      const account = await accountOf(link);
+      const account = await ownerOf(link);
       if (!isLinkGood(account, link.linkId, new Date(clock.now()).toISOString())) throw invalidLink();
     },
 
@@ -54,12 +52,12 @@ export function createPasswords(
     async setPassword({ token, password, confirmPassword }: NewPassword, context: RequestContext) {
       const link = read(token);
       const { userId, linkId } = link;
-      const account = await accountOf(link);
-      // A repetition may find the link used by itself; the command handler then finds its earlier outcome.
+      const account = await ownerOf(link);
+      // A repeated request may have used the link itself; the command handler then finds the earlier outcome.
       if (context.handledSince === undefined && !isLinkGood(account, linkId, context.metadata.at)) throw invalidLink();
 
       const errors = passwordErrors(password, confirmPassword, account);
-      if (errors.length > 0) throw new Refusal('out-of-range', 'this password will not do', { errors });
+      if (errors.length > 0) throw new Refusal('out-of-range', 'this password cannot be used', { errors });
 
       const passwordHash = await hasher.hash(password);
       await confirmNames(deps, account, context);
@@ -77,8 +75,12 @@ export function createPasswords(
   };
 }
 
-/** Keeps username and address for good; `invalid-link` when somebody else got one of them since the registration ran out. */
+/**
+ * Makes the reservations of username and address permanent. Throws `invalid-link` when another user has taken one of them since the reservation
+ * expired, and when the account's names were erased.
+ */
 async function confirmNames({ commands, names }: Deps, account: Account, context: RequestContext): Promise<void> {
+  if (account.username === null || account.email === null) throw invalidLink();
   const holder = account.userId;
   const metadata = (step: string) => ({ ...stepOf(context, step), actor: holder });
   const usernameId = names.username(account.username);
@@ -94,8 +96,8 @@ async function confirmNames({ commands, names }: Deps, account: Account, context
       const command = { type: 'ConfirmName' as const, data, metadata: metadata('confirm address') };
       await commands.handle(address, names.address(account.email), command);
     } catch (error) {
-      // This account will never be used, so its username must not stay held for good.
-      if (isTaken(error)) {
+      // This account can never be used, so its username must not stay reserved.
+      if (isHeldByAnother(error)) {
         await commands.handle(username, usernameId, {
           type: 'ReleaseName',
           data: own,
@@ -105,15 +107,11 @@ async function confirmNames({ commands, names }: Deps, account: Account, context
       throw error;
     }
   } catch (error) {
-    if (isTaken(error)) throw invalidLink();
+    if (isHeldByAnother(error)) throw invalidLink();
     throw error;
   }
 }
 
-function isTaken(error: unknown): boolean {
+function isHeldByAnother(error: unknown): boolean {
   return error instanceof Refusal && error.code === 'already-exists';
-}
-
-function invalidLink(): Refusal {
-  return new Refusal('invalid-link', 'this link is wrong, was used or replaced, or has expired');
 }

@@ -1,20 +1,20 @@
 import { address, username } from '../aggregates/reservation/decider.ts';
-import { user } from '../aggregates/user/decider.ts';
+import { accountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import type { RequestContext } from '../commands/request-context.ts';
+import { mainOptions, type RequestContext } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { laterPosition, type Position } from '../kernel/position.ts';
-import { laterThan, mainOptions, positionOf, stepOf } from './context.ts';
+import { laterThan, positionOf, stepOf } from './context.ts';
 import type { Accepted, Registration } from './identity.ts';
 import type { MailAllowance } from './mail-allowance.ts';
 import type { NameIds } from './names.ts';
 
-/** How long a link to set the first password is good, and the names of the account are held for it, in ms. */
+/** Lifetime of the link to set the first password, and of the reservations of the account's names, in ms. */
 export const WELCOME_MS = 24 * 60 * 60_000;
 
 type Deps = Readonly<{ commands: CommandHandler; names: NameIds; allowance: MailAllowance }>;
 
-/** One registration: what was asked, and the ids and times made for it. */
+/** One registration: its input, and the ids and times made for it. */
 type Plan = Readonly<{
   input: Registration;
   context: RequestContext;
@@ -26,15 +26,15 @@ type Plan = Readonly<{
 }>;
 
 /**
- * Registration, in this order:
- * 1. The username is reserved for 24 h, whatever comes of the rest, so that trying the same one again tells nothing about the address.
- * 2. The address is reserved for as long. If that works, the account is written, and a reaction mails its link.
- * 3. If another holds the address, the answer is the same, with an id that will never be anybody's; the holder's account is told instead: a new
- *    link while it is pending, a warning when it is active. As many events are appended, in as many rounds, as for a new account, so that
- *    neither the time nor the positions tell the two apart.
- * 4. If the holder has no account, another registration of this address was cut off before it wrote it, or is about to. Nobody can tell which, so
- *    this one finishes it: the account is written under the holder's id, and whoever comes second finds it written. Either way the owner of the address
- *    gets one link.
+ * Registers in these steps, so that a stranger cannot find out whether an address has an account:
+ * 1. The username is reserved for 24 h, also when the next steps fail, so that trying it again discloses nothing about the address.
+ * 2. The address is reserved for the same time. If that succeeds, the account is created, and a reaction mails its link.
+ * 3. If the address is held already, the response is the same, with an id that is never used. The holder's account is notified instead: by a new link
+ *    while it is pending, by a warning once it is active. This takes as many events, in as many rounds, as a new account, so that neither the
+ *    duration nor the position of the response distinguishes the two cases.
+ * 4. If the holder has no account, another registration of this address failed before it created the account, or is about to create it. Both cases
+ *    look the same, so this registration completes it: it creates the account with the holder's id, and the later of the two finds it created.
+ *    Either way the owner of the address gets one link.
  */
 export function createRegistration(deps: Deps): (input: Registration, context: RequestContext) => Promise<Accepted> {
   const { commands, names } = deps;
@@ -69,50 +69,52 @@ async function openAccount({ commands, allowance }: Deps, plan: Plan, userId: st
 async function addressInUse(deps: Deps, plan: Plan): Promise<Position> {
   const { commands, names, allowance } = deps;
   const { addressId, usernameId, userId } = plan;
-  const { state: reservation } = await commands.look(address, addressId, 'fresh');
+  const { state: reservation } = await commands.load(address, addressId, 'fresh');
   if (reservation.status === 'free') {
-    throw new Refusal('unavailable', 'this address is changing hands; try again', { retryAfterMs: 1_000 });
+    throw new Refusal('unavailable', 'this e-mail address could not be reserved; try again', { retryAfterMs: 1_000 });
   }
   const { holder } = reservation;
-  const { state: account } = await commands.look(user, holder, 'fresh');
+  const { state } = await commands.load(user, holder, 'fresh');
 
-  if (account.status === 'none') {
+  if (state.status === 'none') {
     await release(commands, plan, 'username', { id: usernameId, holder: userId });
     if (!(await reserve(commands, plan, 'username', { id: usernameId, holder }))) throw usernameTaken();
     return openAccount(deps, plan, holder);
   }
-  if (!allowance.take(addressId)) return decoy(commands, plan, null);
+  const account = accountOf(state);
+  // An erased account has no owner who could be notified.
+  if (account === null || account.username === null || !allowance.take(addressId)) return decoy(commands, plan, null);
   if (account.status === 'active') return decoy(commands, plan, holder);
 
-  // The names of a pending account are held for as long as its new link is good. The username first: an account that lost it can never be
-  // activated, so its address has to run out.
+  // The names of a pending account are reserved for as long as its new link is good. The username first: an account without its username can
+  // never be activated, so the reservation of its address must expire.
   const own = { id: names.username(account.username), holder };
   if (!(await reserve(commands, plan, 'username', own))) return decoy(commands, plan, null);
   const [, position] = await Promise.all([
     reserve(commands, plan, 'address', { id: addressId, holder }),
-    tellHolder(commands, plan, holder),
+    notifyHolder(commands, plan, holder),
   ]);
   return position;
 }
 
-/** Tells the holder, if anybody is to be told, among as much work as a new account makes: reserves and releases a name that nobody can ask for. */
+/** Does as much work as the creation of an account: reserves and releases a name that cannot be requested. Notifies the holder, if there is one. */
 async function decoy(commands: CommandHandler, plan: Plan, holder: string | null): Promise<Position> {
   const name = { id: `decoy-${plan.userId}`, holder: plan.userId };
   await reserve(commands, plan, 'address', name);
-  const [released, told] = await Promise.all([
+  const [released, notified] = await Promise.all([
     release(commands, plan, 'address', name),
-    holder === null ? null : tellHolder(commands, plan, holder),
+    holder === null ? null : notifyHolder(commands, plan, holder),
   ]);
-  return laterPosition(released, told) ?? released;
+  return laterPosition(released, notified) ?? released;
 }
 
-async function tellHolder(
+async function notifyHolder(
   commands: CommandHandler,
   { context, linkId, until }: Plan,
   holder: string,
 ): Promise<Position> {
   const data = { userId: holder, linkId, linkExpiresAt: until };
-  // The holder's stream is short, so that a retry may search all of it.
+  // The holder's stream is short, so a repeated request can search all of it.
   const options = context.handledSince === undefined ? {} : { handledSince: -1n };
   const { metadata } = context;
   return positionOf(await commands.handle(user, holder, { type: 'RepeatRegistration', data, metadata }, options));
@@ -121,7 +123,7 @@ async function tellHolder(
 type Kind = 'username' | 'address';
 type Name = Readonly<{ id: string; holder: string }>;
 
-/** Whether the name is the holder's now, for as long as the registration's link is good. */
+/** Reserves a name for the lifetime of the registration's link. `false` when another user holds it. */
 async function reserve(commands: CommandHandler, plan: Plan, kind: Kind, { id, holder }: Name): Promise<boolean> {
   const metadata = stepOf(plan.context, `reserve ${kind} ${id} ${holder}`);
   const data = { kind, holder, until: plan.until };

@@ -1,6 +1,6 @@
 import { createHmac, hkdfSync } from 'node:crypto';
 
-/** Keys for one purpose each, so that what one of them signs never passes for another's. */
+/** One key per purpose, so that a value signed for one purpose is not accepted for another. */
 export type Secrets = Readonly<{
   /** Names of reservation streams. */
   names: Uint8Array;
@@ -12,7 +12,7 @@ export type Secrets = Readonly<{
   ids: Uint8Array;
 }>;
 
-/** Derives the keys from the server's one secret (HKDF with SHA-256, RFC 5869). */
+/** Derives the keys from the server secret (HKDF with SHA-256, RFC 5869). */
 export function deriveSecrets(secret: string): Secrets {
   const derive = (purpose: string): Uint8Array => new Uint8Array(hkdfSync('sha256', secret, 'parley', purpose, 32));
   return { names: derive('names'), links: derive('links'), refresh: derive('refresh'), ids: derive('ids') };

@@ -1,25 +1,27 @@
 import { address } from '../aggregates/reservation/decider.ts';
-import { liveSession, sessions } from '../aggregates/sessions/decider.ts';
+import { liveSession, sessionOver, sessions } from '../aggregates/sessions/decider.ts';
 import type { SessionsEvent } from '../aggregates/sessions/events.ts';
-import { type UserState, user } from '../aggregates/user/decider.ts';
+import { type ActiveAccount, activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import type { RequestContext } from '../commands/request-context.ts';
+import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import { displayNameOf } from '../kernel/display-name.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { ACCESS_TOKEN_S, type AccessTokens } from './access-tokens.ts';
-import { laterThan, mainOptions, positionOf } from './context.ts';
+import { laterThan, positionOf } from './context.ts';
 import type { Credentials, Identity, SignedIn } from './identity.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import type { NameIds } from './names.ts';
 import type { PasswordHasher } from './password-hasher.ts';
-import type { RefreshClaim, RefreshTokens } from './refresh-tokens.ts';
+import type { RefreshTokenSubject, RefreshTokens } from './refresh-tokens.ts';
 import type { SignInThrottle } from './sign-in-throttle.ts';
-import { displayNameOf, type OwnUser } from './user-shape.ts';
+import type { OwnUser } from './user-shape.ts';
 
-/** No session lives longer, however often it is refreshed, in ms. */
+/** Lifetime of a session, in ms. Refreshing does not extend it. */
 export const SESSION_MS = 30 * 24 * 60 * 60_000;
 
-/** One wording for all that can be wrong with a sign-in: which of it, is nobody's business. */
-const SIGN_IN_FAILED = 'signing in did not work: check address and password, and after several tries wait a little';
+/** One text for everything that can be wrong with a sign-in, so that it does not disclose whether the account exists. */
+const SIGN_IN_FAILED =
+  'sign-in failed: check the e-mail address and the password, and wait a moment after several attempts';
 
 type Deps = Readonly<{
   commands: CommandHandler;
@@ -28,31 +30,29 @@ type Deps = Readonly<{
   accessTokens: AccessTokens;
   refreshTokens: RefreshTokens;
   liveSessions: LiveSessions;
-  /** `null`: failures are not slowed down. */
+  /** `null`: no delays after failures. */
   throttle: SignInThrottle | null;
 }>;
 
-type ActiveUser = Extract<UserState, { status: 'active' }>;
-
-/** Signing in, staying signed in, signing out, and knowing who asks. */
+/** Sign-in, refresh, sign-out, and authentication of access tokens. */
 export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' | 'signOut' | 'authenticate'> {
   const { commands, accessTokens, refreshTokens, liveSessions, throttle } = deps;
 
-  async function tokens(account: ActiveUser, claim: RefreshClaim): Promise<SignedIn> {
+  async function tokens(account: ActiveAccount, subject: RefreshTokenSubject): Promise<SignedIn> {
     return {
-      accessToken: await accessTokens.sign(claim.userId, claim.sessionId),
-      refreshToken: refreshTokens.token(claim),
+      accessToken: await accessTokens.sign(subject.userId, subject.sessionId),
+      refreshToken: refreshTokens.token(subject),
       tokenType: 'Bearer',
       expiresIn: ACCESS_TOKEN_S,
       user: ownUser(account),
     };
   }
 
-  async function start(account: ActiveUser, userAgent: string | null, context: RequestContext): Promise<SignedIn> {
+  async function start(account: ActiveAccount, userAgent: string | null, context: RequestContext): Promise<SignedIn> {
     const { userId } = account;
     const sessionId = context.ids.uuid('session', Date.parse(context.metadata.at));
     const data = { userId, sessionId, userAgent, expiresAt: laterThan(context, SESSION_MS) };
-    // The clock of the node that took the password may be ahead of this one's; a session from before it would be void.
+    // The node that set the password may have a clock ahead of this one's; a session that started before the password was set would be void.
     const at = context.metadata.at < account.passwordSetAt ? account.passwordSetAt : context.metadata.at;
     const metadata = { ...context.metadata, actor: userId, at };
     await commands.handle(sessions, userId, { type: 'StartSession', data, metadata }, mainOptions(context));
@@ -66,7 +66,7 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       if (typeof attempt === 'number') {
         throw new Refusal('too-many-requests', SIGN_IN_FAILED, { retryAfterMs: attempt });
       }
-      let account: ActiveUser | null;
+      let account: ActiveAccount | null;
       try {
         account = await verified(deps, credentials);
       } catch (error) {
@@ -79,19 +79,20 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
     },
 
     async refresh(refreshToken, context) {
-      const claim = refreshTokens.read(refreshToken);
-      if (claim === null) throw sessionOver();
-      const { userId, sessionId } = claim;
-      const [{ state: account }, { state }] = await Promise.all([
-        commands.look(user, userId, 'fresh'),
-        commands.look(sessions, userId, 'fresh'),
+      const subject = refreshTokens.read(refreshToken);
+      if (subject === null) throw sessionOver();
+      const { userId, sessionId } = subject;
+      const [{ state: userState }, { state }] = await Promise.all([
+        commands.load(user, userId, 'fresh'),
+        commands.load(sessions, userId, 'fresh'),
       ]);
+      const account = activeAccountOf(userState);
       const session = liveSession(state, sessionId, context.metadata.at);
-      if (account.status !== 'active' || session === undefined || session.startedAt < account.passwordSetAt) {
+      if (account === null || session === undefined || session.startedAt < account.passwordSetAt) {
         throw sessionOver();
       }
       const metadata = { ...context.metadata, actor: userId };
-      const command = { type: 'RefreshSession' as const, data: claim, metadata };
+      const command = { type: 'RefreshSession' as const, data: subject, metadata };
       const { events } = await commands.handle(sessions, userId, command, mainOptions(context));
       const counter = currentCounter(events as readonly SessionsEvent[]);
       if (counter === null) {
@@ -117,19 +118,18 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
   };
 }
 
-/** The active account whose password this is, else `null`. It costs the same whether there is such an account or not. */
-async function verified(deps: Deps, { email, password }: Credentials): Promise<ActiveUser | null> {
+/** The active account with this address and password, otherwise `null`. Costs the same in both cases. */
+async function verified(deps: Deps, { email, password }: Credentials): Promise<ActiveAccount | null> {
   const { commands, names, hasher } = deps;
   const addressId = names.address(email);
-  const { state: reservation } = await commands.look(address, addressId, 'fresh');
+  const { state: reservation } = await commands.load(address, addressId, 'fresh');
   const userId = reservation.status === 'free' ? addressId.slice(0, 24) : reservation.holder;
-  const { state: account } = await commands.look(user, userId, 'fresh');
-  const active = account.status === 'active' ? account : null;
-  const fits = await hasher.verify(active?.passwordHash ?? null, password);
-  return fits ? active : null;
+  const account = activeAccountOf((await commands.load(user, userId, 'fresh')).state);
+  const matches = await hasher.verify(account?.passwordHash ?? null, password);
+  return matches ? account : null;
 }
 
-/** The counter of the token that is current after a refresh; `null` when the refresh ended the session. */
+/** The counter of the current token after a refresh; `null` when the refresh ended the session. */
 function currentCounter(events: readonly SessionsEvent[]): number | null {
   for (const event of events) {
     if (event.type === 'SessionRefreshed' || event.type === 'SessionRefreshForgiven') return event.data.counter;
@@ -137,12 +137,8 @@ function currentCounter(events: readonly SessionsEvent[]): number | null {
   return null;
 }
 
-function ownUser({ userId, email, username, firstname, lastname, registeredAt }: ActiveUser): OwnUser {
+function ownUser({ userId, email, username, firstname, lastname, registeredAt }: ActiveAccount): OwnUser {
   const displayName = displayNameOf({ username, firstname, lastname });
   const shown = { _id: userId, username, firstname, lastname, displayName, online: null, lastSeenAt: null };
   return { ...shown, email, roles: [], createdAt: registeredAt };
-}
-
-function sessionOver(): Refusal {
-  return new Refusal('unauthenticated', 'this session is over; sign in again');
 }

@@ -9,13 +9,13 @@ import {
 } from 'jose';
 import type { KeyStore } from '../ports/keys.ts';
 
-/** The one algorithm of our own tokens (RFC 7518, section 3.4). */
+/** The only algorithm of access tokens (RFC 7518, section 3.4). */
 export const SIGNING_ALG = 'ES256';
 
 const PREFIX = 'signing/';
 const FIRST = `${PREFIX}000001`;
 
-/** The keys that sign and verify access tokens, as of when they were read. */
+/** The keys that sign and verify access tokens, as they were when read. */
 export type SigningKeys = Readonly<{
   /** The newest key, which signs. `kid` is its thumbprint (RFC 7638). */
   newest: Readonly<{ kid: string; privateKey: CryptoKey }>;
@@ -25,8 +25,8 @@ export type SigningKeys = Readonly<{
 }>;
 
 /**
- * Reads the keys, which are numbered in the key store in the order they were made, as JWK. The first node of all makes the first one; nodes that start at the same time
- * agree on it, because `create` gives each of them the one that holds.
+ * Reads the keys. The key store holds them as JWKs, numbered in the order of their creation. When there is none, it creates the first one; nodes that
+ * start at the same time agree on it, because `create` returns the stored key to all of them.
  */
 export async function readSigningKeys(keys: KeyStore): Promise<SigningKeys> {
   const names = await keys.list(PREFIX);
@@ -35,7 +35,7 @@ export async function readSigningKeys(keys: KeyStore): Promise<SigningKeys> {
   const jwks = secrets.filter((secret) => secret !== null).map(parse);
   const pairs = await Promise.all(jwks.map(importPair));
   const newest = pairs.at(-1);
-  if (newest === undefined) throw new Error('every signing key was destroyed; none is left to sign with');
+  if (newest === undefined) throw new Error('all signing keys were destroyed');
   return {
     newest,
     publicKeys: new Map(pairs.map(({ kid, publicKey }) => [kid, publicKey])),
@@ -55,7 +55,7 @@ function parse(secret: Uint8Array): JWK {
 async function importPair(jwk: JWK) {
   const { kty, crv, x, y } = jwk;
   if (kty !== 'EC' || crv === undefined || x === undefined || y === undefined)
-    throw new Error('a signing key is not of an elliptic curve');
+    throw new Error('a signing key is not an elliptic-curve key');
   const kid = await calculateJwkThumbprint(jwk);
   const publicJwk = { kty, crv, x, y, kid, alg: SIGNING_ALG, use: 'sig' };
   return { kid, publicJwk, privateKey: await importKey(jwk), publicKey: await importKey(publicJwk) };
@@ -63,6 +63,6 @@ async function importPair(jwk: JWK) {
 
 async function importKey(jwk: JWK): Promise<CryptoKey> {
   const key = await importJWK(jwk, SIGNING_ALG);
-  if (key instanceof Uint8Array) throw new Error('a signing key is not of an elliptic curve');
+  if (key instanceof Uint8Array) throw new Error('a signing key is not an elliptic-curve key');
   return key;
 }

@@ -2,7 +2,7 @@ import { StoreError } from './errors.ts';
 import type { Condition, Filter, Scalar, Sort } from './query.ts';
 
 const MAX_IN = 1_000;
-/** What the second halves of surrogate pairs have in their upper six bits. */
+/** The upper six bits of the second half of a surrogate pair. */
 const LOW_SURROGATES = 0xdc00 >> 10;
 
 const RANGE_KEYS: ReadonlySet<string> = new Set(['gt', 'gte', 'lt', 'lte']);
@@ -11,7 +11,7 @@ function invalid(message: string): never {
   throw new StoreError('INVALID', message);
 }
 
-/** Whether it can be told apart from every other value on both engines: finite, and without lone surrogates, which UTF-8 cannot carry. */
+/** Whether every engine can distinguish a value from all others: numbers are finite, strings without lone surrogates, which UTF-8 cannot encode. */
 function isValue(value: unknown): value is string | number {
   return typeof value === 'string' ? value.isWellFormed() : Number.isFinite(value);
 }
@@ -32,21 +32,21 @@ function isCondition(condition: unknown): condition is Scalar | Condition {
     : key === 'containsPrefix' && typeof value === 'string' && value.isWellFormed();
 }
 
-/** Throws `INVALID` for a filter with something else than a condition in it. */
+/** Throws `INVALID` for a filter with an invalid condition. */
 export function checkFilter(filter: Filter): void {
   for (const [field, condition] of Object.entries(filter)) {
-    if (!isCondition(condition)) invalid(`the condition on '${field}' is none`);
+    if (!isCondition(condition)) invalid(`invalid condition on '${field}'`);
   }
 }
 
-/** Throws `INVALID` for a sort by `_id` (which comes last by itself), or twice by the same field. */
+/** Throws `INVALID` for a sort in no known direction, by `_id` (always the last key, never named), or twice by the same field. */
 export function checkSort(sort: Sort): void {
-  if (sort.direction !== 'asc' && sort.direction !== 'desc') invalid('a sort is asc or desc');
-  if (sort.fields.includes('_id')) invalid('a sort ends with the id by itself');
-  if (new Set(sort.fields).size !== sort.fields.length) invalid('a sort names no field twice');
+  if (sort.direction !== 'asc' && sort.direction !== 'desc') invalid('a sort direction must be asc or desc');
+  if (sort.fields.includes('_id')) invalid('a sort must not contain _id, which is always its last key');
+  if (new Set(sort.fields).size !== sort.fields.length) invalid('a sort must not contain a field twice');
 }
 
-/** Order of two strings by their UTF-8 bytes, which is that of their code points and not that of `<`. */
+/** Compares two strings by their UTF-8 bytes, which is the order of their code points, unlike that of `<`. */
 export function compareStrings(a: string, b: string): number {
   return Buffer.compare(Buffer.from(a), Buffer.from(b));
 }
@@ -57,7 +57,7 @@ function isWithin(value: Scalar, limit: string | number | undefined, holds: (ord
   return typeof value === 'number' && typeof limit === 'number' && holds(value - limit);
 }
 
-/** Whether a scalar field meets a condition. One on arrays holds for no scalar. */
+/** Whether a scalar field meets a condition. No scalar meets a condition on arrays. */
 export function fits(value: Scalar, condition: Scalar | Condition): boolean {
   if (condition === null || typeof condition !== 'object') return value === condition;
   if ('in' in condition) return condition.in.includes(value);
@@ -71,15 +71,15 @@ export function fits(value: Scalar, condition: Scalar | Condition): boolean {
 }
 
 /**
- * The first string behind all that start with `prefix`: those are the ones from `prefix` up to it, exclusive.
- * `null` when all strings behind the prefix start so.
+ * The first string after all strings that start with `prefix`: these are the range from `prefix` up to it, exclusive.
+ * `null` when no string comes after them.
  */
 export function prefixEnd(prefix: string): string | null {
   let end = prefix.length;
   while (end > 0) {
     const start = end - (prefix.charCodeAt(end - 1) >> 10 === LOW_SURROGATES ? 2 : 1);
     const last = prefix.codePointAt(start) ?? 0;
-    // The code points from U+D800 to U+DFFF are surrogates, which no string may hold alone.
+    // The code points from U+D800 to U+DFFF are surrogates, which are not valid on their own.
     if (last < 0x10ffff) return prefix.slice(0, start) + String.fromCodePoint(last === 0xd7ff ? 0xe000 : last + 1);
     end = start;
   }

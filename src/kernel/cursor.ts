@@ -5,10 +5,10 @@ import { StoreError } from './errors.ts';
 import type { JsonObject } from './json.ts';
 import type { Condition, Filter, Scalar, Sort } from './query.ts';
 
-/** Where a page ended: the values sorted by, then the id. */
+/** The sort key of the last document of a page: its values of the sort's fields, then its id. */
 export type Keyset = Readonly<{ values: readonly (string | number)[]; id: string }>;
 
-/** What pages belong together by: a cursor of other filters or sorts is no cursor here. */
+/** Identifies a filter and sort, so that a cursor of another query is rejected. */
 function fingerprint(filter: Filter, sort: Sort): string {
   const conditions = Object.entries(filter).sort(([a], [b]) => (a < b ? -1 : 1));
   const text = JSON.stringify([conditions, sort.fields, sort.direction]);
@@ -20,8 +20,8 @@ export function encodeCursor(keyset: Keyset, filter: Filter, sort: Sort): string
   return Buffer.from(JSON.stringify([fingerprint(filter, sort), ...keyset.values, keyset.id])).toString('base64url');
 }
 
-/** The cursor of what comes behind a document of the list. What a list is sorted by is a string or a number in each of its documents. */
-export function cursorBehind(
+/** The cursor of the page after a document. A list contains only documents in which all fields of its sort are strings or numbers. */
+export function cursorAfter(
   { id, body }: Readonly<{ id: string; body: JsonObject }>,
   filter: Filter,
   sort: Sort,
@@ -37,14 +37,14 @@ function parse(cursor: string): unknown {
   try {
     return JSON.parse(Buffer.from(cursor, 'base64url').toString());
   } catch {
-    // Not JSON: it is told from a cursor below like all else that is none.
+    // Not JSON: rejected by the caller like every other invalid cursor.
     return null;
   }
 }
 
 /**
- * The keyset of a cursor. It lies within the filter, so that reading on from it shows nothing that the filter would not.
- * Throws `INVALID` for a string that is no cursor of this filter and sort.
+ * The keyset of a cursor. It meets the filter, so that a forged cursor cannot reach documents outside of it.
+ * Throws `INVALID` for a string that is not a cursor of this filter and sort.
  */
 export function decodeCursor(cursor: string, filter: Filter, sort: Sort): Keyset {
   const parsed = parse(cursor);
@@ -53,13 +53,13 @@ export function decodeCursor(cursor: string, filter: Filter, sort: Sort): Keyset
   const id = keys.at(-1);
   if (typeof id === 'string' && keys.length === sort.fields.length + 1 && keys.every(isKey)) {
     const keyset: Keyset = { values: keys.slice(0, -1), id };
-    // Made anew it is the same string: so the fingerprint is right, and nothing else is in it.
-    if (encodeCursor(keyset, filter, sort) === cursor && lies(keyset, filter, sort)) return keyset;
+    // Encoding it again must give the same string: then the fingerprint matches and the cursor contains nothing else.
+    if (encodeCursor(keyset, filter, sort) === cursor && meetsFilter(keyset, filter, sort)) return keyset;
   }
-  throw new StoreError('INVALID', 'this is not a cursor of the list');
+  throw new StoreError('INVALID', 'invalid cursor');
 }
 
-function lies({ values, id }: Keyset, filter: Filter, sort: Sort): boolean {
+function meetsFilter({ values, id }: Keyset, filter: Filter, sort: Sort): boolean {
   const meets = (value: Scalar | undefined, condition: Scalar | Condition | undefined): boolean =>
     condition === undefined || (value !== undefined && fits(value, condition));
   return meets(id, filter._id) && sort.fields.every((field, i) => meets(values[i], filter[field]));

@@ -3,9 +3,9 @@ import type { Event } from './event.ts';
 import type { Json } from './json.ts';
 
 /**
- * The rules of one kind of aggregate. Both functions are pure and total.
- * `decide` gives the events that follow; `[]` means "already so"; a broken rule throws a `Refusal`.
- * `evolve` gives the state after an event, leaves the one it was given as it is, and never refuses: what happened, happened.
+ * The rules of one kind of aggregate. Both functions are pure.
+ * `decide` returns the new events, `[]` when nothing has to change; it throws a `Refusal` for a command that breaks a rule.
+ * `evolve` returns the state after an event without changing the given one. It never throws: a recorded event is a fact.
  */
 export type Decider<State, C extends Command<string, unknown>, E extends Event> = Readonly<{
   initialState: State;
@@ -13,21 +13,23 @@ export type Decider<State, C extends Command<string, unknown>, E extends Event> 
   evolve(state: State, event: E): State;
 }>;
 
-/** A decider with what the command path needs around it: the category of its streams and the form of its snapshots. */
+/** A decider with what command handling needs in addition to the rules: the category of its streams and the format of its snapshots. */
 export type Aggregate<State, C extends Command<string, unknown>, E extends Event> = Decider<State, C, E> &
   Readonly<{
     /** Streams are named `<category>-<id>`. */
     category: string;
-    /** Raised whenever state, evolve or an upcaster changes: older snapshots are then ignored. */
+    /** Must be increased when the state, `evolve` or an upcaster changes: snapshots of other versions are ignored. */
     snapshotVersion: number;
-    /** State as JSON, so that `thaw(freeze(state))` equals it. */
+    /** The state as JSON, such that `thaw(freeze(state))` equals `state`. */
     freeze(state: State): Json;
     thaw(frozen: Json): State;
-    /** How much memory a state holds, in entries of about 200 bytes; what caches count by. Cheap. */
+    /** The state contains personal data: it is kept in memory and never written as a snapshot. Default `false`. */
+    isPersonal?: boolean;
+    /** Approximate memory of a state, in units of 200 bytes, by which caches are limited. Must be cheap to compute. */
     weight(state: State): number;
   }>;
 
-/** State after a history. */
+/** The state after a sequence of events. */
 export function fold<State, E extends Event>(
   decider: Pick<Decider<State, never, E>, 'initialState' | 'evolve'>,
   events: readonly E[],

@@ -2,28 +2,28 @@ import { StoreError } from './errors.ts';
 import type { Json, JsonObject } from './json.ts';
 import type { Scalar } from './query.ts';
 
-/** Levels of objects and arrays in a body, itself included. */
+/** Levels of nested objects and arrays in a body, the body itself included. */
 export const MAX_DEPTH = 64;
 
-/** Characters of a body as JSON. A body of that size fits in 16 MiB of BSON, whatever it holds. */
+/** Characters of a body as JSON. Such a body fits in 16 MiB of BSON, whatever it contains. */
 export const MAX_BODY = 2_097_152;
 
 function invalid(message: string): never {
   throw new StoreError('INVALID', message);
 }
 
-/** Well-formed and without NUL, which ends a name in BSON. */
+/** Whether a string is well-formed and contains no NUL, which terminates names in BSON. */
 export const isText = (text: string): boolean => text.isWellFormed() && !text.includes('\0');
 
-/** Whether both engines keep a key as it is, and no path takes it for something else. */
+/** Whether every engine stores a key unchanged, and it cannot be mistaken for an operator or a path. */
 export const isKey = (key: string): boolean => key !== '' && !key.startsWith('$') && !key.includes('.') && isText(key);
 
-/** What is wrong with a body's value, `null` when nothing is: no value of it is told, it may be personal. */
+/** What is wrong with a value in a body, `null` when it is valid. The text never contains the value, which may be personal. */
 function faultOf(value: unknown, depth: number): string | null {
-  if (typeof value === 'string') return value.isWellFormed() ? null : 'holds a lone surrogate';
-  if (typeof value === 'number') return Number.isFinite(value) ? null : 'holds a number that is not finite';
+  if (typeof value === 'string') return value.isWellFormed() ? null : 'contains a lone surrogate';
+  if (typeof value === 'number') return Number.isFinite(value) ? null : 'contains a number that is not finite';
   if (typeof value === 'boolean' || value === null) return null;
-  if (typeof value !== 'object') return `holds a value of type ${typeof value}`;
+  if (typeof value !== 'object') return `contains a value of type ${typeof value}`;
   if (depth > MAX_DEPTH) return `is nested deeper than ${MAX_DEPTH} levels`;
   if (Array.isArray(value)) {
     for (const element of value) {
@@ -37,11 +37,11 @@ function faultOf(value: unknown, depth: number): string | null {
 
 function faultOfObject(value: object, depth: number): string | null {
   const prototype: unknown = Object.getPrototypeOf(value);
-  if (prototype !== Object.prototype && prototype !== null) return 'holds an object that is not plain';
+  if (prototype !== Object.prototype && prototype !== null) return 'contains an object that is not plain';
   const members = value as Readonly<Record<string, unknown>>;
-  // Nothing is inherited, so there is no need to ask whose a key is.
+  // A plain object inherits no enumerable keys, so no check for own keys is needed.
   for (const key in members) {
-    if (!isKey(key)) return 'has a key that is empty, starts with $, or holds a dot, a NUL or a lone surrogate';
+    if (!isKey(key)) return 'has a key that is empty, starts with $, or contains a dot, NUL or a lone surrogate';
     const fault = faultOf(members[key], depth + 1);
     if (fault !== null) return fault;
   }
@@ -49,18 +49,20 @@ function faultOfObject(value: object, depth: number): string | null {
 }
 
 /**
- * A body as JSON. Throws `INVALID` for one that cannot be kept alike on every engine: not plain JSON, keys that are empty, start with `$`
- * or hold a dot or NUL, lone surrogates, more than `MAX_DEPTH` levels or `MAX_BODY` characters.
+ * A body as JSON. Throws `INVALID` for a body that not every engine can store unchanged: not plain JSON, keys that are empty, start with `$`
+ * or contain a dot or NUL, lone surrogates, more than `MAX_DEPTH` levels or `MAX_BODY` characters.
  */
 export function encodeBody(body: JsonObject): string {
-  const fault = body === null || typeof body !== 'object' || Array.isArray(body) ? 'is no object' : faultOf(body, 1);
-  if (fault !== null) invalid(`a body ${fault}`);
+  const fault =
+    body === null || typeof body !== 'object' || Array.isArray(body) ? 'is not an object' : faultOf(body, 1);
+  if (fault !== null) invalid(`invalid document body: it ${fault}`);
   const json = JSON.stringify(body);
-  if (json.length > MAX_BODY) invalid(`a body is larger than ${MAX_BODY} characters of JSON`);
+  if (json.length > MAX_BODY)
+    invalid(`invalid document body: it is larger than ${MAX_BODY.toLocaleString('en-US')} characters of JSON`);
   return json;
 }
 
-/** The parts of a field's path. */
+/** The keys of a field's path. */
 export function pathOf(field: string): readonly string[] {
   return field.split('.');
 }
@@ -72,31 +74,31 @@ function isObject(value: Json | undefined): value is JsonObject {
 function valueAt(body: JsonObject, path: readonly string[]): Json | undefined {
   let value: Json | undefined = body;
   for (const key of path) {
-    if (Array.isArray(value)) invalid(`the indexed field '${path.join('.')}' leads through an array`);
+    if (Array.isArray(value)) invalid(`the path of the indexed field '${path.join('.')}' leads through an array`);
     if (!isObject(value)) return undefined;
     value = Object.hasOwn(value, key) ? value[key] : undefined;
   }
   return value;
 }
 
-/** What an index over a scalar field has of a body; `null` when it is missing. Throws `INVALID` for an array or an object. */
+/** The value that an index over a scalar field stores for a body; `null` when the field is missing. Throws `INVALID` for an array or an object. */
 export function scalarAt(body: JsonObject, path: readonly string[]): Scalar {
   const value = valueAt(body, path) ?? null;
-  if (typeof value === 'object' && value !== null) invalid(`the indexed field '${path.join('.')}' holds no scalar`);
+  if (typeof value === 'object' && value !== null) invalid(`the indexed field '${path.join('.')}' must be a scalar`);
   return value;
 }
 
 /**
- * What an index over the elements of an array has of a body, each once; nothing when it is missing or `null`.
+ * The elements that an index over an array field stores for a body, without duplicates; none when the field is missing or `null`.
  * Throws `INVALID` for another value, and for elements that are neither strings nor numbers.
  */
 export function elementsAt(body: JsonObject, path: readonly string[]): readonly (string | number)[] {
   const value = valueAt(body, path) ?? [];
-  if (!Array.isArray(value)) return invalid(`the indexed field '${path.join('.')}' holds no array`);
+  if (!Array.isArray(value)) return invalid(`the indexed field '${path.join('.')}' must be an array`);
   const elements = new Set<string | number>();
   for (const element of value) {
     if (typeof element === 'string' || typeof element === 'number') elements.add(element);
-    else invalid(`the indexed array '${path.join('.')}' holds something else than strings and numbers`);
+    else invalid(`the elements of the indexed array '${path.join('.')}' must be strings or numbers`);
   }
   return [...elements];
 }

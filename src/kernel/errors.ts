@@ -1,6 +1,6 @@
 /**
- * Why an aggregate, or what stands before it, said no. Each has one HTTP status, assigned in `src/http/problems.ts`.
- * Codes are part of the public contract: a problem's `code`.
+ * Why a request was refused, by an aggregate or before it. Each code has one HTTP status, assigned in `src/http/request/problems.ts`.
+ * Codes are part of the public API: the `code` of a problem response.
  */
 export type RefusalCode =
   | 'malformed'
@@ -20,10 +20,10 @@ export type RefusalCode =
   | 'outcome-unknown'
   | 'not-yet-visible';
 
-/** One thing wrong with the input: `path` is a JSON pointer into the body, or the parameter's name. */
+/** One error in the input. `path` is a JSON pointer into the body, or the name of a parameter. */
 export type FieldError = Readonly<{ path: string; message: string }>;
 
-/** A refusal in words for its reader. `retryAfterMs` says when to try again, where that is known. */
+/** A request was refused, with a message for the client. `retryAfterMs`: when to try again, where known. */
 export class Refusal extends Error {
   override readonly name = 'Refusal';
   readonly code: RefusalCode;
@@ -43,16 +43,17 @@ export class Refusal extends Error {
 }
 
 /**
- * How a call to a store can end badly; closed, and the same for every adapter.
- * - `VERSION_CONFLICT`: the stream is not at the expected revision; nothing was written. `actual` is its last revision, `null` when it does not exist.
- * - `UNAVAILABLE`: the store cannot be reached or will not take it; nothing was written to the event log (documents and keys: see their ports).
- * - `UNKNOWN`: no answer came in time; it may have been written, and may still be.
- * - `INVALID`: the call itself is wrong (an event that its schema refuses, a query that no index serves); nothing was written.
+ * How a call to a store can fail; closed, and the same for every adapter.
+ * - `VERSION_CONFLICT`: the stream is not at the expected revision; nothing was written. `actual` is its last revision, `null` if it does not exist.
+ * - `UNAVAILABLE`: the store cannot be reached or cannot do it now; nothing was written to the event log (documents, keys: see their ports).
+ * - `UNKNOWN`: there was no response in time; it may have been written, or may still be.
+ * - `INVALID`: the call itself is wrong (an event that does not match its schema, a query that no index serves); nothing was written.
  * - `CLOSED`: the store was closed; nothing was written.
+ * - `ERASED`: the call needs the personal key of a person whose key was destroyed; nothing was written.
  */
-export type StoreErrorCode = 'VERSION_CONFLICT' | 'UNAVAILABLE' | 'UNKNOWN' | 'INVALID' | 'CLOSED';
+export type StoreErrorCode = 'VERSION_CONFLICT' | 'UNAVAILABLE' | 'UNKNOWN' | 'INVALID' | 'CLOSED' | 'ERASED';
 
-/** The one error that adapters of stores throw. */
+/** The only error that store adapters throw. */
 export class StoreError extends Error {
   override readonly name = 'StoreError';
   readonly code: StoreErrorCode;

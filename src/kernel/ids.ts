@@ -1,4 +1,4 @@
-import { createHmac, hash, randomFillSync } from 'node:crypto';
+import { createHmac, hash } from 'node:crypto';
 
 /** Pattern of a 24-hex id (users, conversations, projects). */
 export const OBJECT_ID = /^[0-9a-f]{24}$/;
@@ -6,25 +6,25 @@ export const OBJECT_ID = /^[0-9a-f]{24}$/;
 /** Pattern of a UUID of any version, lower case. */
 export const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$/;
 
-/** Randomness is asked of the system by the page: each call costs as much as a whole id. A part is used once. */
-const pool = Buffer.alloc(4_096);
-let used = pool.length;
+/** Two hexadecimal digits of each byte. */
+const HEX: readonly string[] = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'));
 
-function random(bytes: number): Buffer {
-  if (used + bytes > pool.length) {
-    randomFillSync(pool);
-    used = 0;
-  }
-  used += bytes;
-  return pool.subarray(used - bytes, used);
+const hex = (bytes: Uint8Array, from: number, to: number): string => {
+  let text = '';
+  for (let i = from; i < to; i++) text += HEX[bytes[i] ?? 0];
+  return text;
+};
+
+/** The written form of 16 bytes as a UUID, as they are: version and variant are not set. */
+export function formatUuid(bytes: Uint8Array): string {
+  return `${hex(bytes, 0, 4)}-${hex(bytes, 4, 6)}-${hex(bytes, 6, 8)}-${hex(bytes, 8, 10)}-${hex(bytes, 10, 16)}`;
 }
 
-function formatUuid(bytes: Uint8Array, version: number): string {
-  const uuid = Buffer.from(bytes.subarray(0, 16));
+function versioned(bytes: Uint8Array, version: number): string {
+  const uuid = Uint8Array.from(bytes.subarray(0, 16));
   uuid[6] = ((uuid[6] ?? 0) & 0x0f) | (version << 4);
   uuid[8] = ((uuid[8] ?? 0) & 0x3f) | 0x80;
-  const hex = uuid.toString('hex');
-  return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
+  return formatUuid(uuid);
 }
 
 /** UUID version 5 (RFC 9562, section 5.5): the same for the same namespace and name. */
@@ -32,20 +32,27 @@ export function uuidv5(namespace: string, name: string): string {
   const input = Buffer.allocUnsafe(16 + Buffer.byteLength(name));
   input.write(namespace.replaceAll('-', ''), 0, 'hex');
   input.write(name, 16);
-  return formatUuid(hash('sha1', input, 'buffer'), 5);
+  return versioned(hash('sha1', input, 'buffer'), 5);
 }
 
-/** UUID version 7 (RFC 9562, section 5.7): ordered by its time, in ms since the epoch. */
-export function uuidv7(atMs: number, randomPart: Uint8Array = random(10)): string {
-  const bytes = Buffer.alloc(16);
-  bytes.writeUIntBE(atMs, 0, 6);
-  bytes.set(randomPart.subarray(0, 10), 6);
-  return formatUuid(bytes, 7);
+/** UUID version 7 (RFC 9562, section 5.7): ordered by its time, in ms since the epoch. `random`: 10 bytes. */
+export function uuidv7(atMs: number, random: Uint8Array): string {
+  const time = atMs.toString(16).padStart(12, '0');
+  const versionByte = HEX[0x70 | ((random[0] ?? 0) & 0x0f)];
+  const variantByte = HEX[0x80 | ((random[2] ?? 0) & 0x3f)];
+  return `${time.slice(0, 8)}-${time.slice(8)}-${versionByte}${HEX[random[1] ?? 0]}-${variantByte}${HEX[random[3] ?? 0]}-${hex(random, 4, 10)}`;
 }
 
-/** The id of the `index`-th event that a command decided: repeating the command repeats the ids. */
+/** Digits of a UUID from which the index of an event is mixed in: 16 bits, and an append has fewer events than that. */
+const INDEX_DIGITS = 32;
+
+/**
+ * The id of the `index`-th event that a command decided: repeating the command repeats the ids. It is the command's id as a UUIDv8 with the index
+ * mixed into its last bits, because a hash would cost more than all else that is done with the id (docs/decisions/0012).
+ */
 export function eventId(commandId: string, index: number): string {
-  return uuidv5(commandId, String(index));
+  const mixed = Number.parseInt(commandId.slice(INDEX_DIGITS), 16) ^ (index + 1);
+  return `${commandId.slice(0, 14)}8${commandId.slice(15, INDEX_DIGITS)}${mixed.toString(16).padStart(4, '0')}`;
 }
 
 /** The id of the 1-1 conversation of two users: the same, whichever of them starts. */
@@ -62,12 +69,6 @@ export type IdSource = Readonly<{
   uuid(name: string, atMs: number): string;
 }>;
 
-/** Ids that nobody can foresee. */
-export const randomIds: IdSource = {
-  objectId: () => random(12).toString('hex'),
-  uuid: (_name, atMs) => uuidv7(atMs),
-};
-
 /**
  * Ids that derive from a secret and what an `Idempotency-Key` stands for, so that a retry makes the same ones on every node.
  * The secret keeps others from foreseeing them. A UUID's time part is derived too, because the retry comes later than the first try.
@@ -76,6 +77,6 @@ export function derivedIds(secret: Uint8Array, scope: string): IdSource {
   const derive = (name: string): Buffer => createHmac('sha256', secret).update(`${scope}\n${name}`).digest();
   return {
     objectId: (name) => derive(name).toString('hex', 0, 12),
-    uuid: (name) => formatUuid(derive(name), 8),
+    uuid: (name) => versioned(derive(name), 8),
   };
 }

@@ -1,4 +1,4 @@
-/** Structured logging, as pino does it: an object of fields, then a message. No secret and no personal text goes into it. */
+/** Structured logging with the signature of pino: an object of fields, then a message. Log no secrets and no personal data. */
 export type Logger = Readonly<{
   debug(fields: object, message: string): void;
   info(fields: object, message: string): void;
@@ -6,5 +6,5 @@ export type Logger = Readonly<{
   error(fields: object, message: string): void;
 }>;
 
-/** Swallows every line; for tools and tests whose output is their own. */
+/** Discards every line; for tools and tests. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };

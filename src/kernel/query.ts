@@ -3,7 +3,7 @@ import { StoreError } from './errors.ts';
 export type Scalar = string | number | boolean | null;
 
 /**
- * One of: any of these (at most 1,000); a range; an array that has this element; an array with an element that starts so.
+ * One of: any of these values (at most 1,000); a range; an array that contains this element; an array with an element that starts with this prefix.
  * Strings compare by their UTF-8 bytes, numbers by value; a value of another type is outside every range.
  */
 export type Condition =
@@ -19,27 +19,27 @@ export type Condition =
 export type Filter = Readonly<Record<string, Scalar | Condition>>;
 
 /**
- * By these fields, all in one direction, then by id in the same. Numbers come before strings. A document in which one of the fields holds
- * neither is not in the list.
+ * Sorts by these fields, all in one direction, then by id in the same direction. Numbers come before strings. A document in which one of the
+ * fields is neither is left out.
  */
 export type Sort = Readonly<{ fields: readonly string[]; direction: 'asc' | 'desc' }>;
 
 /**
- * An index over scalar fields of the body in this order, the document's id last; with `array`, one entry for each element of that
- * field, in front of the others. Field names are paths with dots.
+ * An index over scalar fields of the body in this order, then the document's id. With `array`, it has one entry for each element of that
+ * field, which comes before the others. Field names are paths with dots.
  */
 export type IndexDefinition = Readonly<{ fields: readonly string[]; array?: string }>;
 
 /** How an index answers a query. */
 export type Plan = Readonly<{
   index: IndexDefinition;
-  /** The leading parts of the index (its array, its fields, `_id`) that the filter holds to one value each. */
+  /** The leading parts of the index (its array, its fields, `_id`) that the filter restricts to one value each. */
   equal: readonly string[];
-  /** The field of the one condition that is not an equality; it is the index's next part. */
+  /** The field of the only condition that is not an equality; it is the next part of the index. */
   open: string | null;
-  /** What is left to sort by, `_id` included: nothing of it is in `equal`. Empty where any order does. */
+  /** The remaining sort fields, with `_id` and without those in `equal`. Empty when any order is acceptable. */
   order: readonly string[];
-  /** Whether the index has what fits in just that order, so that a page reads no more than itself. Else all that fits is sorted. */
+  /** Whether the index has the matches in exactly that order, so that a page reads only its own entries. Otherwise all matches are sorted. */
   inOrder: boolean;
 }>;
 
@@ -47,7 +47,7 @@ const PRIMARY: IndexDefinition = { fields: [] };
 
 export type ConditionKind = 'equal' | 'in' | 'range' | 'contains' | 'containsPrefix';
 
-/** Which kind of condition it is. Of an object it is told by its keys, so check the filter first. */
+/** The kind of a condition. That of an object is determined by its keys, so check the filter first. */
 export function kindOf(condition: Scalar | Condition): ConditionKind {
   if (condition === null || typeof condition !== 'object') return 'equal';
   if ('in' in condition) return 'in';
@@ -63,7 +63,7 @@ function planWith(index: IndexDefinition, filter: Filter, sort: readonly string[
   const equal = firstOpen === -1 ? parts : parts.slice(0, firstOpen);
   const next = parts.slice(equal.length);
 
-  // An index with an array has no entry for a document without elements: only a condition on them may use it.
+  // An index with an array has no entry for a document without elements, so only a condition on the array can use it.
   if (index.array !== undefined && !kinds.has(index.array)) return null;
   const [open = null, ...more] = [...kinds.keys()].filter((field) => !equal.includes(field));
   if (more.length > 0 || (open !== null && !opensOn(index, next[0], open, kinds.get(open)))) return null;
@@ -77,7 +77,7 @@ function planWith(index: IndexDefinition, filter: Filter, sort: readonly string[
   return isSortable ? { index, equal, open, order, inOrder } : null;
 }
 
-/** Whether the open condition is on the index's next part, and of a kind for it. */
+/** Whether the open condition is on the next part of the index, and of a kind that the part supports. */
 function opensOn(
   index: IndexDefinition,
   part: string | undefined,
@@ -89,9 +89,9 @@ function opensOn(
 }
 
 /**
- * How one of the declared indexes (or the primary one, over ids) finds what fits without looking at what does not: equalities first, then
- * what is sorted by (and may be in a range), or one `in`, range or prefix whose matches are sorted. Among those that do, the first that
- * needs no sorting, else the first. `null` when none does.
+ * How one of the declared indexes (or the primary one, over ids) finds all matches without reading anything else: equalities first, then
+ * the sort fields (the first may have a range), or one `in`, range or prefix whose matches are sorted. Chooses the first index that needs no
+ * sorting, else the first that serves; `null` when none does.
  * @param sort fields, without `_id`; `null`: in any order
  */
 export function planQuery(
@@ -99,7 +99,7 @@ export function planQuery(
   filter: Filter,
   sort: readonly string[] | null,
 ): Plan | null {
-  // What is sorted by must be a scalar: where an array has the element, its field does not have one value.
+  // Sort fields must be scalars: an array has no single value to sort by.
   if (sort?.some((field) => kindOf(filter[field] ?? null).startsWith('contains'))) return null;
   let sorting: Plan | null = null;
   for (const index of [PRIMARY, ...indexes]) {
@@ -110,7 +110,7 @@ export function planQuery(
   return sorting;
 }
 
-/** As `planQuery`, but throws `INVALID` when no index serves. */
+/** Like `planQuery`, but throws `INVALID` when no index serves the query. */
 export function requirePlan(
   collection: string,
   indexes: readonly IndexDefinition[],
@@ -119,10 +119,10 @@ export function requirePlan(
 ): Plan {
   const plan = planQuery(indexes, filter, sort);
   if (plan !== null) return plan;
-  const asked = Object.entries(filter).map(([field, condition]) => `${field} (${kindOf(condition)})`);
+  const conditions = Object.entries(filter).map(([field, condition]) => `${field} (${kindOf(condition)})`);
   const sorted = sort === null ? 'in any order' : `sorted by ${[...sort, '_id'].join(', ')}`;
   throw new StoreError(
     'INVALID',
-    `no index of '${collection}' serves a query for ${asked.join(', ') || 'everything'} ${sorted}`,
+    `no index of '${collection}' serves a query for ${conditions.join(', ') || 'everything'} ${sorted}`,
   );
 }

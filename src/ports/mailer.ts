@@ -1,25 +1,23 @@
-/**
- * Hands one mail to whoever delivers it. Whether and when to try again is the caller's business.
- */
+/** Delivers single mails to the next hop. Retries are up to the caller. */
 export interface Mailer {
   /**
-   * Resolves when the next hop took the mail. Settles within 30 s. Throws `MailError`; `permanent` when repeating the same mail cannot help.
-   * The same `messageId` may be handed over twice after a crash; receivers drop doubles by it.
+   * Resolves when the next hop has accepted the mail. Settles within 30 s. Throws `MailError`; `permanent` when repeating the same mail cannot help.
+   * The same `messageId` may be sent twice after a crash; receivers can recognise the duplicate by it.
    */
   send(mail: Mail): Promise<void>;
 
-  /** Frees connections. May be called twice. */
+  /** Releases connections. May be called twice. */
   close(): Promise<void>;
 }
 
 export type Mail = Readonly<{
-  /** `Message-ID` with its angle brackets, fixed per cause. */
+  /** `Message-ID` with its angle brackets, the same for every attempt. */
   messageId: string;
   to: string;
   subject: string;
   text: string;
   html: string;
-  /** The link the reader is to follow, told apart so that an adapter without delivery can show it. */
+  /** The link in the mail, also separately, so that an adapter that does not deliver can show it. */
   link?: string;
 }>;
 

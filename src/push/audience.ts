@@ -4,12 +4,12 @@ import type { Place } from './frames.ts';
 import { type Membership, Rooms } from './rooms.ts';
 
 /**
- * A client, and how it is served: `held` until it is released; `behind`: it is given what lies behind `place`, at its own pace;
- * `live`: it is given what comes, and the rest means nothing. `lag`: frames that lie behind its place, at most `lagMax`.
+ * A client, and how it is served: `held` until it is released; `lagging`: it is sent the frames after `place` at its own pace; `live`: it is sent
+ * frames as they come, and the other fields have no meaning. `lag`: frames after its place, at most `lagMax`.
  */
 export type Listener = {
   readonly client: Client;
-  state: 'held' | 'behind' | 'live';
+  state: 'held' | 'lagging' | 'live';
   place: Place;
   lag: number;
   lagMax: number;
@@ -27,7 +27,7 @@ export class Audience {
   readonly #memberships: LoadMemberships;
   readonly #position: () => Position | null;
 
-  /** `position`: up to where events have been told to `rooms`. */
+  /** `position`: up to where events have been applied to `rooms`. */
   constructor(memberships: LoadMemberships, position: () => Position | null) {
     this.#memberships = memberships;
     this.#position = position;
@@ -39,7 +39,7 @@ export class Audience {
     return { clients, users: this.#users.size };
   }
 
-  /** Takes a client in at once, held at `place`, and resolves when the rooms of its user are loaded. When that throws, it is out again. */
+  /** Adds a client at once, held at `place`, and resolves when the rooms of its user are loaded. When that throws, it is removed again. */
   async join(client: Client, place: Place): Promise<void> {
     const user = this.#users.get(client.userId) ?? this.#open(client.userId);
     user.listeners.set(client, { client, state: 'held', place, lag: 0, lagMax: 0 });
@@ -51,7 +51,7 @@ export class Audience {
     }
   }
 
-  /** Forgets a client. Harmless when repeated. */
+  /** Removes a client. Harmless when repeated. */
   leave(client: Client): void {
     const user = this.#users.get(client.userId);
     if (user === undefined || !user.listeners.delete(client) || user.listeners.size > 0) return;
@@ -69,7 +69,7 @@ export class Audience {
     return users.flatMap((user) => [...(user?.listeners.keys() ?? [])]);
   }
 
-  /** Those in any of these rooms who are not held any more. */
+  /** The listeners in any of these rooms that are not held any more. */
   listenersIn(rooms: readonly string[]): ReadonlySet<Listener> {
     const found = new Set<Listener>();
     for (const room of rooms) {
@@ -92,7 +92,7 @@ export class Audience {
 
   async #load(userId: string, user: User): Promise<void> {
     const memberships = await this.#memberships(userId, this.#position());
-    // All may have gone meanwhile, and others have come, whose rooms are loaded anew.
+    // All clients of the user may have left meanwhile, and others have come, whose rooms are loaded again.
     if (this.#users.get(userId) === user) this.rooms.load(userId, memberships, this.#position());
   }
 }

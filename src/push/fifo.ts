@@ -1,4 +1,4 @@
-/** A queue whose front is taken off at a constant cost, and which holds on to nothing that was taken. */
+/** A queue whose oldest item is removed at a constant cost, and which keeps no reference to removed items. */
 export class Fifo<Item> {
   #slots: (Item | undefined)[] = [];
   #head = 0;
@@ -16,7 +16,7 @@ export class Fifo<Item> {
     this.#slots.push(item);
   }
 
-  /** Takes the oldest off. */
+  /** Removes the oldest. */
   shift(): Item | undefined {
     const oldest = this.#slots[this.#head];
     if (this.length === 0) return undefined;

@@ -1,76 +1,87 @@
-import { setImmediate as yieldToOthers } from 'node:timers/promises';
 import { LRUCache } from 'lru-cache';
-import { StoreError } from '../kernel/errors.ts';
-import type { Logger } from '../kernel/logger.ts';
-import { hasReached, type Position } from '../kernel/position.ts';
-import type { Clock } from '../ports/clock.ts';
-import type { EventStore, SubscriptionBatch } from '../ports/event-store.ts';
+import { isStoreError, StoreError } from '../kernel/errors.ts';
+import type { RecordedEvent } from '../kernel/event.ts';
+import { hasReached, laterPosition, type Position } from '../kernel/position.ts';
+import type { Anchor } from '../log/checkpoint.ts';
+import type { EventBatch } from '../log/event-log.ts';
+import { Follower, type FollowerOptions, type FollowerStatus, LogDiverged } from '../log/follower.ts';
 import { Audience, type Listener, type LoadMemberships } from './audience.ts';
-import type { Client } from './client.ts';
-import { followLog, placeToStartFrom } from './follow-log.ts';
+import type { Client, Released } from './client.ts';
 import { before, endOf, type Frame, formatFrameId, frameOf, type Place, parseFrameId, resyncFrame } from './frames.ts';
-import { conversationRoom, type Followed, followedTypes, noticesOf } from './notices.ts';
+import { positionToStartFrom } from './look-back.ts';
+import { liveHandlers, liveTypes } from './notices/handlers.ts';
+import { PositionWaiters } from './position-waiters.ts';
 import { ResumeBuffer } from './resume-buffer.ts';
 
-const FILTER = { types: followedTypes };
+const FILTER = { types: liveTypes };
 /** What the resume buffer holds at most, and how much of it is read back when a node starts. */
 const BUFFER = { frames: 100_000, bytes: 128 * 1024 * 1024, ageMs: 10 * 60_000 };
 const READ_BACK = { ageMs: BUFFER.ageMs, events: 10_000 };
 /** Frames of its own that a client may have missed and still resume. */
 const MISSED_MAX = 1_000;
-/** Frames of its own by which a client may fall behind what comes. Fewer than it may miss, so that it can resume when it is ended for that. */
+/** Frames of its own by which a client may lag. Fewer than it may miss, so that it can resume when it is ended for that. */
 const LAG_MAX = 640;
-/** How long a client's place may be ahead of this node, in ms: another node was faster. */
+/** How long to wait for a client's place when this node has not reached it yet, in ms: another node was faster. */
 const AHEAD_MS = 2_000;
-/** Frames sent in a row before others get their turn. */
+/** Pause before a restored log is read again after it was unavailable, in ms. */
+const RESTART_MS = 1_000;
+/** Frames sent in a row before other work runs. */
 const TURN = 2_000;
-/** Ended sessions that are remembered: their tokens may be taken for good for some seconds more. */
+/** Ended sessions that are kept: their tokens may pass as valid for some seconds more. */
 const ENDED_MAX = 10_000;
 
-export type HubDeps = Readonly<{ events: EventStore; memberships: LoadMemberships; clock: Clock; logger: Logger }>;
+export type HubDeps = Readonly<{ memberships: LoadMemberships }> &
+  Pick<FollowerOptions, 'log' | 'clock' | 'random' | 'logger'>;
 
 /**
- * How delivery begins: with what comes from now on, with what was missed, or with a `resync` frame because that cannot be told any more.
- * `after`: what follows is behind this id; everything up to it is settled.
- */
-export type Released = Readonly<{ outcome: 'live' | 'resumed' | 'resync'; after: string }>;
-
-/**
- * Follows the log and tells the users connected to this node what concerns them. The log is the bus between nodes.
+ * Follows the log and sends the users connected to this node what concerns them. The log is the bus between nodes.
  * Rights are those at delivery: rooms are kept by the same events, in the same order.
  */
 export class Hub {
   readonly #deps: HubDeps;
+  readonly #follower: Follower;
   readonly #audience: Audience;
   readonly #ended = new LRUCache<string, true>({ max: ENDED_MAX });
   readonly #stop = new AbortController();
-  readonly #awaiting = new Set<() => void>();
+  readonly #waiters: PositionWaiters;
   readonly #catchingUp = new Set<Promise<void>>();
   #buffer = new ResumeBuffer(BUFFER, endOf(null));
-  /** Everything up to here has been taken. */
+  /** Everything up to here was handled. */
   #position: Position | null = null;
+  #anchor: Anchor | null = null;
+  /** Ids up to here may be of events that the log has lost: nothing is resumed from them. */
+  #lostUpTo: Position | null = null;
+  #isCaughtUp = false;
   #epoch = '';
   #following: Promise<void> = Promise.resolve();
+  #caughtUp: () => void = () => {};
 
   constructor(deps: HubDeps) {
     this.#deps = deps;
+    this.#waiters = new PositionWaiters(deps.clock);
     this.#audience = new Audience(deps.memberships, () => this.#position);
+    this.#follower = new Follower({
+      ...deps,
+      name: 'push',
+      filter: FILTER,
+      checkpoint: () => ({ position: this.#position, anchor: this.#anchor }),
+      handle: (batch) => this.#handle(batch),
+      isRetried: () => true,
+    });
   }
 
   /** Fills the resume buffer from the log and follows it from then on. Resolves once it has caught up. Throws what reading the log throws. */
   async start(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#epoch = await this.#deps.events.epoch();
-    this.#position = await placeToStartFrom(this.#deps, FILTER, READ_BACK);
-    this.#buffer = new ResumeBuffer(BUFFER, this.#here);
+    await this.#startFromLog();
     await new Promise<void>((caughtUp) => {
-      const take = async (batch: SubscriptionBatch): Promise<void> => {
-        await this.#take(batch);
-        if (batch.caughtUp) caughtUp();
-      };
-      const options = { after: () => this.#position, filter: FILTER, signal, take };
-      this.#following = followLog(this.#deps, options).finally(caughtUp);
+      this.#caughtUp = caughtUp;
+      this.#following = this.#follow().finally(caughtUp);
     });
+  }
+
+  /** The state of its follower. */
+  status(): Promise<FollowerStatus> {
+    return this.#follower.status();
   }
 
   /** Connections, users with one, and frames held for resuming. */
@@ -84,40 +95,40 @@ export class Hub {
     return this.#audience.clients(userId).length;
   }
 
-  /** Whether the session is known to be over. */
+  /** Whether the session is known to have ended. */
   hasEnded(sessionId: string): boolean {
     return this.#ended.has(sessionId);
   }
 
   /**
-   * Lets a client in and loads the rooms of its user. Nothing is delivered before `release`. Gives the id of the place from which it listens.
-   * Throws what loading throws.
+   * Adds a client and loads the rooms of its user. Nothing is delivered before `release`. Returns the id of the place from which it listens.
+   * Throws what loading throws, and `UNAVAILABLE` when the hub has stopped, or has not caught up yet with a log that was restored.
    */
   async connect(client: Client): Promise<string> {
-    if (this.#stop.signal.aborted) throw new StoreError('UNAVAILABLE', 'push has stopped');
+    if (this.#stop.signal.aborted || !this.#isCaughtUp) throw new StoreError('UNAVAILABLE', 'push is not running');
     const place = this.#here;
     await this.#audience.join(client, place);
     return formatFrameId(this.#epoch, place);
   }
 
   /**
-   * Begins delivery: behind `after` (an id, from whichever node), or behind the place from which the client listens. What cannot be resumed gets one
-   * `resync` frame instead. `begun` hears how it begins, before the first frame. Once per client.
+   * Begins delivery: after `after` (an id of any node), or after the place from which the client listens. A client that cannot resume is sent one
+   * `resync` frame instead. `begun` is called with how it begins, before the first frame. Once per client.
    */
   async release(client: Client, after: string | null, begun: (released: Released) => void): Promise<void> {
     const wanted = after === null ? null : this.#placeOf(after);
-    if (wanted !== null) await this.#reach(wanted.position);
+    if (wanted !== null) await this.#waiters.wait(wanted.position, () => this.#position, AHEAD_MS, this.#stop.signal);
     const listener = this.#audience.find(client);
     if (listener?.state !== 'held') return;
     const place = after === null ? listener.place : wanted;
-    const missed = place === null ? null : this.#behind(client, place, MISSED_MAX);
+    const missed = place === null ? null : this.#framesAfter(client, place, MISSED_MAX);
     if (place === null || missed === null) return this.#resync(listener, begun);
     listener.place = place;
     begun({ outcome: after === null ? 'live' : 'resumed', after: formatFrameId(this.#epoch, place) });
     this.#catchUp(listener, missed.length, missed.length + LAG_MAX);
   }
 
-  /** Forgets a client. Harmless when repeated. */
+  /** Removes a client. Harmless when repeated. */
   disconnect(client: Client): void {
     this.#audience.leave(client);
   }
@@ -134,59 +145,94 @@ export class Hub {
     return endOf(this.#position);
   }
 
-  /** The place that an id of this log stands for. */
+  /** The place of an id, `null` for one of another log, or of one that may have been lost. */
   #placeOf(id: string): Place | null {
     const parsed = parseFrameId(id);
-    return parsed?.epoch === this.#epoch ? parsed : null;
+    return parsed?.epoch !== this.#epoch || hasReached(this.#lostUpTo, parsed.position) ? null : parsed;
   }
 
-  /** The frames for a client behind a place; `null` when they are more than `limit`, or cannot be told any more, or not yet. */
-  #behind(client: Client, place: Place, limit: number): readonly Frame[] | null {
+  /** The frames for a client after a place; `null` when they are more than `limit`, or no longer available, or not yet. */
+  #framesAfter(client: Client, place: Place, limit: number): readonly Frame[] | null {
     if (!hasReached(this.#here.position, place.position) || !this.#buffer.reachesBackTo(place)) return null;
     return this.#buffer.read(this.#audience.rooms.of(client.userId), place, limit);
   }
 
-  async #take({ events, position }: SubscriptionBatch): Promise<void> {
+  /** Follows until the hub stops. A log that was restored from an older copy is followed anew, and its clients have to read again. */
+  async #follow(): Promise<void> {
+    const { signal } = this.#stop;
+    for (let isRestored = false; !signal.aborted; isRestored = true) {
+      try {
+        if (isRestored) await this.#startFromLog();
+        await this.#follower.run(signal);
+      } catch (error) {
+        if (error instanceof LogDiverged) this.#endAll();
+        else if (isStoreError(error, 'UNAVAILABLE')) await this.#deps.clock.sleep(RESTART_MS, signal);
+        else if (isStoreError(error, 'CLOSED')) return;
+        else return this.#deps.logger.error({ err: error }, 'push has stopped following the log');
+      }
+    }
+  }
+
+  #endAll(): void {
+    this.#lostUpTo = laterPosition(this.#lostUpTo, this.#position);
+    this.#isCaughtUp = false;
+    for (const client of this.#audience.clients()) client.end('stopped');
+  }
+
+  async #startFromLog(): Promise<void> {
+    this.#epoch = await this.#deps.log.epoch();
+    this.#position = await positionToStartFrom(this.#deps, FILTER, READ_BACK);
+    this.#anchor = null;
+    this.#buffer = new ResumeBuffer(BUFFER, this.#here);
+  }
+
+  async #handle({ events, position, caughtUp }: EventBatch): Promise<undefined> {
     const outgoing = new Map<Listener, Frame[]>();
     const nowMs = this.#deps.clock.monotonic();
     for (const event of events) {
-      // The filter of the subscription is the list of these types.
-      this.#takeEvent(event as Followed, outgoing, nowMs);
+      this.#handleEvent(event, outgoing, nowMs);
       this.#position = event.position;
+      this.#anchor = { position: event.position, id: event.id };
     }
     if (position !== null) this.#position = position;
     this.#buffer.trim(nowMs);
-    for (const look of this.#awaiting) look();
+    this.#waiters.check();
     let sent = 0;
     for (const [listener, frames] of outgoing) {
       this.#deliver(listener, frames);
       sent += frames.length;
       if (sent < TURN) continue;
       sent = 0;
-      await yieldToOthers();
+      await this.#deps.clock.nextTurn();
     }
+    this.#isCaughtUp ||= caughtUp;
+    if (caughtUp) this.#caughtUp();
   }
 
-  #takeEvent(event: Followed, outgoing: Map<Listener, Frame[]>, nowMs: number): void {
+  #handleEvent(event: RecordedEvent, outgoing: Map<Listener, Frame[]>, nowMs: number): void {
+    const handler = liveHandlers.get(event.type);
+    if (handler === undefined) return;
     const { rooms } = this.#audience;
     try {
-      const frames = noticesOf(event).map((notice, index) => frameOf(this.#epoch, event, notice, index));
-      rooms.before(event);
-      if (event.type === 'ConversationDeleted') this.#buffer.forget(conversationRoom(event.data.conversationId));
+      const notices = handler.notices?.(event) ?? [];
+      const frames = notices.map((notice, index) => frameOf(this.#epoch, event, notice, index));
+      if (handler.enters) rooms.enter(handler.enters(event), event.position);
+      if (handler.closes) this.#buffer.forget(handler.closes(event));
       for (const frame of frames) {
         this.#buffer.add(frame, nowMs);
         for (const listener of this.#audience.listenersIn(frame.rooms)) this.#offer(listener, frame, outgoing);
       }
-      rooms.after(event);
-      if (event.type === 'SessionEnded') this.#endSession(event.data.userId, event.data.sessionId);
+      if (handler.leaves) rooms.leave(handler.leaves(event));
+      if (handler.endsSession) this.#endSession(handler.endsSession(event));
+      if (handler.erases) this.#erase(handler.erases(event));
     } catch (error) {
-      // One event that cannot be told must not keep the others from being told.
-      this.#deps.logger.error({ err: error, type: event.type, position: event.position }, 'push passed over an event');
+      // One event that cannot be handled must not hold up the others.
+      this.#deps.logger.error({ err: error, type: event.type, position: event.position }, 'push skipped an event');
     }
   }
 
   #offer(listener: Listener, frame: Frame, outgoing: Map<Listener, Frame[]>): void {
-    if (listener.state === 'behind') {
+    if (listener.state === 'lagging') {
       if (++listener.lag > listener.lagMax) listener.client.end('too-slow');
       return;
     }
@@ -203,21 +249,21 @@ export class Hub {
     this.#catchUp(listener, frames.length - sent, LAG_MAX);
   }
 
-  /** Gives a listener what lies behind its place, at its own pace, and makes it live when there is nothing more. */
+  /** Sends a listener the frames after its place, at its own pace, and makes it live when there are no more. */
   #catchUp(listener: Listener, lag: number, lagMax: number): void {
-    listener.state = 'behind';
+    listener.state = 'lagging';
     listener.lag = lag;
     listener.lagMax = lagMax;
-    const task: Promise<void> = this.#giveMissed(listener).finally(() => this.#catchingUp.delete(task));
+    const task: Promise<void> = this.#sendMissed(listener).finally(() => this.#catchingUp.delete(task));
     this.#catchingUp.add(task);
   }
 
-  async #giveMissed(listener: Listener): Promise<void> {
+  async #sendMissed(listener: Listener): Promise<void> {
     const { client } = listener;
     for (;;) {
       await client.drained();
       if (this.#audience.find(client) !== listener) return;
-      const missed = this.#behind(client, listener.place, listener.lagMax);
+      const missed = this.#framesAfter(client, listener.place, listener.lagMax);
       if (missed === null) return client.end('too-slow');
       const last = missed.at(-1);
       if (last === undefined) break;
@@ -237,22 +283,14 @@ export class Hub {
     if (sent === 0) listener.client.end('too-slow');
   }
 
-  #endSession(userId: string, sessionId: string): void {
+  #endSession({ userId, sessionId }: Readonly<{ userId: string; sessionId: string }>): void {
     this.#ended.set(sessionId, true);
-    for (const client of this.#audience.clients(userId))
-      if (client.sessionId === sessionId) client.end('session-ended');
+    const clients = this.#audience.clients(userId).filter((client) => client.sessionId === sessionId);
+    for (const client of clients) client.end('session-ended');
   }
 
-  /** Waits until the hub has reached a position, at most `AHEAD_MS`. */
-  async #reach(position: Position): Promise<void> {
-    const here = (): boolean => hasReached(this.#here.position, position);
-    if (here()) return;
-    const done = new AbortController();
-    const look = (): void => {
-      if (here()) done.abort();
-    };
-    this.#awaiting.add(look);
-    await this.#deps.clock.sleep(AHEAD_MS, AbortSignal.any([done.signal, this.#stop.signal]));
-    this.#awaiting.delete(look);
+  #erase(userId: string): void {
+    this.#buffer.redact(userId);
+    for (const client of this.#audience.clients(userId)) client.end('session-ended');
   }
 }

@@ -1,15 +1,15 @@
 import type { Position } from '../kernel/position.ts';
 import { Fifo } from './fifo.ts';
-import { type Frame, isBehind, type Place } from './frames.ts';
+import { type Frame, isAfter, type Place, redacted } from './frames.ts';
 
 /** What the buffer holds at most. */
 export type BufferLimits = Readonly<{ frames: number; bytes: number; ageMs: number }>;
 
-type Entry = Readonly<{ serial: number; atMs: number; frame: Frame }>;
+type Entry = { readonly serial: number; readonly atMs: number; frame: Frame };
 
 /**
  * The latest frames, indexed by room, so that resuming costs what it returns and not what the node holds.
- * Whoever left off before the oldest frame that is still held cannot resume from here.
+ * A client whose last frame is before the oldest one that is held cannot resume from here.
  */
 export class ResumeBuffer {
   readonly #limits: BufferLimits;
@@ -19,7 +19,7 @@ export class ResumeBuffer {
   #bytes = 0;
   #since: Place;
 
-  /** `since`: the place behind which frames will be added, all of them. */
+  /** `since`: the place after which all frames will be added. */
   constructor(limits: BufferLimits, since: Place) {
     this.#limits = limits;
     this.#since = since;
@@ -30,14 +30,14 @@ export class ResumeBuffer {
     return this.#entries.length;
   }
 
-  /** Whether everything behind the place is still here. */
+  /** Whether everything after the place is still here. */
   reachesBackTo(place: Place): boolean {
-    return !isBehind(this.#since, place);
+    return !isAfter(this.#since, place);
   }
 
   /** Adds the next frame. `atMs`: the monotonic time now. */
   add(frame: Frame, atMs: number): void {
-    const entry = { serial: this.#serial++, atMs, frame };
+    const entry: Entry = { serial: this.#serial++, atMs, frame };
     this.#entries.push(entry);
     this.#bytes += frame.bytes.length;
     for (const room of frame.rooms) {
@@ -57,13 +57,24 @@ export class ResumeBuffer {
     }
   }
 
-  /** Takes the frames out of a room: nobody is to hear any more what was said there. */
+  /** Takes the frames out of a room: they must not be sent any more. */
   forget(room: string): void {
     this.#rooms.delete(room);
   }
 
+  /** Removes the text of a person from all frames. */
+  redact(personId: string): void {
+    for (let i = 0; i < this.#entries.length; i++) {
+      const entry = this.#entries.at(i);
+      if (entry?.frame.personal?.personId !== personId) continue;
+      const before = entry.frame.bytes.length;
+      entry.frame = redacted(entry.frame);
+      this.#bytes += entry.frame.bytes.length - before;
+    }
+  }
+
   /**
-   * The frames of these rooms behind `after`, in order, each once; of each room from the position on that stands with it.
+   * The frames of these rooms after `after`, in order, each once; of each room from the position on that is given with it.
    * `null` when there are more than `limit`.
    */
   read(rooms: ReadonlyMap<string, Position>, after: Place, limit: number): readonly Frame[] | null {
@@ -72,7 +83,7 @@ export class ResumeBuffer {
       const entries = this.#rooms.get(room);
       for (let i = (entries?.length ?? 0) - 1; i >= 0; i--) {
         const entry = entries?.at(i);
-        if (entry === undefined || entry.frame.position < since || !isBehind(entry.frame, after)) break;
+        if (entry === undefined || entry.frame.position < since || !isAfter(entry.frame, after)) break;
         found.set(entry.serial, entry.frame);
         if (found.size > limit) return null;
       }
@@ -86,7 +97,7 @@ export class ResumeBuffer {
     this.#since = oldest.frame;
     for (const room of oldest.frame.rooms) {
       const entries = this.#rooms.get(room);
-      // In a room that was forgotten since, the oldest is another.
+      // In a room that was forgotten meanwhile, the oldest is another one.
       if (entries?.at(0) !== oldest) continue;
       entries.shift();
       if (entries.length === 0) this.#rooms.delete(room);

@@ -1,21 +1,21 @@
 import type { Position } from '../kernel/position.ts';
-import { conversationRoom, type Followed, userRoom } from './notices.ts';
+import { conversationRoom, type RoomChange, userRoom } from './notices/notice.ts';
 
 /** A conversation that a user is in, and the position at which they joined. */
 export type Membership = Readonly<{ conversationId: string; since: Position }>;
 
-/** `rooms`: with the position since which the user is in each. `changed`: the rooms on which events spoke since `open`; `null` once loaded. */
+/** `rooms`: with the position since which the user is in each. `changed`: the rooms that events changed since `open`; `null` once loaded. */
 type UserRooms = { rooms: Map<string, Position>; changed: Set<string> | null };
 
 /**
- * The rooms of those users who are connected to this node, kept by the events as they come. A deleted conversation keeps its room:
- * nothing more is said there, and who was away still hears of its end.
+ * The rooms of the users who are connected to this node, kept up to date by the events as they come. A deleted conversation keeps its room: nothing
+ * more is sent there, and members who were away are still sent its end.
  */
 export class Rooms {
   readonly #users = new Map<string, UserRooms>();
   readonly #members = new Map<string, Set<string>>();
 
-  /** Begins to keep the rooms of a user by the events that come; `load` adds those from before. */
+  /** Begins to keep the rooms of a user by the events that come; `load` adds the earlier ones. */
   open(userId: string): void {
     if (this.#users.has(userId)) return;
     this.#users.set(userId, { rooms: new Map(), changed: new Set() });
@@ -23,8 +23,8 @@ export class Rooms {
   }
 
   /**
-   * Adds the memberships as they were at some position not before `open`. Where events have spoken since, they know better; what only becomes so
-   * behind `position`, the last event that came, they will tell.
+   * Adds the memberships as they were at some position not before `open`. Rooms that events have changed since are left as they are; memberships that
+   * begin after `position`, the last event that came, will be added by their events.
    */
   load(userId: string, memberships: readonly Membership[], position: Position | null): void {
     const user = this.#users.get(userId);
@@ -53,22 +53,20 @@ export class Rooms {
     return this.#members.get(room) ?? new Set();
   }
 
-  /** Lets in those whom the event brings, so that they hear of it. */
-  before(event: Followed): void {
-    if (event.type !== 'ConversationCreated' && event.type !== 'MemberAdded') return;
-    const room = conversationRoom(event.data.conversationId);
-    for (const userId of event.type === 'MemberAdded' ? [event.data.userId] : event.data.members) {
+  /** Users entered a room by the event at `position`. */
+  enter({ room, userIds }: RoomChange, position: Position): void {
+    for (const userId of userIds) {
       this.#users.get(userId)?.changed?.add(room);
-      this.#enter(userId, room, event.position);
+      this.#enter(userId, room, position);
     }
   }
 
-  /** Sees off whom the event sends away, after they have heard of it. */
-  after(event: Followed): void {
-    if (event.type !== 'MemberRemoved') return;
-    const room = conversationRoom(event.data.conversationId);
-    this.#users.get(event.data.userId)?.changed?.add(room);
-    this.#leave(event.data.userId, room);
+  /** Users left a room. */
+  leave({ room, userIds }: RoomChange): void {
+    for (const userId of userIds) {
+      this.#users.get(userId)?.changed?.add(room);
+      this.#leave(userId, room);
+    }
   }
 
   #enter(userId: string, room: string, since: Position): void {

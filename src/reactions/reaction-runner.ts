@@ -1,29 +1,31 @@
-import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
+import { CHECKPOINTS, type Checkpoint, CheckpointWriter, startCheckpoint } from '../log/checkpoint.ts';
+import type { EventBatch, EventLog } from '../log/event-log.ts';
+import { Follower, type FollowerStatus, LogDiverged } from '../log/follower.ts';
+import type { HeldPartition } from '../log/lease.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore } from '../ports/documents.ts';
-import type { EventStore, SubscriptionBatch } from '../ports/event-store.ts';
-import { Bell } from './bell.ts';
-import { EffectQueue, type ReactionCheckpoint } from './effect-queue.ts';
-import { workOff } from './effect-worker.ts';
+import type { Random } from '../ports/random.ts';
+import { EffectQueue } from './effect-queue.ts';
+import { performEffects } from './effect-worker.ts';
+import { Notifier } from './notifier.ts';
 import type { Reaction } from './reaction.ts';
 
-/** Where nothing is claimed, the checkpoint is written at most so often, in ms. */
+/** Where no effect is added, the checkpoint is stored at most this often, in ms. */
 const CHECKPOINT_MS = 10_000;
-/** The pause after a store failed, doubled each time up to the longest, in ms. */
-const PAUSE_MS = 250;
-const PAUSE_MAX_MS = 15_000;
+/** Pause before a reaction is tried again whose log was restored from an older copy, in ms. Its status shows the reason for as long. */
+const DIVERGED_MS = 60_000;
 
-/** Chooses one among nodes; `projections/lease.ts` makes them. */
-export interface ReactionLease {
-  /** Waits for the lease, which holds until `lost` is aborted; `null` once the signal is. */
-  acquire(signal: AbortSignal): Promise<Readonly<{ lost: AbortSignal; release(): Promise<void> }> | null>;
-}
+/** Chooses one among nodes: `Leases` of `src/log/lease.ts`, with one partition. */
+export type ReactionLease = Readonly<{
+  run(signal: AbortSignal, work: (held: HeldPartition) => Promise<void>): Promise<void>;
+}>;
 
 type Deps = Readonly<{
-  events: EventStore;
+  log: EventLog;
   documents: DocumentStore;
   clock: Clock;
+  random: Random;
   logger: Logger;
   lease: ReactionLease;
 }>;
@@ -31,82 +33,87 @@ type Deps = Readonly<{
 /** One reaction on this node. */
 export interface ReactionRunner {
   /**
-   * Notes where the log stands when the reaction is new. Every node does this before it takes requests, so that nothing asked of it is missed,
-   * whichever node runs the reaction and whenever that starts.
+   * Stores the end of the log as the start of a reaction that is new. Each node does this before it takes requests, so that no event of a request is
+   * missed, on whichever node and whenever the reaction starts.
    */
   prepare(): Promise<void>;
 
   /**
-   * Runs whenever this node has the lease, until the signal is aborted, and outlives failures of the stores. Resolves when what was under way has ended,
-   * within 10 s. Should two nodes believe in their lease, they are in each other's way and nothing worse.
+   * Runs while this node has the lease, until the signal is aborted, also after failures of the stores. Resolves when the effects in progress have
+   * ended, within 10 s. Two nodes that both believe to have the lease hinder each other and do no further harm.
    */
   run(signal: AbortSignal): Promise<void>;
+
+  /** The state of its follower; `null` while it does not run on this node. */
+  status(): Promise<FollowerStatus | null>;
 }
 
 export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRunner {
-  const { events, documents, clock, logger, lease } = deps;
-  const queue = new EffectQueue(documents, reaction);
+  const { log, documents, clock, logger, lease } = deps;
+  const queue = new EffectQueue(documents, reaction.collection);
+  const checkpointId = `reactions/${reaction.name}`;
+  let follower: Follower | null = null;
 
-  async function prepared(): Promise<ReactionCheckpoint> {
+  async function prepare(): Promise<void> {
+    await documents.define([CHECKPOINTS]);
     await queue.define();
-    const epoch = await events.epoch();
-    const found = await queue.checkpoint();
-    if (found?.epoch === epoch) return found;
-    if (found !== null) logger.warn({ reaction: reaction.name }, 'this is another log; the reaction starts at its end');
-    await queue.moveTo(await events.head(), epoch, found);
-    // Whichever node was first.
-    return prepared();
-  }
-
-  /** Claims an effect for each event as it comes. */
-  async function follow(bell: Bell, signal: AbortSignal): Promise<void> {
-    let checkpoint = await prepared();
-    let writtenAt = clock.monotonic();
-    const isWorthWriting = ({ events, position }: SubscriptionBatch): boolean =>
-      events.length > 0 || (position !== checkpoint.position && clock.monotonic() - writtenAt >= CHECKPOINT_MS);
-
-    const filter = { types: reaction.handles };
-    for await (const batch of events.subscribe({ after: checkpoint.position, filter, signal })) {
-      if (!isWorthWriting(batch)) continue;
-      checkpoint = await queue.claim(batch.events, clock.now(), batch.position, checkpoint);
-      writtenAt = clock.monotonic();
-      if (batch.events.length > 0) bell.ring();
+    const position = await log.head();
+    const id = position === null ? null : await log.idAt(position);
+    const anchor = position === null || id === null ? null : { position, id };
+    const start = { position, anchor, epoch: await log.epoch() };
+    if ((await startCheckpoint(documents, checkpointId, start)) === 'replaced') {
+      logger.warn({ reaction: reaction.name }, 'this is another log; the reaction starts at its end');
     }
   }
 
-  /** Repeats what fails by a store, with growing pauses. */
-  async function persist(what: string, work: () => Promise<void>, signal: AbortSignal): Promise<void> {
-    let pause = PAUSE_MS;
-    while (!signal.aborted) {
-      const startedAt = clock.monotonic();
-      try {
-        await work();
-      } catch (error) {
-        if (signal.aborted && isStoreError(error)) return;
-        if (clock.monotonic() - startedAt > PAUSE_MAX_MS) pause = PAUSE_MS;
-        logger.warn({ reaction: reaction.name, err: error }, `${what} interrupted; it goes on after a pause`);
-        await clock.sleep(pause * (0.5 + Math.random() / 2), signal);
-        pause = Math.min(PAUSE_MAX_MS, pause * 2);
-      }
+  async function runUnder({ fence, lost }: HeldPartition): Promise<void> {
+    await prepare();
+    const checkpoint = await CheckpointWriter.open(documents, checkpointId, {
+      fence,
+      writer: `${reaction.name}/${fence}`,
+    });
+    const added = new Notifier();
+    const ended = new AbortController();
+    const signal = AbortSignal.any([lost, ended.signal]);
+    follower = new Follower({
+      ...deps,
+      name: reaction.name,
+      filter: { types: [...reaction.on.keys()] },
+      checkpoint: () => checkpoint.current,
+      handle: (batch) => handle(batch, checkpoint, added),
+    });
+    try {
+      // When one of them fails, both have to end.
+      const tasks = [follower.run(signal), performEffects({ ...deps, queue, reaction }, added, signal)];
+      for (const task of tasks) task.catch(() => ended.abort());
+      await Promise.allSettled(tasks);
+      await Promise.all(tasks);
+    } catch (error) {
+      if (error instanceof LogDiverged) await clock.sleep(DIVERGED_MS, lost);
+      throw error;
+    } finally {
+      follower = null;
     }
   }
 
-  async function runLeased(stop: AbortSignal): Promise<void> {
-    const held = await lease.acquire(stop);
-    if (held === null) return;
-    const signal = AbortSignal.any([stop, held.lost]);
-    const bell = new Bell();
-    await Promise.all([
-      persist('following the log', () => follow(bell, signal), signal),
-      persist('working off effects', () => workOff({ events, queue, reaction, clock, logger }, bell, signal), signal),
-    ]);
-    await held.release();
+  let storedAt = Number.NEGATIVE_INFINITY;
+
+  /** Adds an effect for each event. */
+  async function handle(batch: EventBatch, checkpoint: CheckpointWriter, added: Notifier): Promise<undefined> {
+    const { events, position } = batch;
+    const isDue = position !== checkpoint.current.position && clock.monotonic() - storedAt >= CHECKPOINT_MS;
+    if (events.length === 0 && !isDue) return;
+    const last = events.at(-1);
+    const anchor = last === undefined ? checkpoint.current.anchor : { position: last.position, id: last.id };
+    const to: Checkpoint = { position, anchor };
+    await queue.add(events, clock.now(), { to, checkpoint });
+    storedAt = clock.monotonic();
+    if (events.length > 0) added.notify();
   }
 
   return {
-    prepare: async () => {
-      await prepared();
-    },
-    run: (signal) => persist('waiting for the lease', () => runLeased(signal), signal),
+    prepare,
+    run: (signal) => lease.run(signal, runUnder),
+    status: async () => (follower === null ? null : follower.status()),
   };
 }

@@ -1,44 +1,52 @@
-import type { RecordedEvent } from '../kernel/event.ts';
+import type { Event, RecordedEvent } from '../kernel/event.ts';
 import type { Json } from '../kernel/json.ts';
 
 /**
- * What is done in the world because of an event, such as sending a mail. It is done at least once, and in the ordinary case once: twice only when the
- * process dies between doing it and noting that. Never in a rebuild, and not for what was in the log before the reaction existed.
+ * An effect outside Parley that follows from events, such as sending a mail. It is performed at least once, and in the ordinary case once: twice only
+ * when the process dies between performing it and storing that. Never in a rebuild, and not for events from before the reaction existed.
  */
 export type Reaction = Readonly<{
   /** Durable, never changes: it names the checkpoint. */
   name: string;
-  /** A collection of its own, with one document for each event that something is or was done for. */
+  /** A collection of its own, with one document for each event that has an effect. */
   collection: string;
-  /** Types of events that it answers. */
-  handles: readonly string[];
-  /** Does what the event calls for, if anything still. What it throws is tried again later, unless it is permanent. Settles within a minute. */
-  perform(event: RecordedEvent): Promise<void>;
-  /** Whether an error will be the same whenever it is tried again. */
+  /** Performs the effect of an event, if it is still needed; by the event's type. An error is retried, unless it is permanent. Settles within a minute. */
+  on: ReadonlyMap<string, (event: RecordedEvent) => Promise<void>>;
+  /** Whether an error will be the same at every attempt. */
   isPermanent(error: unknown): boolean;
 }>;
 
+/** Functions by the type of the event that they react to. */
+export type EventReactions<E extends Event> = {
+  readonly [Type in E['type']]?: (event: RecordedEvent<Extract<E, { type: Type }>>) => Promise<void>;
+};
+
+/** The map of a table of functions, each of which is called with events of its own type only. */
+export function reactionsOf<E extends Event>(table: EventReactions<E>): Reaction['on'] {
+  return new Map(Object.entries(table) as [string, (event: RecordedEvent) => Promise<void>][]);
+}
+
 /**
- * What is to be done, or was, for one event; the id of its document is the event's.
- * - `claimed`: it is to be tried, or tried again, at `dueAt`; while a try runs, that is when it counts as lost.
- * - `done`: it is forgotten at `dueAt`.
+ * The effect of one event; the id of its document is the event's.
+ * - `pending`: it is attempted, or attempted again, at `dueAt`; while an attempt runs, that is when it counts as lost.
+ * - `done`: its document is deleted at `dueAt`.
  * - `parked`: given up at `dueAt`; an operator may look at it.
  */
 export type Effect = Readonly<{
-  status: 'claimed' | 'done' | 'parked';
+  status: 'pending' | 'done' | 'parked';
   /** Where the event is in the log. */
   stream: string;
   revision: string;
   type: string;
-  /** Tries begun. */
+  /** Attempts begun. */
   attempts: number;
   /** Times in ms since the epoch. */
-  claimedAt: number;
+  createdAt: number;
   dueAt: number;
-  /** Why the last try failed, without personal data. */
+  /** Why the last attempt failed, without personal data. */
   lastError: string | null;
 }> &
   Readonly<{ [key: string]: Json }>;
 
-/** An effect with what its next write is guarded by. */
+/** An effect with the version that guards its next write. */
 export type StoredEffect = Readonly<{ id: string; version: number; effect: Effect }>;

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { newStream, note } from '../contracts/events.ts';
-import { follow, until } from '../contracts/following.ts';
+import { follow, readStream, until } from '../contracts/following.ts';
 import { selfSigned } from '../support/eventstoredb-server/certificate.ts';
 import { type EventStoreDbServer, startEventStoreDbServer } from '../support/eventstoredb-server/server.ts';
 import { open } from './eventstoredb.ts';
@@ -27,25 +27,27 @@ afterAll(async () => {
 });
 afterEach(() => vi.restoreAllMocks());
 
-/** Appends, reads and follows. */
-async function works(url: string): Promise<void> {
+/** Checks that a store with this connection string can append, read and subscribe. */
+async function expectToWork(url: string): Promise<void> {
   const store = await open(url);
   const stream = newStream();
   await store.append(stream, [note('a')], { expect: 'none' });
-  expect((await store.readStream(stream)).events).toHaveLength(1);
-  const { events } = await follow(store, { after: null }, until(1));
-  expect(events[0]?.type).toBe('NoteTaken');
+  expect((await readStream(store, stream)).records).toHaveLength(1);
+  const { records } = await follow(store, {}, until(1));
+  expect(records[0]?.type).toBe('NoteTaken');
   await store.close();
 }
 
 const password = encodeURIComponent('p@ss:wörd');
 
-describe('a connection string', () => {
-  it('with TLS, a certificate authority and credentials', async () => {
-    await works(`esdb://ada:${password}@localhost:${secure.port}?tls=true&tlsCAFile=${encodeURIComponent(caFile)}`);
+describe('connection strings', () => {
+  it('connects with TLS, a certificate authority and credentials', async () => {
+    await expectToWork(
+      `esdb://ada:${password}@localhost:${secure.port}?tls=true&tlsCAFile=${encodeURIComponent(caFile)}`,
+    );
   });
 
-  it('with a wrong password, or none: unavailable, for reads and appends', async () => {
+  it('throws UNAVAILABLE for reads and appends with a wrong or missing password', async () => {
     for (const user of ['ada:wrong@', '']) {
       const store = await open(`esdb://${user}localhost:${secure.port}?tlsCAFile=${encodeURIComponent(caFile)}`);
       const append = store.append(newStream(), [note('a')], { expect: 'none' });
@@ -55,36 +57,36 @@ describe('a connection string', () => {
     }
   });
 
-  it('whose server has a certificate that nobody vouches for: unavailable', async () => {
+  it('throws UNAVAILABLE when the certificate of the server is not trusted', async () => {
     const store = await open(`esdb://ada:${password}@localhost:${secure.port}?tls=true`);
     await expect(store.head()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await store.close();
   });
 
-  it('of a cluster, of which not every node is there', async () => {
-    const away = await startEventStoreDbServer();
-    await away.close();
-    await works(`esdb://127.0.0.1:${away.port},127.0.0.1:${plain.port}?tls=false&nodePreference=leader`);
+  it('connects to a cluster while one of its nodes is down', async () => {
+    const down = await startEventStoreDbServer();
+    await down.close();
+    await expectToWork(`esdb://127.0.0.1:${down.port},127.0.0.1:${plain.port}?tls=false&nodePreference=leader`);
   });
 
-  it('of a cluster that is found by asking', async () => {
-    await works(`esdb+discover://127.0.0.1:${plain.port}?tls=false`);
+  it('discovers a cluster', async () => {
+    await expectToWork(`esdb+discover://127.0.0.1:${plain.port}?tls=false`);
   });
 
-  it('of a cluster whose leader changes: the new one is found', async () => {
+  it('connects to the new leader when the leader of a cluster changes', async () => {
     const [old, next] = await Promise.all([startEventStoreDbServer(), startEventStoreDbServer()]);
     const store = await open(`esdb+discover://127.0.0.1:${old.port}?tls=false`);
-    await store.append('a-1', [note('to the old one')], { expect: 'none' });
+    await store.append('a-1', [note('to the old leader')], { expect: 'none' });
     old.leader = next.port;
     old.faults.reads.push('unavailable');
-    await expect(store.readStream('a-1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    await store.append('a-1', [note('to the new one')], { expect: 'none' });
+    await expect(readStream(store, 'a-1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await store.append('a-1', [note('to the new leader')], { expect: 'none' });
     expect([old, next].map(({ log }) => log.of('a-1').length)).toEqual([1, 1]);
     await store.close();
     await Promise.all([old.close(), next.close()]);
   });
 
-  it('of a cluster that is away: unavailable, and found once it is there', async () => {
+  it('throws UNAVAILABLE while a cluster is down, and connects once it is up', async () => {
     const late = await startEventStoreDbServer();
     await late.stop();
     const store = await open(
@@ -97,12 +99,12 @@ describe('a connection string', () => {
     await late.close();
   });
 
-  it('in the form of KurrentDB, with keep-alive', async () => {
-    await works(`kurrentdb://127.0.0.1:${plain.port}?tls=false&keepAliveInterval=20000&keepAliveTimeout=5000`);
+  it('accepts the scheme of KurrentDB, and keep-alive options', async () => {
+    await expectToWork(`kurrentdb://127.0.0.1:${plain.port}?tls=false&keepAliveInterval=20000&keepAliveTimeout=5000`);
   });
 
-  it('with credentials where there is no TLS: they are not sent', async () => {
-    await works(`esdb://ada:secret@127.0.0.1:${plain.port}?tls=false`);
+  it('does not send credentials without TLS', async () => {
+    await expectToWork(`esdb://ada:secret@127.0.0.1:${plain.port}?tls=false`);
   });
 
   it.each([
@@ -113,15 +115,15 @@ describe('a connection string', () => {
     'esdb://ada:secret@localhost:2113?throw',
     'esdb://ada:sec%ret@localhost:2113',
     '',
-  ])('that cannot be used is invalid, and its password is not told: %s', async (url) => {
+  ])('throws INVALID for an invalid one, without its password in the error: %s', async (url) => {
     const error = await open(url).catch((reason: unknown) => reason);
     expect(error).toMatchObject({ name: 'StoreError', code: 'INVALID' });
     expect(String(error)).not.toContain('secret');
   });
 
-  it('with an option that nobody knows: a warning, without the password', async () => {
+  it('prints a warning without the password for an unknown option', async () => {
     const warn = vi.spyOn(console, 'warn').mockImplementation(() => {});
-    await works(`esdb://ada:secret@127.0.0.1:${plain.port}?tls=false&colour=blue`);
+    await expectToWork(`esdb://ada:secret@127.0.0.1:${plain.port}?tls=false&colour=blue`);
     expect(warn).toHaveBeenCalled();
     expect(String(warn.mock.calls)).not.toContain('secret');
   });

@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { appendUntilKnown } from '../../src/commands/append.ts';
 import { isStoreError } from '../../src/kernel/errors.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
-import { newStream, note, notes } from '../contracts/events.ts';
+import type { Appended, EventStore, ExpectedRevision, NewRecord } from '../../src/ports/event-store.ts';
+import { newStream, note, notes, textsOf } from '../contracts/events.ts';
+import { readAll, readStream } from '../contracts/following.ts';
 import type { AppendFault } from '../support/eventstoredb-server/faults.ts';
 import type { EventStoreDbServer } from '../support/eventstoredb-server/server.ts';
 import { startEventStoreDbServer } from '../support/eventstoredb-server/server.ts';
@@ -20,42 +20,60 @@ beforeEach(async () => {
 });
 afterEach(() => opened.dispose());
 
-const texts = async (stream: string, from: EventStore = store) =>
-  (await from.readStream(stream)).events.map((event) => event.data.text);
+const texts = async (stream: string, from: EventStore = store) => textsOf((await readStream(from, stream)).records);
+
+const systemClock = createSystemClock();
+
+/** Repeats the identical append while its outcome is unknown. Throws other errors, `UNAVAILABLE` only if it was the first. */
+async function appendUntilKnown(
+  stream: string,
+  records: readonly NewRecord[],
+  expected: ExpectedRevision,
+): Promise<Appended> {
+  let isUnknown = false;
+  for (;;) {
+    try {
+      return await store.append(stream, records, { expect: expected });
+    } catch (error) {
+      isUnknown ||= isStoreError(error, 'UNKNOWN');
+      if (!isUnknown || !isStoreError(error, 'UNKNOWN', 'UNAVAILABLE')) throw error;
+      await systemClock.sleep(20);
+    }
+  }
+}
 
 describe('the outcome of an append', () => {
   it.each<AppendFault>([
     { kind: 'cut', written: false },
     { kind: 'timeout', written: false },
-  ])('$kind before the write: unknown, and the identical repetition appends it', async (fault) => {
+  ])('is unknown after a $kind before the write, and the repeated append succeeds', async (fault) => {
     const stream = newStream();
     server.faults.appends.push(fault);
-    const events = [note('a')];
-    await expect(store.append(stream, events, { expect: 'none' })).rejects.toMatchObject({ code: 'UNKNOWN' });
+    const records = [note('a')];
+    await expect(store.append(stream, records, { expect: 'none' })).rejects.toMatchObject({ code: 'UNKNOWN' });
     expect(server.log.of(stream)).toEqual([]);
-    expect(await store.append(stream, events, { expect: 'none' })).toMatchObject({ revision: 0n });
+    expect(await store.append(stream, records, { expect: 'none' })).toMatchObject({ revision: 0n });
     expect(await texts(stream)).toEqual(['a']);
   });
 
   it.each<AppendFault>([
     { kind: 'cut', written: true },
     { kind: 'timeout', written: true },
-  ])('$kind after the write: unknown, and the identical repetition conflicts', async (fault) => {
+  ])('is unknown after a $kind following the write, and the repeated append conflicts', async (fault) => {
     const stream = newStream();
     await store.append(stream, [note('first')], { expect: 'none' });
     server.faults.appends.push(fault);
-    const events = notes(2);
-    await expect(store.append(stream, events, { expect: 0n })).rejects.toMatchObject({ code: 'UNKNOWN' });
-    await expect(store.append(stream, events, { expect: 0n })).rejects.toMatchObject({
+    const records = notes(2);
+    await expect(store.append(stream, records, { expect: 0n })).rejects.toMatchObject({ code: 'UNKNOWN' });
+    await expect(store.append(stream, records, { expect: 0n })).rejects.toMatchObject({
       code: 'VERSION_CONFLICT',
       actual: 2n,
     });
-    expect((await store.readStream(stream)).events.map((event) => event.id).slice(1)).toEqual(
-      events.map(({ id }) => id),
-    );
+    const written = (await readStream(store, stream)).records.slice(1);
+    expect(written.map(({ id }) => id)).toEqual(records.map(({ id }) => id));
   });
 
-  it('refused by a busy server: unavailable, and nothing is written', async () => {
+  it('is UNAVAILABLE, with nothing written, when the server is too busy', async () => {
     const stream = newStream();
     server.faults.appends.push({ kind: 'busy' });
     await expect(store.append(stream, [note('a')], { expect: 'none' })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
@@ -63,33 +81,30 @@ describe('the outcome of an append', () => {
     expect(await store.append(stream, [note('a')], { expect: 'none' })).toMatchObject({ revision: 0n });
   });
 
-  it('larger than the server takes: invalid', async () => {
-    // The names of types, and what marks events as Parley's, are no part of what the port counts.
-    const events = notes(2_000, 'x'.repeat(320));
-    await expect(store.append(newStream(), events, { expect: 'none' })).rejects.toMatchObject({ code: 'INVALID' });
+  it('is INVALID when the append exceeds the limit of the server', async () => {
+    // The server also counts the type names and the mark of Parley's records.
+    const records = notes(2_000, 'x'.repeat(320));
+    await expect(store.append(newStream(), records, { expect: 'none' })).rejects.toMatchObject({ code: 'INVALID' });
   });
 
-  it('to a stream that was deleted for good: unavailable', async () => {
+  it('is UNAVAILABLE for a permanently deleted stream', async () => {
     const stream = newStream();
     await store.append(stream, [note('a')], { expect: 'none' });
-    server.log.delete(stream, 'any', true);
+    server.log.delete(stream, 'any', { permanent: true });
     await expect(store.append(stream, [note('b')], { expect: 0n })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 
-  it('many at once while the connection is cut again and again: each is in the log once', {
-    timeout: 20_000,
+  it('is resolved by repeating the append, also for many at once while connections are cut: each is in the log once', {
+    timeout: 15_000,
   }, async () => {
-    const deps = { events: store, clock: createSystemClock() };
-    const deadline = deps.clock.monotonic() + 15_000;
     const streams = Array.from({ length: 40 }, () => newStream());
     await Promise.all(
       streams.map(async (stream, s) => {
         for (let n = 0; n < 10; n++) {
           if (n % 4 === 1 && s % 8 === 0) server.faults.appends.push({ kind: 'cut', written: s % 16 === 0 });
           const expected = n === 0 ? 'none' : BigInt(n - 1);
-          const appending = appendUntilKnown(deps, stream, [note(`${n}`)], { expect: expected, deadline });
-          await appending.catch((error: unknown) => {
-            // It was written at an earlier try, whose answer was lost.
+          await appendUntilKnown(stream, [note(`${n}`)], expected).catch((error: unknown) => {
+            // An earlier attempt was written, and its response was lost.
             if (!isStoreError(error, 'VERSION_CONFLICT') || error.actual !== BigInt(n)) throw error;
           });
         }
@@ -99,7 +114,7 @@ describe('the outcome of an append', () => {
     for (const stream of streams) expect(await texts(stream)).toEqual(Array.from({ length: 10 }, (_, n) => `${n}`));
   });
 
-  it('a cut of one connection harms no append over another', async () => {
+  it('is not affected by a cut connection of another store', async () => {
     const other = await openOnServer();
     const streams = Array.from({ length: 5 }, () => newStream());
     const release = other.server.faults.holdAppends();
@@ -111,7 +126,7 @@ describe('the outcome of an append', () => {
     await other.dispose();
   });
 
-  it('more than may wait: unavailable, the others are appended', async () => {
+  it('is UNAVAILABLE for more appends than may be pending, and the others are appended', async () => {
     const release = server.faults.holdAppends();
     const stream = newStream();
     const text = 'x'.repeat(990_000);
@@ -125,8 +140,8 @@ describe('the outcome of an append', () => {
   });
 });
 
-describe('a server that does not answer', () => {
-  it('makes an append unknown when its time is over, and the answer that comes then is passed over', async () => {
+describe('a server that does not respond', () => {
+  it('makes the outcome of an append UNKNOWN after the timeout, and its late response is ignored', async () => {
     const clock = manualClock();
     const patient = await open(server.url, { clock });
     const release = server.faults.holdAppends();
@@ -134,8 +149,8 @@ describe('a server that does not answer', () => {
     const outcome = expect(patient.append(stream, [note('a')], { expect: 'none' })).rejects.toMatchObject({
       code: 'UNKNOWN',
     });
-    // The connection is made, the append is out, and only its deadline is waited for.
-    await vi.waitFor(() => expect([server.openAppends, clock.sleeping()]).toEqual([1, 1]));
+    // Connected, the append is sent, and only its deadline is pending.
+    await vi.waitFor(() => expect([server.heldAppends, clock.sleeping()]).toEqual([1, 1]));
     await clock.advance(5_000);
     await outcome;
     release();
@@ -147,49 +162,50 @@ describe('a server that does not answer', () => {
     await patient.close();
   });
 
-  it('makes a read unavailable', async () => {
+  it('makes a read UNAVAILABLE after the timeout', async () => {
     const hasty = await open(server.url, { timeouts: { readMs: 200 } });
     server.faults.reads.push('silence');
-    await expect(hasty.readStream(newStream())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    expect(await hasty.readStream(newStream())).toEqual({ events: [], end: true });
+    await expect(readStream(hasty, newStream())).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    expect(await readStream(hasty, newStream())).toEqual({ records: [], end: true });
     await hasty.close();
   });
 });
 
 describe('a read', () => {
   it.each(['unavailable', 'break'] as const)(
-    'that the server ends (%s) is unavailable, the next one works',
+    'that the server ends (%s) is UNAVAILABLE, and the next one succeeds',
     async (fault) => {
       const stream = newStream();
       await store.append(stream, notes(3), { expect: 'none' });
       server.faults.reads.push(fault);
-      await expect(store.readStream(stream)).rejects.toMatchObject({ name: 'StoreError', code: 'UNAVAILABLE' });
+      await expect(readStream(store, stream)).rejects.toMatchObject({ name: 'StoreError', code: 'UNAVAILABLE' });
       expect(await texts(stream)).toHaveLength(3);
     },
   );
 
-  it('behind a position that this log does not have is invalid', async () => {
+  it('from a position that this log does not have is INVALID', async () => {
     const from = `${'7'.padStart(20, '0')}-${'7'.padStart(20, '0')}`;
-    await expect(store.readAll({ direction: 'forwards', from })).rejects.toMatchObject({ code: 'INVALID' });
+    await expect(readAll(store, { from })).rejects.toMatchObject({ code: 'INVALID' });
   });
 });
 
-describe('a server that is away', () => {
+describe('while the server is down', () => {
   const calls: Record<string, () => Promise<unknown>> = {
     append: () => store.append(newStream(), [note('a')], { expect: 'any' }),
-    readStream: () => store.readStream(newStream()),
-    readAll: () => store.readAll({ direction: 'forwards', from: null }),
+    readStream: () => readStream(store, newStream()),
+    readAll: () => readAll(store),
     setRetention: () => store.setRetention(newStream(), { maxCount: 1 }),
     head: () => store.head(),
+    idAt: () => store.idAt(`${'0'.repeat(20)}-${'0'.repeat(20)}`),
     epoch: () => store.epoch(),
   };
 
-  it.each(Object.keys(calls))('`%s` is unavailable', async (name) => {
+  it.each(Object.keys(calls))('`%s` throws UNAVAILABLE', async (name) => {
     await server.stop();
     await expect(calls[name]?.()).rejects.toMatchObject({ name: 'StoreError', code: 'UNAVAILABLE' });
   });
 
-  it('at first: the store opens all the same, and works once the server is there', async () => {
+  it('a store can be opened, and works once the server is up', async () => {
     const late = await startEventStoreDbServer();
     await late.stop();
     const early = await open(late.url);
@@ -201,17 +217,17 @@ describe('a server that is away', () => {
     await late.close();
   });
 
-  it('for a while: the store finds it again by itself', async () => {
+  it('the store keeps trying, and works once the server is up again', async () => {
     await store.append('a-1', [note('before')], { expect: 'none' });
     await server.stop();
-    await expect(store.readStream('a-1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await expect(readStream(store, 'a-1')).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await server.start();
-    await vi.waitFor(() => store.readStream('a-1'), { timeout: 10_000, interval: 20 });
+    await vi.waitFor(() => readStream(store, 'a-1'), { timeout: 10_000, interval: 20 });
     await store.append('a-1', [note('after')], { expect: 0n });
     expect(await texts('a-1')).toEqual(['before', 'after']);
   });
 
-  it('can be closed while it is', async () => {
+  it('the store can be closed', async () => {
     await server.stop();
     await expect(store.head()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
     await store.close();

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { newCategory, newEvent, newStream, note, notes } from '../contracts/events.ts';
-import { follow, readToEnd, untilCaughtUp } from '../contracts/following.ts';
+import { newRecord, newStream, note, notes, textsOf } from '../contracts/events.ts';
+import { follow, readAll, readStream, readToEnd, untilCaughtUp } from '../contracts/following.ts';
 import type { EventStoreDbServer } from '../support/eventstoredb-server/server.ts';
 import { foreign, type OnServer, open, openOnServer } from './eventstoredb.ts';
 
@@ -15,20 +15,20 @@ beforeAll(async () => {
 });
 afterAll(() => opened.dispose());
 
-/** Events of other programs, some of them nearly like Parley's. */
+/** Events of other programs, some of them similar to Parley's. */
 const others = () => [
   foreign('NoteTaken', '{"text":"no metadata"}'),
-  foreign('NoteTaken', '{"text":"metadata of another form"}', '{"$correlationId":"x","userId":7}'),
-  foreign('NoteTaken', '{"text":"a mark of another form"}', '{"$correlationId":"x","parley":{"version":"1.2"}}'),
-  foreign('NoteTaken', '{"text":"a mark that is none"}', '{"$correlationId":"x","parley":true}'),
-  foreign('NoteTaken', '{"text":"metadata that is no object"}', '["parley"]'),
-  foreign('NoteTaken', '{"text":"metadata that is no JSON"}', '{"parley"'),
-  foreign('Bytes', '\u0000\u0001', '\u0002', false),
-  foreign('NoteTaken', '"data that is no object"'),
+  foreign('NoteTaken', '{"text":"other metadata"}', '{"$correlationId":"x","userId":7}'),
+  foreign('NoteTaken', '{"text":"another mark"}', '{"$correlationId":"x","parley":{"version":"1.2"}}'),
+  foreign('NoteTaken', '{"text":"a mark that is not an object"}', '{"$correlationId":"x","parley":true}'),
+  foreign('NoteTaken', '{"text":"metadata that is not an object"}', '["parley"]'),
+  foreign('NoteTaken', '{"text":"metadata that is not JSON"}', '{"parley"'),
+  { ...foreign('Bytes', '\u0000\u0001', '\u0002'), isJson: false },
+  foreign('NoteTaken', '"data that is not an object"'),
 ];
 
 describe('events of other programs in the same database', () => {
-  it('are shown nowhere', async () => {
+  it('are never returned', async () => {
     const [stream, elsewhere] = [newStream(), newStream()];
     const before = await store.head();
     await store.append(stream, [note('a')], { expect: 'none' });
@@ -38,15 +38,15 @@ describe('events of other programs in the same database', () => {
     server.log.append(elsewhere, 'any', others());
 
     expect(revision).toBe(BigInt(others().length + 1));
-    expect((await store.readStream(stream)).events.map((event) => event.data.text)).toEqual(['a', 'b']);
-    expect(await store.readStream(elsewhere)).toEqual({ events: [], end: true });
-    const forwards = await readToEnd(store, { direction: 'forwards', from: before });
-    expect(forwards.events.map((event) => event.data.text)).toEqual(['a', 'b']);
-    const { events } = await follow(store, { after: before }, untilCaughtUp);
-    expect(events).toEqual(forwards.events);
+    expect(textsOf((await readStream(store, stream)).records)).toEqual(['a', 'b']);
+    expect(await readStream(store, elsewhere)).toEqual({ records: [], end: true });
+    const forwards = await readToEnd(store, { from: before });
+    expect(textsOf(forwards.records)).toEqual(['a', 'b']);
+    const { records } = await follow(store, { after: before }, untilCaughtUp);
+    expect(records).toEqual(forwards.records);
   });
 
-  it('are no head of the log', async () => {
+  it('are not the head of the log', async () => {
     const { position } = await store.append(newStream(), [note('a')], { expect: 'none' });
     for (let n = 0; n < 3; n++) server.log.append('other-1', 'any', others());
     const [fresh, busy] = [await open(server.url), store];
@@ -54,7 +54,7 @@ describe('events of other programs in the same database', () => {
     await fresh.close();
   });
 
-  it('fill no page: a slice has something, or it is the last', async () => {
+  it('do not fill a page: a slice has records, or it is the last one', async () => {
     const stream = newStream();
     server.log.append(
       stream,
@@ -67,80 +67,96 @@ describe('events of other programs in the same database', () => {
       'any',
       Array.from({ length: 50 }, () => foreign('Else', '{}')),
     );
-    const first = await store.readStream(stream, { limit: 10 });
-    expect(first.events.map((event) => Number(event.revision))).toEqual([50]);
-    expect(await store.readStream(stream, { from: 51n, limit: 10 })).toEqual({ events: [], end: true });
-    const back = await store.readStream(stream, { direction: 'backwards', limit: 10 });
-    expect(back.events).toEqual(first.events);
+    const first = await readStream(store, stream, { limit: 10 });
+    expect(first.records.map((record) => Number(record.revision))).toEqual([50]);
+    expect(await readStream(store, stream, { from: 51n, limit: 10 })).toEqual({ records: [], end: true });
+    const back = await readStream(store, stream, { direction: 'backwards', limit: 10 });
+    expect(back.records).toEqual(first.records);
   });
 
-  it('a long run of them ends no read of the whole log, and holds none up', async () => {
+  it('neither end nor prolong a read of the whole log, even in large numbers', async () => {
     const before = await store.head();
     server.log.append(
       'other-2',
       'any',
       Array.from({ length: 20_000 }, () => foreign('Else', '{}')),
     );
-    const { position } = await store.append(newStream(), [note('behind it')], { expect: 'none' });
-    const first = await store.readAll({ direction: 'forwards', from: before });
-    expect({ count: first.events.length, end: first.end }).toEqual({ count: 0, end: false });
-    const { events } = await readToEnd(store, { direction: 'forwards', from: before });
-    expect(events.map((event) => event.position)).toEqual([position]);
+    const { position } = await store.append(newStream(), [note('after them')], { expect: 'none' });
+    const first = await readAll(store, { from: before });
+    expect({ count: first.records.length, end: first.end }).toEqual({ count: 0, end: false });
+    const { records } = await readToEnd(store, { from: before });
+    expect(records.map((record) => record.position)).toEqual([position]);
   });
 });
 
 describe('what Parley writes into the database', () => {
-  it('is JSON, with a mark, under names that the server knows', async () => {
+  it('is JSON, with a mark, and with the field names of the server', async () => {
     const stream = newStream();
     const causationId = '00000000-0000-4000-8000-000000000001';
-    const events = [
+    const records = [
       note('a'),
-      newEvent('NoteTaken', { text: 'b' }, { actor: '0123456789abcdef01234567', causationId }),
+      newRecord('NoteTaken', { text: 'b' }, { actor: '0123456789abcdef01234567', causationId }),
+      { ...note('c'), schemaVersion: 7 },
     ];
-    await store.append(stream, events, { expect: 'none' });
+    await store.append(stream, records, { expect: 'none' });
     const stored = server.log.of(stream);
     expect(stored.map(({ type, isJson }) => ({ type, isJson }))).toEqual(
-      Array(2).fill({ type: 'NoteTaken', isJson: true }),
+      Array(3).fill({ type: 'NoteTaken', isJson: true }),
     );
-    expect(stored.map(({ data }) => JSON.parse(Buffer.from(data).toString()))).toEqual([{ text: 'a' }, { text: 'b' }]);
+    expect(stored.map(({ data }) => Buffer.from(data).toString())).toEqual(records.map(({ data }) => data));
     expect(stored.map(({ metadata }) => JSON.parse(Buffer.from(metadata).toString()))).toEqual(
-      events.map(({ id, metadata: { actor, correlationId, causationId: cause, commandId } }) => ({
+      records.map(({ id, schemaVersion, metadata: { actor, correlationId, causationId: cause, commandId } }) => ({
         $correlationId: correlationId,
         ...(cause !== null && { $causationId: cause }),
-        parley: { id, schemaVersion: 1, actor, commandId },
+        parley: { id, schemaVersion, actor, commandId },
       })),
     );
   });
 
-  it('never has an id twice there, so that no answer rests on what the server remembers', async () => {
+  it('comes back byte for byte, whatever the form of its JSON', async () => {
     const stream = newStream();
-    const events = [note('a')];
-    await store.append(stream, events, { expect: 'none' });
-    for (const expect_ of ['none', 3n] as const) {
-      await expect(store.append(stream, events, { expect: expect_ })).rejects.toMatchObject({
+    const forms = [
+      '{"text":"Grüße, 你好, 👩‍👩‍👧‍👦, \\u00e4, \\ud83d, \\u0000 and \u2028"}',
+      '{ "b" : 1.0, "a":1e2,\n"a":  -0, "big": 12345678901234567890 }',
+      ' \t\r\n{"__proto__":{"x":1}}\n ',
+      '{}',
+    ];
+    const records = forms.map((data) => ({ ...note(''), data }));
+    await store.append(stream, records, { expect: 'none' });
+    const read = (await readStream(store, stream)).records;
+    expect(read.map(({ data }) => data)).toEqual(forms);
+    expect(server.log.of(stream).map(({ data }) => Buffer.from(data).toString())).toEqual(forms);
+  });
+
+  it('has a new id in the database at every attempt, so that no response depends on ids known to the server', async () => {
+    const stream = newStream();
+    const records = [note('a')];
+    await store.append(stream, records, { expect: 'none' });
+    for (const expected of ['none', 3n] as const) {
+      await expect(store.append(stream, records, { expect: expected })).rejects.toMatchObject({
         code: 'VERSION_CONFLICT',
       });
     }
-    await store.append(stream, events, { expect: 0n });
-    await store.append(stream, events, { expect: 'any' });
-    expect((await store.readStream(stream)).events.map(({ id }) => id)).toEqual(Array(3).fill(events[0]?.id));
+    await store.append(stream, records, { expect: 0n });
+    await store.append(stream, records, { expect: 'any' });
+    expect((await readStream(store, stream)).records.map(({ id }) => id)).toEqual(Array(3).fill(records[0]?.id));
     expect(new Set(server.log.of(stream).map(({ id }) => id)).size).toBe(3);
   });
 
-  it('an id of the log, the same for all nodes that come at once, and shown nowhere', async () => {
+  it('includes an id of the log, the same for concurrent nodes, in a record that is never returned', async () => {
     const fresh = await openOnServer();
     const nodes = await Promise.all([1, 2, 3].map(() => open(fresh.server.url)));
     const epochs = await Promise.all(nodes.map((node) => node.epoch()));
     expect(new Set(epochs).size).toBe(1);
     expect(epochs[0]).not.toBe(await store.epoch());
     expect(await fresh.store.head()).toBeNull();
-    expect((await readToEnd(fresh.store, { direction: 'forwards', from: null })).events).toEqual([]);
-    expect(await fresh.store.readStream('parley-log')).toEqual({ events: [], end: true });
+    expect((await readToEnd(fresh.store)).records).toEqual([]);
+    expect(await readStream(fresh.store, 'parley-log')).toEqual({ records: [], end: true });
     await Promise.all(nodes.map((node) => node.close()));
     await fresh.dispose();
   });
 
-  it('no rights that were given to a stream are lost with its retention', async () => {
+  it('keeps the access rights of a stream when it sets a retention', async () => {
     const stream = newStream();
     const acl = { $acl: { $r: ['ops'] }, $maxAge: 60, $cacheControl: 10 };
     server.log.append(`$$${stream}`, 'any', [foreign('$metadata', JSON.stringify(acl))]);
@@ -150,8 +166,45 @@ describe('what Parley writes into the database', () => {
   });
 });
 
+describe('`idAt`', () => {
+  it('returns the id of the record at exactly this position, and null where there is none', async () => {
+    const stream = newStream();
+    const records = notes(3);
+    await store.append(stream, records, { expect: 'none' });
+    const read = (await readStream(store, stream)).records;
+    const ids = await Promise.all(read.map(({ position }) => store.idAt(position)));
+    expect(ids).toEqual(records.map(({ id }) => id));
+    const commit = read[1]?.position.slice(0, 20);
+    expect(await store.idAt(`${commit}-${'0'.repeat(20)}`)).toBeNull();
+    const end = String(server.log.end).padStart(20, '0');
+    expect(await store.idAt(`${end}-${end}`)).toBeNull();
+  });
+
+  it('returns null for records that are not of Parley', async () => {
+    const stream = newStream();
+    await store.epoch();
+    server.log.append(stream, 'any', others());
+    const [parleyLog, ...rest] = [...server.log.of('parley-log'), ...server.log.of(stream), ...server.log.of('$users')];
+    expect(parleyLog).toBeDefined();
+    for (const record of [parleyLog, ...rest]) {
+      const [commit, prepare] = [record?.commit, record?.prepare].map((offset) => String(offset).padStart(20, '0'));
+      expect(await store.idAt(`${commit}-${prepare}`)).toBeNull();
+    }
+  });
+
+  it('returns null for a position at which no record begins, and throws INVALID for a position of another store', async () => {
+    expect(await store.idAt(`${'7'.padStart(20, '0')}-${'7'.padStart(20, '0')}`)).toBeNull();
+    await expect(store.idAt('7')).rejects.toMatchObject({ code: 'INVALID' });
+  });
+});
+
+it('`countAfter` is always null, because positions are byte offsets', async () => {
+  const { position } = await store.append(newStream(), [note('a')], { expect: 'none' });
+  expect([await store.countAfter(null), await store.countAfter(position)]).toEqual([null, null]);
+});
+
 describe('a stream exists', () => {
-  it('with its first event, not with its metadata', async () => {
+  it('once it has an event, not when it only has metadata', async () => {
     const stream = newStream();
     await store.setRetention(stream, { maxCount: 5 });
     await expect(store.append(stream, [note('a')], { expect: 'exists' })).rejects.toMatchObject({
@@ -162,7 +215,7 @@ describe('a stream exists', () => {
     expect(await store.append(stream, [note('b')], { expect: 'exists' })).toMatchObject({ revision: 1n });
   });
 
-  it('also when it shows no event any more', async () => {
+  it('even when none of its events are visible any more', async () => {
     const stream = newStream();
     await store.append(stream, notes(2), { expect: 'none' });
     await store.setRetention(stream, { truncateBefore: 2n });
@@ -171,37 +224,35 @@ describe('a stream exists', () => {
 });
 
 describe('streams that were deleted in the database', () => {
-  it('read as empty, for good or not', async () => {
+  it('read as empty, whether permanently deleted or not', async () => {
     const [deleted, tombstoned] = [newStream(), newStream()];
     for (const stream of [deleted, tombstoned]) await store.append(stream, notes(3), { expect: 'none' });
-    server.log.delete(deleted, 'any', false);
-    server.log.delete(tombstoned, 'any', true);
+    server.log.delete(deleted, 'any', { permanent: false });
+    server.log.delete(tombstoned, 'any', { permanent: true });
     for (const stream of [deleted, tombstoned]) {
-      expect(await store.readStream(stream)).toEqual({ events: [], end: true });
-      expect(await store.readStream(stream, { direction: 'backwards' })).toEqual({ events: [], end: true });
+      expect(await readStream(store, stream)).toEqual({ records: [], end: true });
+      expect(await readStream(store, stream, { direction: 'backwards' })).toEqual({ records: [], end: true });
     }
   });
 
-  it('may be written again when they were not deleted for good, with revisions that go on', async () => {
+  it('can be written again, with continuing revisions, unless permanently deleted', async () => {
     const stream = newStream();
     await store.append(stream, notes(3), { expect: 'none' });
-    server.log.delete(stream, 'any', false);
+    server.log.delete(stream, 'any', { permanent: false });
     expect(await store.append(stream, [note('again')], { expect: 'none' })).toMatchObject({ revision: 3n });
-    expect((await store.readStream(stream)).events.map((event) => event.data.text)).toEqual(['again']);
+    expect(textsOf((await readStream(store, stream)).records)).toEqual(['again']);
   });
 });
 
-it('a stream of 20,000 events reads in slices of any size, to the same end', { timeout: 60_000 }, async () => {
-  const category = newCategory();
-  const stream = newStream(category);
-  for (let n = 0; n < 5; n++)
-    await store.append(stream, notes(4_000, `part ${n}`), {
-      expect: BigInt(n * 4_000 - 1) < 0n ? 'none' : BigInt(n * 4_000 - 1),
-    });
+it('a stream of 20,000 records can be read in slices of 4,096', { timeout: 60_000 }, async () => {
+  const stream = newStream();
+  for (let n = 0; n < 5; n++) {
+    await store.append(stream, notes(4_000, `part ${n}`), { expect: n === 0 ? 'none' : BigInt(n * 4_000 - 1) });
+  }
   let [next, slices] = [0, 0];
   for (let end = false; !end; slices++) {
-    const slice = await store.readStream(stream, { from: BigInt(next), limit: 4_096 });
-    for (const event of slice.events) if (Number(event.revision) !== next++) throw new Error(`gap at ${next}`);
+    const slice = await readStream(store, stream, { from: BigInt(next), limit: 4_096 });
+    for (const record of slice.records) if (Number(record.revision) !== next++) throw new Error(`gap at ${next}`);
     ({ end } = slice);
   }
   expect({ next, slices }).toEqual({ next: 20_000, slices: 5 });

@@ -16,12 +16,12 @@ import {
   streamNameFilter,
 } from '@eventstore/db-client';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
-import { newStream, note } from '../contracts/events.ts';
+import { newStream, note, textsOf } from '../contracts/events.ts';
 import { follow, until } from '../contracts/following.ts';
 import { type EventStoreDbServer, startEventStoreDbServer } from '../support/eventstoredb-server/server.ts';
 import { open } from './eventstoredb.ts';
 
-/** What the client expects of an EventStoreDB: that the server of the tests is one, seen through the client's own functions. */
+/** The test server behaves as an EventStoreDB when used through the functions of the official client. */
 let server: EventStoreDbServer;
 let client: EventStoreDBClient;
 
@@ -37,7 +37,7 @@ afterAll(async () => {
 const made = (n: number): EventData => jsonEvent({ type: 'Made', data: { n }, metadata: { by: 'test' } });
 const several = (count: number): EventData[] => Array.from({ length: count }, (_, n) => made(n));
 
-/** All that a read gives. */
+/** All items of a read. */
 async function all<Item>(stream: AsyncIterable<Item>): Promise<Item[]> {
   const items: Item[] = [];
   for await (const item of stream) items.push(item);
@@ -45,14 +45,14 @@ async function all<Item>(stream: AsyncIterable<Item>): Promise<Item[]> {
 }
 
 describe.each([
-  // With credentials of its own a call is not batched.
+  // The client does not batch calls that have credentials of their own.
   ['one call each', { credentials: { username: 'admin', password: 'changeit' } }],
   ['batched', {}],
 ])('appends of the client, %s', (_name, options: AppendToStreamOptions) => {
   const append = (stream: string, events: EventData[], expectedRevision: AppendExpectedRevision) =>
     client.appendToStream(stream, events, { ...options, expectedRevision });
 
-  it('answer with revision and position of the last event', async () => {
+  it('return the revision and position of the last event', async () => {
     const stream = newStream();
     expect((await append(stream, several(3), 'no_stream')).nextExpectedRevision).toBe(2n);
     const { nextExpectedRevision, position } = await append(stream, several(2), 2n);
@@ -61,7 +61,7 @@ describe.each([
     expect(last?.event).toMatchObject({ revision: 4n, position, data: { n: 1 }, metadata: { by: 'test' } });
   });
 
-  it('conflict in the form of the server', async () => {
+  it('conflict in the form of the real server', async () => {
     const stream = newStream();
     await append(stream, several(2), 'any');
     const wrong = { type: 'wrong-expected-version' };
@@ -82,7 +82,7 @@ describe.each([
     });
   });
 
-  it('take a known event id for a repetition, except at the current revision', async () => {
+  it('treat a known event id as a repetition, except at the current revision', async () => {
     const stream = newStream();
     const events = several(2);
     const first = await append(stream, events, 'no_stream');
@@ -91,14 +91,14 @@ describe.each([
     expect(await all(client.readStream(stream))).toHaveLength(4);
   });
 
-  it('of more than the server takes are refused', async () => {
+  it('are rejected when they exceed the limit of the server', async () => {
     const large = jsonEvent({ type: 'Made', data: { text: 'x'.repeat(1_048_576) } });
     await expect(append(newStream(), [large], 'any')).rejects.toMatchObject({ type: 'maximum-append-size-exceeded' });
   });
 });
 
 describe('reads of the client', () => {
-  it('of a stream: from a revision, in both directions', async () => {
+  it('of a stream start at a revision, in both directions', async () => {
     const stream = newStream();
     await client.appendToStream(stream, several(5));
     const read = async (options: Parameters<typeof client.readStream>[1]) =>
@@ -110,11 +110,11 @@ describe('reads of the client', () => {
     expect(await read({ direction: 'backwards', fromRevision: 'end', maxCount: 1 })).toEqual([4]);
   });
 
-  it('of a stream that does not exist say so', async () => {
+  it('fail for a stream that does not exist', async () => {
     await expect(all(client.readStream(newStream()))).rejects.toMatchObject({ type: 'stream-not-found' });
   });
 
-  it('of the whole log: forwards with the event at the position, backwards without', async () => {
+  it('of the whole log include the event at the position forwards, but not backwards', async () => {
     const stream = newStream();
     await client.appendToStream(stream, several(3));
     const [, second] = await all(client.readStream(stream));
@@ -125,20 +125,20 @@ describe('reads of the client', () => {
     expect(backwards.map(({ event }) => event?.revision)).toEqual([0n]);
   });
 
-  it('of the whole log show the events of the server itself', async () => {
+  it('of the whole log return the events of the server itself', async () => {
     const [first] = await all(client.readAll({ maxCount: 1 }));
     expect(first?.event?.type).toMatch(/^\$/);
   });
 
-  it('from a position that was made by counting are refused', async () => {
+  it('from a position made by arithmetic are rejected', async () => {
     const { position } = await client.appendToStream(newStream(), several(1));
     await client.appendToStream(newStream(), several(1));
     const { commit, prepare } = position as Position;
-    const counted = { commit: commit + 1n, prepare: prepare + 1n };
-    await expect(all(client.readAll({ fromPosition: counted }))).rejects.toThrow(/invalid position/);
+    const computed = { commit: commit + 1n, prepare: prepare + 1n };
+    await expect(all(client.readAll({ fromPosition: computed }))).rejects.toThrow(/invalid position/);
   });
 
-  it('honour what the metadata of a stream say', async () => {
+  it('apply the retention in the metadata of a stream', async () => {
     const stream = newStream();
     await client.appendToStream(stream, several(10));
     await client.setStreamMetadata(stream, { maxCount: 4, truncateBefore: 3 });
@@ -146,7 +146,7 @@ describe('reads of the client', () => {
     expect((await client.getStreamMetadata(stream)).metadata).toEqual({ maxCount: 4, truncateBefore: 3 });
   });
 
-  it('of a deleted stream say so', async () => {
+  it('fail for a deleted stream', async () => {
     const [deleted, tombstoned] = [newStream(), newStream()];
     for (const stream of [deleted, tombstoned]) await client.appendToStream(stream, several(2));
     await client.deleteStream(deleted, { expectedRevision: 1n });
@@ -161,7 +161,7 @@ describe('reads of the client', () => {
 });
 
 describe('subscriptions of the client', () => {
-  it('to the whole log: filtered by prefixes, behind a position, with checkpoints and the mark', async () => {
+  it('to the whole log are filtered by prefixes, start after a position, and report checkpoints and catching up', async () => {
     const prefix = newStream();
     const { position } = await client.appendToStream(`${prefix}-a`, several(2));
     const checkpoints: Position[] = [];
@@ -182,7 +182,7 @@ describe('subscriptions of the client', () => {
     await subscription.unsubscribe();
   });
 
-  it('to a stream: behind a revision, the past and then live', async () => {
+  it('to a stream deliver past, then live events after a revision', async () => {
     const stream = newStream();
     await client.appendToStream(stream, several(3));
     const subscription = client.subscribeToStream(stream, { fromRevision: 0n });
@@ -195,7 +195,7 @@ describe('subscriptions of the client', () => {
   });
 });
 
-describe('the server as a process of its own', () => {
+describe('the server as a separate process', () => {
   const MAIN = fileURLToPath(new URL('../support/eventstoredb-server/main.ts', import.meta.url));
 
   async function start(port: number, path: string): Promise<{ child: ChildProcess; url: string }> {
@@ -213,13 +213,13 @@ describe('the server as a process of its own', () => {
     return typeof address === 'object' && address !== null ? address.port : 0;
   }
 
-  it('has after SIGKILL what it had answered, and those who follow go on', async () => {
+  it('still has every acknowledged append after SIGKILL, and subscriptions resume', async () => {
     const folder = await mkdtemp(join(tmpdir(), 'parley-esdb-'));
     const [port, path] = [await freePort(), join(folder, 'log')];
     const first = await start(port, path);
     const store = await open(first.url);
     const [stream, epoch] = [newStream(), await store.epoch()];
-    const following = follow(store, { after: null }, until(6));
+    const following = follow(store, {}, until(6));
     for (let n = 0; n < 3; n++) await store.append(stream, [note(`${n}`)], { expect: 'any' });
     first.child.kill('SIGKILL');
     await once(first.child, 'exit');
@@ -227,8 +227,8 @@ describe('the server as a process of its own', () => {
     for (let n = 3; n < 6; n++) {
       await vi.waitFor(() => store.append(stream, [note(`${n}`)], { expect: BigInt(n - 1) }), { timeout: 10_000 });
     }
-    const { events } = await following;
-    expect(events.map((event) => event.data.text)).toEqual(['0', '1', '2', '3', '4', '5']);
+    const { records } = await following;
+    expect(textsOf(records)).toEqual(['0', '1', '2', '3', '4', '5']);
     expect(await store.epoch()).toBe(epoch);
     await store.close();
     second.child.stdin?.end();

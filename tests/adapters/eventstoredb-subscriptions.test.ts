@@ -1,7 +1,7 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
-import type { EventStore, SubscribeOptions, SubscriptionBatch } from '../../src/ports/event-store.ts';
-import { newEvent, newStream, note, notes } from '../contracts/events.ts';
-import { DEADLINE_MS, follow, until, untilCaughtUp } from '../contracts/following.ts';
+import type { EventStore, StoredRecord, SubscribeOptions, SubscriptionBatch } from '../../src/ports/event-store.ts';
+import { dataOf, newRecord, newStream, note, notes } from '../contracts/events.ts';
+import { DEADLINE_MS, follow, readAll, readStream, subscribe, until, untilCaughtUp } from '../contracts/following.ts';
 import type { EventStoreDbServer } from '../support/eventstoredb-server/server.ts';
 import { foreign, type OnServer, open, openOnServer } from './eventstoredb.ts';
 
@@ -16,9 +16,10 @@ beforeEach(async () => {
 afterEach(() => opened.dispose());
 
 const numbers = (count: number, from = 0) => Array.from({ length: count }, (_, n) => n + from);
-const drawn = (from: number, count: number) => numbers(count, from).map((n) => newEvent('NumberDrawn', { n }));
+const drawn = (from: number, count: number) => numbers(count, from).map((n) => newRecord('NumberDrawn', { n }));
+const numbersOf = (records: readonly StoredRecord[]) => records.map((record) => dataOf(record).n);
 
-/** Appends numbers that go on where the last ones ended; tries again while the server is away. */
+/** Appends the next `count` numbers to a stream that has `from` of them; retries while the server is down. */
 async function draw(stream: string, from: number, count: number): Promise<void> {
   const expected = from === 0 ? 'none' : BigInt(from - 1);
   await vi.waitFor(() => store.append(stream, drawn(from, count), { expect: expected }), {
@@ -27,11 +28,11 @@ async function draw(stream: string, from: number, count: number): Promise<void> 
   });
 }
 
-/** A subscription that is stepped by hand. */
-function steps(options: SubscribeOptions, on: EventStore = store) {
-  const batches = on.subscribe({ signal: AbortSignal.timeout(DEADLINE_MS), ...options })[Symbol.asyncIterator]();
+/** A subscription whose batches are requested one by one. */
+function steps(options: Partial<SubscribeOptions> = {}, on: EventStore = store) {
+  const batches = subscribe(on, { signal: AbortSignal.timeout(DEADLINE_MS), ...options })[Symbol.asyncIterator]();
   return {
-    async take(): Promise<SubscriptionBatch> {
+    async next(): Promise<SubscriptionBatch> {
       const { done, value } = await batches.next();
       if (done === true) throw new Error('the subscription has ended');
       return value;
@@ -40,41 +41,37 @@ function steps(options: SubscribeOptions, on: EventStore = store) {
   };
 }
 
-describe('a subscription goes on by itself', () => {
+describe('a subscription resumes by itself', () => {
   it.each([
     ['without a filter', undefined],
     ['with a filter', { types: ['NumberDrawn'] }],
-  ])('%s, after the server was restarted: no gap, no double', async (_name, filter) => {
+  ])('%s, after restarts of the server, without gap and without duplicate', async (_name, filter) => {
     const stream = newStream();
     const restarts = [30, 45, 60];
     await draw(stream, 0, 30);
     let appended = 30;
     const busy: Promise<void>[] = [];
-    const { events, batches } = await follow(
-      store,
-      { after: null, batchSize: 7, ...(filter && { filter }) },
-      (seen) => {
-        if (seen.events.length >= (restarts[0] ?? Number.POSITIVE_INFINITY)) {
-          restarts.shift();
-          busy.push(
-            (async () => {
-              await server.stop();
-              await server.start();
-              await draw(stream, appended, 15);
-              appended += 15;
-            })(),
-          );
-        }
-        return seen.events.length >= 75;
-      },
-    );
+    const { records, batches } = await follow(store, { batchSize: 7, ...(filter && { filter }) }, (seen) => {
+      if (seen.records.length >= (restarts[0] ?? Number.POSITIVE_INFINITY)) {
+        restarts.shift();
+        busy.push(
+          (async () => {
+            await server.stop();
+            await server.start();
+            await draw(stream, appended, 15);
+            appended += 15;
+          })(),
+        );
+      }
+      return seen.records.length >= 75;
+    });
     await Promise.all(busy);
-    expect(events.map((event) => event.data.n)).toEqual(numbers(75));
+    expect(numbersOf(records)).toEqual(numbers(75));
     const positions = batches.map((batch) => batch.position ?? '');
     expect(positions).toEqual(positions.toSorted());
   });
 
-  it('while it is cut off again and again in the past', { timeout: 60_000 }, async () => {
+  it('after many cuts while it reads the past', { timeout: 60_000 }, async () => {
     const stream = newStream();
     await store.append(stream, drawn(0, 2_000), { expect: 'none' });
     server.log.append(
@@ -84,40 +81,36 @@ describe('a subscription goes on by itself', () => {
     );
     await store.append(stream, drawn(2_000, 1_000), { expect: 1_999n });
     let cuts = 0;
-    const { events } = await follow(
-      store,
-      { after: null, filter: { types: ['NumberDrawn'] }, batchSize: 50 },
-      (seen) => {
-        if (seen.events.length > cuts * 300) {
-          cuts++;
-          server.cut();
-        }
-        return seen.events.length >= 3_000;
-      },
-    );
+    const { records } = await follow(store, { filter: { types: ['NumberDrawn'] }, batchSize: 50 }, (seen) => {
+      if (seen.records.length > cuts * 300) {
+        cuts++;
+        server.cut();
+      }
+      return seen.records.length >= 3_000;
+    });
     expect(cuts).toBeGreaterThanOrEqual(10);
-    expect(events.map((event) => event.data.n)).toEqual(numbers(3_000));
+    expect(numbersOf(records)).toEqual(numbers(3_000));
   });
 
-  it('when the server refuses it for a while', async () => {
+  it('after the server has rejected it several times', async () => {
     const stream = newStream();
     await draw(stream, 0, 5);
     server.faults.reads.push('unavailable', 'break', 'unavailable');
-    const { events } = await follow(store, { after: null }, until(5));
-    expect(events.map((event) => event.data.n)).toEqual(numbers(5));
+    const { records } = await follow(store, {}, until(5));
+    expect(numbersOf(records)).toEqual(numbers(5));
   });
 
-  it('from before there is a server', async () => {
+  it('when it was started while the server is down', async () => {
     await server.stop();
-    const following = follow(store, { after: null }, until(3));
+    const following = follow(store, {}, until(3));
     await server.start();
     await draw(newStream(), 0, 3);
-    expect((await following).events.map((event) => event.data.n)).toEqual(numbers(3));
+    expect(numbersOf((await following).records)).toEqual(numbers(3));
   });
 });
 
 describe('checkpoints', () => {
-  it('that come twice do no harm', async () => {
+  it('that are sent twice do no harm', async () => {
     server.faults.repeatCheckpoints = true;
     const stream = newStream();
     for (let n = 0; n < 3; n++) {
@@ -128,106 +121,112 @@ describe('checkpoints', () => {
       );
       await draw(stream, n * 10, 10);
     }
-    const { events, batches } = await follow(store, { after: null, filter: { types: ['NumberDrawn'] } }, until(30));
-    expect(events.map((event) => event.data.n)).toEqual(numbers(30));
+    const { records, batches } = await follow(store, { filter: { types: ['NumberDrawn'] } }, until(30));
+    expect(numbersOf(records)).toEqual(numbers(30));
     const positions = batches.map((batch) => batch.position ?? '');
     expect(positions).toEqual(positions.toSorted());
   });
 
-  it('move through a past that the filter leaves out', async () => {
+  it('move through a past that does not match the filter', async () => {
     for (let n = 0; n < 4; n++) await store.append(newStream(), notes(1_000), { expect: 'none' });
-    const { batches } = await follow(store, { after: null, filter: { types: ['NumberDrawn'] } }, untilCaughtUp);
-    expect(batches.flatMap((batch) => batch.events)).toEqual([]);
+    const { batches, records } = await follow(store, { filter: { types: ['NumberDrawn'] } }, untilCaughtUp);
+    expect(records).toEqual([]);
     expect(batches.at(-1)).toMatchObject({ position: await store.head(), caughtUp: true });
   });
 
-  it('that lie between two events lose none of them, whatever is asked for behind them', async () => {
+  it('between two records can be resumed and read from without losing a record', async () => {
     const stream = newStream();
     await store.append(stream, notes(2_000), { expect: 'none' });
-    // The page of a search that found nothing is marked by its beginning alone.
+    // The checkpoint of a page without a matching record is only the start of the page.
     server.faults.repeatCheckpoints = true;
-    const { batches } = await follow(store, { after: null, filter: { types: ['NumberDrawn'] } }, untilCaughtUp);
+    const { batches } = await follow(store, { filter: { types: ['NumberDrawn'] } }, untilCaughtUp);
     const between = batches.map((batch) => batch.position ?? '').filter((position) => /-0{20}$/.test(position));
     expect(between.length).toBeGreaterThan(0);
-    const { events: all } = await follow(store, { after: null }, until(2_000));
+    const { records: all } = await follow(store, {}, until(2_000));
     for (const position of between) {
-      const next = all.find((event) => event.position > position);
-      const [first] = (await follow(store, { after: position }, until(1))).events;
+      const next = all.find((record) => record.position > position);
+      const [first] = (await follow(store, { after: position }, until(1))).records;
       expect(first).toEqual(next);
-      const slice = await store.readAll({ direction: 'forwards', from: position, limit: 1 });
-      expect(slice.events).toEqual([next]);
-      const back = await store.readAll({ direction: 'backwards', from: position, limit: 1 });
-      expect(back.events).toEqual([all.findLast((event) => event.position < position)]);
+      const slice = await readAll(store, { from: position, limit: 1 });
+      expect(slice.records).toEqual([next]);
+      const back = await readAll(store, { direction: 'backwards', from: position, limit: 1 });
+      expect(back.records).toEqual([all.findLast((record) => record.position < position)]);
+      expect(await store.idAt(position)).toBeNull();
     }
   });
 
-  it('move with each event of the log once it is live, also with those that the filter leaves out', async () => {
-    const { take, leave } = steps({ after: null, filter: { types: ['NumberDrawn'] } });
-    for (let batch = await take(); !batch.caughtUp; ) batch = await take();
-    const { position } = await store.append(newStream(), [note('left out')], { expect: 'none' });
-    expect(await take()).toEqual({ events: [], position, caughtUp: true });
+  it('move with every record of the log once live, including those that do not match the filter', async () => {
+    const { next, leave } = steps({ filter: { types: ['NumberDrawn'] } });
+    for (let batch = await next(); !batch.caughtUp; ) batch = await next();
+    const { position } = await store.append(newStream(), [note('does not match')], { expect: 'none' });
+    expect(await next()).toEqual({ records: [], position, caughtUp: true });
     await leave();
   });
 });
 
-describe('what a subscription costs', () => {
-  it('a consumer that leaves ends its call', async () => {
+describe('the resources of a subscription', () => {
+  it('its call ends when the consumer leaves the loop', async () => {
     await draw(newStream(), 0, 5);
-    for await (const batch of store.subscribe({ after: null })) if (batch.events.length > 0) break;
+    for await (const batch of subscribe(store)) if (batch.records.length > 0) break;
     await vi.waitFor(() => expect(server.openReads).toBe(0));
   });
 
-  it('one that is aborted or closed ends its call', async () => {
+  it('its call ends when it is aborted or the store is closed', async () => {
     const abort = new AbortController();
     const other = await open(server.url);
-    const [a, b] = [steps({ after: null, signal: abort.signal }), steps({ after: null }, other)];
-    await Promise.all([a.take(), b.take()]);
+    const [a, b] = [steps({ signal: abort.signal }), steps({}, other)];
+    await Promise.all([a.next(), b.next()]);
     expect(server.openReads).toBe(2);
     abort.abort();
     await other.close();
     await vi.waitFor(() => expect(server.openReads).toBe(0));
   });
 
-  it('a consumer that stands still gets a little ahead, not all there is', async () => {
+  it('read-ahead is limited while the consumer is paused', async () => {
     const stream = newStream();
-    const { take, leave } = steps({ after: null, batchSize: 10 });
-    await take();
+    const { next, leave } = steps({ batchSize: 10 });
+    await next();
     for (let n = 0; n < 100; n++) await store.append(stream, notes(1, 'x'.repeat(100_000)), { expect: 'any' });
-    // Once another one has got everything, so would this one.
-    await follow(store, { after: null }, until(100));
-    // Two batches, and what the connection itself holds.
+    // Once another subscription has received everything, this one would have too.
+    await follow(store, {}, until(100));
+    // Two batches, and what the connection buffers.
     expect(server.eventsSent).toBeLessThan(100 + 75);
     const seen: number[] = [];
-    const marks: boolean[] = [];
+    const caughtUpMarks: boolean[] = [];
     while (seen.length < 100) {
-      const { events, caughtUp } = await take();
-      seen.push(...events.map((event) => Number(event.revision)));
-      marks.push(caughtUp);
+      const { records, caughtUp } = await next();
+      seen.push(...records.map((record) => Number(record.revision)));
+      caughtUpMarks.push(caughtUp);
     }
     expect(seen).toEqual(numbers(100));
-    // It has caught up again only with the last of them.
-    expect(marks.slice(0, 3)).toEqual([false, false, false]);
-    expect(marks.at(-1)).toBe(true);
+    // It has caught up again only with the last record.
+    expect(caughtUpMarks.slice(0, 3)).toEqual([false, false, false]);
+    expect(caughtUpMarks.at(-1)).toBe(true);
     await leave();
   });
 });
 
-describe('what a subscription does not pass over', () => {
-  it('an event of Parley that is damaged, behind everything before it', async () => {
+describe('a subscription fails', () => {
+  const nothing = Buffer.alloc(0);
+
+  it.each([
+    ['cut off', Buffer.from('{"n":')],
+    ['empty', nothing],
+    ['not an object', Buffer.from('[1]')],
+    ['not UTF-8', Buffer.from([0x7b, 0x22, 0xc3, 0x22, 0x3a, 0x31, 0x7d])],
+  ])('at a damaged record of Parley (%s), after delivering every record before it', async (_name, data) => {
     const stream = newStream();
     await draw(stream, 0, 3);
-    const [first] = server.log.of(stream);
-    server.log.append(stream, 'any', [
-      { ...foreign('NumberDrawn', '{"n":'), metadata: first?.metadata ?? Buffer.alloc(0) },
-    ]);
-    const { take } = steps({ after: null });
-    expect((await take()).events.map((event) => event.data.n)).toEqual(numbers(3));
-    await expect(take()).rejects.toMatchObject({ code: 'UNAVAILABLE', message: /damaged/ });
-    await expect(store.readStream(stream)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: /damaged/ });
+    const metadata = server.log.of(stream)[0]?.metadata ?? nothing;
+    server.log.append(stream, 'any', [foreign('NumberDrawn', data, metadata)]);
+    const { next } = steps();
+    expect(numbersOf((await next()).records)).toEqual(numbers(3));
+    await expect(next()).rejects.toMatchObject({ code: 'UNAVAILABLE', message: /damaged/ });
+    await expect(readStream(store, stream)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: /damaged/ });
   });
 
-  it('a position that this log does not have', async () => {
+  it('at a position that this log does not have', async () => {
     const after = `${'7'.padStart(20, '0')}-${'7'.padStart(20, '0')}`;
-    await expect(steps({ after }).take()).rejects.toMatchObject({ code: 'INVALID' });
+    await expect(steps({ after }).next()).rejects.toMatchObject({ code: 'INVALID' });
   });
 });

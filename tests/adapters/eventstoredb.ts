@@ -1,9 +1,9 @@
 import { openEventStoreDb, type Timeouts } from '../../src/adapters/eventstoredb/event-store.ts';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
-import { testRegistry } from '../contracts/events.ts';
 import type { Proposed } from '../support/eventstoredb-server/log.ts';
 import {
   type EventStoreDbServer,
@@ -11,17 +11,19 @@ import {
   startEventStoreDbServer,
 } from '../support/eventstoredb-server/server.ts';
 
-/** Settings of a store under test; the rest is as in production. */
+const random = createSystemRandom();
+
+/** Settings of a store under test; all others are those of production. */
 export type OpenOptions = Readonly<{ clock?: Clock; timeouts?: Partial<Timeouts> }>;
 
 export const open = (
   url: string,
   { clock = createSystemClock(), timeouts = {} }: OpenOptions = {},
-): Promise<EventStore> => openEventStoreDb({ url, registry: testRegistry, clock, logger: silentLogger, timeouts });
+): Promise<EventStore> => openEventStoreDb({ url, clock, random, logger: silentLogger, timeouts });
 
 export type OnServer = Readonly<{ server: EventStoreDbServer; store: EventStore; dispose(): Promise<void> }>;
 
-/** A store on a server of its own. */
+/** A store on its own server. */
 export async function openOnServer(options: OpenOptions & ServerOptions = {}): Promise<OnServer> {
   const server = await startEventStoreDbServer(options);
   const store = await open(server.url, options);
@@ -36,6 +38,6 @@ export async function openOnServer(options: OpenOptions & ServerOptions = {}): P
 }
 
 /** An event as another program might write it. */
-export function foreign(type: string, data: string, metadata = '', isJson = true): Proposed {
-  return { id: crypto.randomUUID(), type, isJson, data: Buffer.from(data), metadata: Buffer.from(metadata) };
+export function foreign(type: string, data: string | Uint8Array, metadata: string | Uint8Array = ''): Proposed {
+  return { id: random.uuid(0), type, isJson: true, data: Buffer.from(data), metadata: Buffer.from(metadata) };
 }

@@ -47,7 +47,7 @@ describe('the outbox', () => {
   });
   afterEach(() => rm(base, { recursive: true }));
 
-  it('prints in one line for whom the mail is and the link to follow', async () => {
+  it('prints the recipient and the link of a mail in one line', async () => {
     const lines: string[] = [];
     const mailer = createOutboxMailer({ folder, from, print: (line) => lines.push(line) });
     await mailer.send({ ...mail, link: 'http://localhost:3000/set-password?token=abc' });
@@ -58,7 +58,7 @@ describe('the outbox', () => {
     ]);
   });
 
-  it('writes the same cause to the same file, readable by its owner only', async () => {
+  it('writes mails with the same Message-ID to the same file, readable by its owner only', async () => {
     const mailer = createOutboxMailer({ folder, from, print: () => {} });
     await mailer.send(mail);
     await mailer.send(mail);
@@ -66,7 +66,7 @@ describe('the outbox', () => {
     expect((await stat(join(folder, 'e1_parley_test.eml'))).mode & 0o777).toBe(0o600);
   });
 
-  it('holds a folder that cannot be written for a fault that passes', async () => {
+  it('reports a folder that cannot be written as a temporary failure', async () => {
     const mailer = createOutboxMailer({ folder: '/dev/null/outbox', from, print: () => {} });
     await expect(mailer.send(mail)).rejects.toMatchObject({ name: 'MailError', permanent: false });
   });

@@ -2,19 +2,22 @@ import { createServer, type Server, type Socket } from 'node:net';
 import { inspect } from 'node:util';
 import { afterEach, describe, expect, it } from 'vitest';
 import { createSmtpMailer } from '../../src/adapters/smtp/smtp-mailer.ts';
+import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import type { Mailer } from '../../src/ports/mailer.ts';
 import { mailerContract } from '../contracts/mailer.ts';
+import { manualClock } from '../support/manual-clock.ts';
 import { service } from '../support/services.ts';
 import { type RecipientPolicy, startSmtpServer } from '../support/smtp.ts';
 
 service('SMTP server in the test');
 
+const clock = createSystemClock();
 const from = 'Parley <no-reply@parley.test>';
 
 mailerContract('SMTP', async () => {
   const server = await startSmtpServer();
   return {
-    mailer: createSmtpMailer({ url: server.url, from }),
+    mailer: createSmtpMailer({ url: server.url, from, clock }),
     received: async () => server.mails,
     stop: server.close,
   };
@@ -28,7 +31,7 @@ describe('the SMTP mailer', () => {
   });
 
   function mailer(url: string, sendMs?: number): Mailer {
-    const created = createSmtpMailer({ url, from, ...(sendMs === undefined ? {} : { sendMs }) });
+    const created = createSmtpMailer({ url, from, clock, ...(sendMs === undefined ? {} : { sendMs }) });
     closers.push(() => created.close());
     return created;
   }
@@ -39,17 +42,17 @@ describe('the SMTP mailer', () => {
     return mailer(server.url, sendMs);
   }
 
-  it('tells a refusal for good (5xx) apart, without the words of the server, which may name the recipient', async () => {
+  it('reports a permanent rejection (5xx), without the text of the server, which may contain the recipient', async () => {
     const error: unknown = await (await against(() => 550)).send(mail).catch((thrown: unknown) => thrown);
     expect(error).toMatchObject({ permanent: true, message: 'the mail server answered 550 5.1.1 to RCPT TO' });
     expect(inspect(error, { depth: 10 })).not.toContain('not this one');
   });
 
-  it('tells a refusal for now (4xx) apart', async () => {
+  it('reports a temporary rejection (4xx)', async () => {
     await expect((await against(() => 451)).send(mail)).rejects.toMatchObject({ permanent: false });
   });
 
-  it('goes on with others after one was refused', async () => {
+  it('continues with other mails after a rejection', async () => {
     const server = await startSmtpServer((address) => (address === mail.to ? 550 : 'take'));
     closers.push(server.close);
     const sender = mailer(server.url);
@@ -58,7 +61,7 @@ describe('the SMTP mailer', () => {
     expect(server.mails.map(({ recipients }) => recipients)).toEqual([['bob@example.test']]);
   });
 
-  it('holds a server that is not there for a fault that passes', async () => {
+  it('reports a server that cannot be reached as a temporary failure', async () => {
     const server = await startSmtpServer();
     await server.close();
     await expect(mailer(server.url).send(mail)).rejects.toMatchObject({
@@ -67,18 +70,42 @@ describe('the SMTP mailer', () => {
     });
   });
 
-  it('gives up on a server that falls silent within its time', async () => {
+  it('gives up on a server that stops responding', async () => {
     const sender = await against(() => 'silence', 200);
     await expect(sender.send(mail)).rejects.toMatchObject({ permanent: false });
   });
 
-  it('gives up on a server that never greets within its time', async () => {
+  it('gives up on a mail after 30 s', async () => {
+    const reached = Promise.withResolvers<void>();
+    const server = await startSmtpServer(() => {
+      reached.resolve();
+      return 'silence';
+    });
+    closers.push(server.close);
+    const manual = manualClock();
+    const sender = createSmtpMailer({ url: server.url, from, clock: manual });
+    closers.push(() => sender.close());
+    let isSettled = false;
+    const sending = sender.send(mail).finally(() => {
+      isSettled = true;
+    });
+    const outcome = Promise.allSettled([sending]);
+    await reached.promise;
+    await manual.advance(29_999);
+    expect(isSettled).toBe(false);
+    await manual.advance(1);
+    expect(await outcome).toMatchObject([
+      { status: 'rejected', reason: { name: 'MailError', permanent: false, message: /could not be used/ } },
+    ]);
+  });
+
+  it('gives up on a server that never sends a greeting', async () => {
     const { url, close } = await silentServer();
     closers.push(close);
     await expect(mailer(url, 200).send(mail)).rejects.toMatchObject({ permanent: false });
   });
 
-  it('holds wrong credentials for a fault that an operator can mend', async () => {
+  it('reports wrong credentials as a temporary failure, which an operator can fix', async () => {
     const { url, close } = await refusingLogin();
     closers.push(close);
     await expect(mailer(url).send(mail)).rejects.toMatchObject({
@@ -96,8 +123,8 @@ async function refusingLogin(): Promise<{ url: string; close: () => Promise<void
   const { url, close } = await serve((socket) => {
     socket.write('220 here\r\n');
     socket.on('data', (data) => {
-      const said = data.toString();
-      if (said.startsWith('EHLO')) socket.write('250-here\r\n250 AUTH PLAIN\r\n');
+      const command = data.toString();
+      if (command.startsWith('EHLO')) socket.write('250-here\r\n250 AUTH PLAIN\r\n');
       else socket.write('535 wrong\r\n');
     });
   });

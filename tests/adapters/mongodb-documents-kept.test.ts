@@ -2,6 +2,7 @@ import { type Document, MongoClient } from 'mongodb';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
 import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore, Guard, Write } from '../../src/ports/documents.ts';
 import { fill, idsOf, put, remove } from '../contracts/documents-fixtures.ts';
@@ -10,13 +11,14 @@ import { mongodb, mongoPlace } from '../support/mongodb.ts';
 import { service } from '../support/services.ts';
 
 const DAY_MS = 24 * 60 * 60 * 1_000;
-const isThere = service(mongodb.name, mongodb.available === true ? null : mongodb.available);
+const random = createSystemRandom();
+const isAvailable = service(mongodb.name, mongodb.available === true ? null : mongodb.available);
 
-describe.skipIf(!isThere)('documents in MongoDB', () => {
+describe.skipIf(!isAvailable)('documents in MongoDB', () => {
   const clock: ManualClock = manualClock(Date.now());
   const place = mongoPlace(async (url) => {
     client = new MongoClient(url);
-    return openMongoDocuments({ url, clock, logger: silentLogger });
+    return openMongoDocuments({ url, clock, random, logger: silentLogger });
   });
   let store: DocumentStore;
   let client: MongoClient;
@@ -33,7 +35,7 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
     return (await collection.findOne({ _id: id })) ?? {};
   }
 
-  it('are kept with their bodies as they are, for others to read', async () => {
+  it('are stored with their bodies as plain documents, which other programs can read', async () => {
     await store.define([{ name: 'shapes', indexes: [] }]);
     await store.apply({ writes: [put('shapes', 'a', { n: 1, in: { list: ['x', 0.5] } }, { position: '07' })] });
     const { batch, ...rest } = await kept('shapes', 'a');
@@ -41,7 +43,7 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
     expect(String(batch)).toMatch(/^[0-9a-f]{24}$/);
   });
 
-  it('leave a tombstone without a body, that the server removes after more than a day', async () => {
+  it('leave a tombstone without a body, which the server purges after more than a day', async () => {
     await store.define([{ name: 'deleted', indexes: [{ fields: ['n'] }] }]);
     await store.apply({ writes: [put('deleted', 'a', { n: 1 }), remove('deleted', 'b', '02')] });
     await store.apply({ writes: [remove('deleted', 'a', '02', '01')] });
@@ -53,7 +55,7 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
     expect(purging[0]?.expireAfterSeconds).toBeGreaterThan(DAY_MS / 1_000);
   });
 
-  it('have an index for each that was declared, which ends with the id', async () => {
+  it('have an index for each declared one, which ends with the id', async () => {
     const indexes = [{ fields: ['a', 'b.c'] }, { fields: ['a'], array: 'tags' }];
     await store.define([{ name: 'indexed', indexes }]);
     await store.define([{ name: 'indexed', indexes: [{ fields: ['b.c'] }, ...indexes] }]);
@@ -67,7 +69,7 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
   });
 
   it.each(['system.users', 'a.system.b', '.a', 'a.', 'a..b', '.', 'A', 'a', '0', '-', '@'])(
-    'may be in a collection that is named %j, also where MongoDB takes no such name',
+    'can be in a collection named %j, even if MongoDB does not allow the name',
     async (name) => {
       await store.define([{ name, indexes: [{ fields: ['n'] }] }]);
       await store.drop(name);
@@ -79,7 +81,7 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
 
   describe('in one batch', () => {
     const guards: readonly Guard[] = [null, 'older', '04', '05', '06'];
-    const befores = ['absent', 'at 05', 'deleted at 05', 'forgotten'] as const;
+    const befores = ['absent', 'at 05', 'deleted at 05', 'expired'] as const;
     const cases = befores.flatMap((before) =>
       guards.flatMap((guard) =>
         ['04', '05', '06'].flatMap((position) => [true, false].map((isPut) => ({ before, guard, position, isPut }))),
@@ -94,13 +96,13 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
       const eachId = (before: (typeof befores)[number], write: (name: string, id: string) => Write) =>
         store.apply({ writes: names.flatMap((name) => idsThat(before).map((id) => write(name, id))) });
       await store.define(names.map((name) => ({ name, indexes: [] })));
-      await eachId('forgotten', (name, id) => remove(name, id, '05'));
+      await eachId('expired', (name, id) => remove(name, id, '05'));
       await clock.advance(DAY_MS);
       await eachId('deleted at 05', (name, id) => remove(name, id, '05'));
       await eachId('at 05', (name, id) => put(name, id, { old: true }, { position: '05' }));
     }
 
-    it('are written and rejected just as one by one', async () => {
+    it('are written and rejected exactly as in single batches', async () => {
       const writesTo = (name: string): Write[] =>
         cases.map(({ guard, position, isPut }, i) =>
           isPut ? put(name, idOf(i), { new: i }, { position, guard }) : remove(name, idOf(i), position, guard),
@@ -108,12 +110,12 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
       const [together, single] = ['together', 'single'];
       await prepare([together, single]);
       const { rejected } = await store.apply({ writes: writesTo(together) });
-      const refused: string[] = [];
+      const rejectedIds: string[] = [];
       for (const write of writesTo(single)) {
-        for (const { id } of (await store.apply({ writes: [write] })).rejected) refused.push(id);
+        for (const { id } of (await store.apply({ writes: [write] })).rejected) rejectedIds.push(id);
       }
-      expect(refused.length).toBeGreaterThan(0);
-      expect(rejected.map(({ id }) => id)).toEqual(refused);
+      expect(rejectedIds.length).toBeGreaterThan(0);
+      expect(rejected.map(({ id }) => id)).toEqual(rejectedIds);
       const all = cases.map((_, i) => idOf(i));
       expect(await store.getMany(together, all)).toEqual(await store.getMany(single, all));
     });
@@ -123,8 +125,8 @@ describe.skipIf(!isThere)('documents in MongoDB', () => {
 describe('a connection string', () => {
   const clock = manualClock();
   const open = (url: string) => [
-    openMongoDocuments({ url, clock, logger: silentLogger }),
-    openMongoKeys({ url, secret: new Uint8Array(32), logger: silentLogger }),
+    openMongoDocuments({ url, clock, random, logger: silentLogger }),
+    openMongoKeys({ url, secret: new Uint8Array(32), random, logger: silentLogger }),
   ];
 
   it.each([
@@ -135,7 +137,7 @@ describe('a connection string', () => {
     'mongodb://user:secret@[localhost',
     'mongodb://',
     '',
-  ])('that cannot be used is refused, without the password in the message: %j', async (url) => {
+  ])('is rejected when it is invalid, without the password in the message: %j', async (url) => {
     for (const outcome of await Promise.allSettled(open(url))) {
       expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'StoreError', code: 'INVALID' } });
       expect(

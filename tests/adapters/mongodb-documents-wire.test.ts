@@ -3,6 +3,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
 import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Filter, Sort } from '../../src/kernel/query.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
@@ -11,11 +12,12 @@ import { databaseOf, mongodb, mongoPlace } from '../support/mongodb.ts';
 import { type MongoProxy, missingForProxy, startMongoProxy } from '../support/mongodb-proxy.ts';
 import { service } from '../support/services.ts';
 
-const isThere = service(`${mongodb.name}, what it is sent`, missingForProxy);
+const isAvailable = service(`${mongodb.name}, commands sent to it`, missingForProxy);
 const NAME = 'documents';
+const random = createSystemRandom();
 const INDEXES = [{ fields: ['a', 'b'] }, { fields: ['b'], array: 'tags' }];
 
-describe.skipIf(!isThere)('what MongoDB is sent', () => {
+describe.skipIf(!isAvailable)('the commands sent to MongoDB', () => {
   let proxy: MongoProxy;
   let database: string;
   let store: DocumentStore;
@@ -25,11 +27,11 @@ describe.skipIf(!isThere)('what MongoDB is sent', () => {
   beforeAll(async () => {
     proxy = await startMongoProxy();
     const clock = createSystemClock();
-    // What it would rather not be asked for.
+    // Options that must not have any effect.
     const weaker = { w: '1', journal: 'false', readConcernLevel: 'local', readPreference: 'secondaryPreferred' };
     const place = mongoPlace((url) => {
       database = databaseOf(url);
-      return openMongoDocuments({ url: proxy.url(database, weaker), clock, logger: silentLogger });
+      return openMongoDocuments({ url: proxy.url(database, weaker), clock, random, logger: silentLogger });
     });
     store = await place.open();
     dispose = () => place.dispose();
@@ -55,7 +57,7 @@ describe.skipIf(!isThere)('what MongoDB is sent', () => {
 
   const ofName = (name: string) => sent.filter((command) => name in command);
 
-  it('asks for a majority, whatever the connection string says', async () => {
+  it('require a majority, regardless of the connection string', async () => {
     await store.apply({
       writes: [put(NAME, 'x', {}), put(NAME, 'y', {}, { guard: 'older' }), remove(NAME, 'z', '01')],
     });
@@ -78,22 +80,43 @@ describe.skipIf(!isThere)('what MongoDB is sent', () => {
     }
   });
 
-  it('needs no transaction', async () => {
+  it('do not use transactions', async () => {
     const writes = [put(NAME, 'no transaction', {}), put(NAME, 'nor two', {}, { guard: '00' })];
     await store.apply({ writes, last: put(NAME, 'last', {}) });
     expect(ofName('insert').length).toBeGreaterThan(0);
     expect(sent.filter((command) => 'startTransaction' in command)).toEqual([]);
   });
 
-  it('keeps the keys in a database of their own', async () => {
-    const keys = await openMongoKeys({ url: proxy.url(database), secret: new Uint8Array(32), logger: silentLogger });
+  it('store the keys in a separate database', async () => {
+    const keys = await openMongoKeys({
+      url: proxy.url(database),
+      secret: new Uint8Array(32),
+      random,
+      logger: silentLogger,
+    });
     await keys.create('kind/a', Uint8Array.of(1));
     await keys.close();
     expect(ofName('insert').map(({ $db }) => $db)).toEqual([`${database}-keys`]);
   });
 
+  it('read several keys with a single command', async () => {
+    const keys = await openMongoKeys({
+      url: proxy.url(database),
+      secret: new Uint8Array(32),
+      random,
+      logger: silentLogger,
+    });
+    const names = Array.from({ length: 200 }, (_, i) => `several/${i}`);
+    await Promise.all(names.map((name) => keys.create(name, Uint8Array.of(1))));
+    sent = [];
+    expect((await keys.getMany(names)).size).toBe(200);
+    await keys.close();
+    expect(ofName('find')).toHaveLength(1);
+    expect(ofName('getMore')).toEqual([]);
+  });
+
   const realUrl = process.env.MONGODB_URL;
-  const isReal = service('MongoDB, how it finds', realUrl ? null : 'MONGODB_URL is not set');
+  const isReal = service('MongoDB, query plans', realUrl ? null : 'MONGODB_URL is not set');
   const up = (...fields: string[]): Sort => ({ fields, direction: 'asc' });
   const down = (...fields: string[]): Sort => ({ fields, direction: 'desc' });
 
@@ -110,7 +133,7 @@ describe.skipIf(!isThere)('what MongoDB is sent', () => {
     [{}, down('a', 'b')],
     [{ tags: { contains: 't1' } }, up('b')],
     [{ tags: { contains: 't1' } }, down('b')],
-  ])('lets it read no more than each page: %j sorted by %j', async (filter, sort) => {
+  ])('read only the documents of each page: %j sorted by %j', async (filter, sort) => {
     await using client = new MongoClient(realUrl ?? '');
     const limit = 10;
     let after: string | undefined;

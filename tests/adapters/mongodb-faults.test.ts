@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest
 import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
 import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { put, read, remove } from '../contracts/documents-fixtures.ts';
@@ -10,14 +11,15 @@ import { databaseOf, mongodb, mongoPlace } from '../support/mongodb.ts';
 import { type MongoProxy, missingForProxy, startMongoProxy, type Verdict } from '../support/mongodb-proxy.ts';
 import { service } from '../support/services.ts';
 
-const isThere = service(`${mongodb.name}, cut and slow`, missingForProxy);
+const isAvailable = service(`${mongodb.name}, faults`, missingForProxy);
 const UNAVAILABLE = { name: 'StoreError', code: 'UNAVAILABLE' };
 const NAME = 'documents';
-/** How long the driver looks for a server. */
+/** How long the driver searches for a server. */
 const SEARCH_MS = 1_500;
 
-describe.skipIf(!isThere)('MongoDB that fails', () => {
+describe.skipIf(!isAvailable)('faults of MongoDB', () => {
   const clock = createSystemClock();
+  const random = createSystemRandom();
   let proxy: MongoProxy;
   let open: (options?: Readonly<Record<string, string>>, logger?: Logger) => Promise<DocumentStore>;
   let dispose: () => Promise<void>;
@@ -27,7 +29,7 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     proxy = await startMongoProxy();
     const search = { serverSelectionTimeoutMS: String(SEARCH_MS) };
     const place = mongoPlace((url, options: Readonly<Record<string, string>>, logger: Logger) =>
-      openMongoDocuments({ url: proxy.url(databaseOf(url), { ...search, ...options }), clock, logger }),
+      openMongoDocuments({ url: proxy.url(databaseOf(url), { ...search, ...options }), clock, random, logger }),
     );
     open = (options = {}, logger = silentLogger) => place.open(options, logger);
     dispose = () => place.dispose();
@@ -43,7 +45,7 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     await proxy?.close();
   });
 
-  /** Judges the first command of this name, and lets all others pass. */
+  /** Applies a verdict to the first command of this name, and passes all others. */
   function once(command: string, verdict: Verdict | Promise<Verdict>): void {
     let isOver = false;
     proxy.judge((each) => {
@@ -53,10 +55,10 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     });
   }
 
-  const back = () => vi.waitFor(() => store.getMany(NAME, ['x']), { timeout: 15_000, interval: 50 });
+  const reconnected = () => vi.waitFor(() => store.getMany(NAME, ['x']), { timeout: 15_000, interval: 50 });
 
-  describe('with the connection cut', () => {
-    it('before a write: it is unavailable, and does not stand', async () => {
+  describe('a lost connection', () => {
+    it('before a write makes it unavailable, and nothing is written', async () => {
       const write = put(NAME, 'cut before', { n: 1 });
       once('insert', 'cut');
       await expect(store.apply({ writes: [write] })).rejects.toMatchObject(UNAVAILABLE);
@@ -64,7 +66,7 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
       expect(await store.apply({ writes: [write] })).toEqual({ rejected: [] });
     });
 
-    it('between a write and its answer: it is unavailable, stands, and is not done twice', async () => {
+    it('before the response to a write makes it unavailable; it is done, and not repeated', async () => {
       const first = put(NAME, 'cut after', { n: 1 });
       once('insert', 'cut answer');
       await expect(store.apply({ writes: [first] })).rejects.toMatchObject(UNAVAILABLE);
@@ -78,25 +80,25 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
       expect(await store.apply({ writes: [second] })).toEqual({ rejected: [second] });
     });
 
-    it('in a batch: its last write is not done, as long as the answer to the others is not known', async () => {
+    it('in a batch prevents its last write, while the outcome of the others is unknown', async () => {
       const writes = [put(NAME, 'part', { n: 1 })];
       const last = put(NAME, 'last', {});
       once('insert', 'cut answer');
       await expect(store.apply({ writes, last })).rejects.toMatchObject(UNAVAILABLE);
       expect([...(await store.getMany(NAME, ['part', 'last'])).keys()]).toEqual(['part']);
-      // As a runner does it: what is there is loaded, and written over.
+      // As a projection does: it loads the stored document and overwrites it.
       const again = put(NAME, 'part', { n: 1 }, { position: '01', guard: '01' });
       expect(await store.apply({ writes: [again], last })).toEqual({ rejected: [] });
       expect([...(await store.getMany(NAME, ['part', 'last'])).keys()].sort()).toEqual(['last', 'part']);
     });
 
-    it('in a read: it is unavailable, and the next one is not', async () => {
+    it('makes a read unavailable, but not the next one', async () => {
       once('find', 'cut');
       await expect(store.getMany(NAME, ['x'])).rejects.toMatchObject(UNAVAILABLE);
       expect(await store.getMany(NAME, ['x'])).toEqual(new Map());
     });
 
-    it('while one of several collections is written: the call ends when all have', async () => {
+    it('while writing one of several collections ends the call only when all writes have ended', async () => {
       await store.define([{ name: 'other', indexes: [] }]);
       const [arrived, held] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
       proxy.judge(async (command): Promise<Verdict> => {
@@ -111,22 +113,22 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
         return 'pass';
       });
       const applied = store.apply({ writes: [put(NAME, 'several', {}), put('other', 'several', {})] });
-      let isOver = false;
+      let isSettled = false;
       const outcome = Promise.allSettled([applied]).finally(() => {
-        isOver = true;
+        isSettled = true;
       });
       await arrived.promise;
-      // Over a new connection: by then, the loss of the other one is known.
-      await back();
-      expect(isOver).toBe(false);
+      // This uses a new connection: by then, the loss of the other one has been noticed.
+      await reconnected();
+      expect(isSettled).toBe(false);
       held.resolve();
       expect(await outcome).toMatchObject([{ status: 'rejected', reason: UNAVAILABLE }]);
       expect((await store.getMany('other', ['several'])).size).toBe(1);
     });
   });
 
-  describe('that another writes to meanwhile', () => {
-    it('tells a write as rejected that was written over before it could be told apart', async () => {
+  describe('concurrent writes', () => {
+    it('are returned as rejected when they were overwritten before their outcome was read', async () => {
       await store.apply({ writes: [put(NAME, 'over', { n: 1 }), put(NAME, 'stale', { n: 1 })] });
       const writes = [
         put(NAME, 'over', { n: 2 }, { position: '02', guard: '01' }),
@@ -136,7 +138,7 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
       const other = await open();
       await other.define([{ name: NAME, indexes: [] }]);
       const later = put(NAME, 'over', { n: 3 }, { position: '03', guard: '02' });
-      // Before it is looked up which of the first two stands.
+      // Overwrites the first document before the outcome of the first two writes is read.
       proxy.judge(async (command): Promise<Verdict> => {
         if (!('find' in command)) return 'pass';
         proxy.judge(() => 'pass');
@@ -148,8 +150,8 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     });
   });
 
-  describe('that is slow', () => {
-    it('is unavailable when an answer takes too long, and goes on when it does not', async () => {
+  describe('a slow server', () => {
+    it('is unavailable when a response takes too long, and available again afterwards', async () => {
       const slow = await open({ socketTimeoutMS: '1000' });
       await slow.define([{ name: NAME, indexes: [] }]);
       const answer = Promise.withResolvers<Verdict>();
@@ -159,7 +161,7 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
       expect(await vi.waitFor(() => slow.getMany(NAME, ['x']), { timeout: 15_000 })).toEqual(new Map());
     });
 
-    it('is waited for by a store that is closed', async () => {
+    it('is awaited by a store that is being closed', async () => {
       const closing = await open();
       await closing.define([{ name: NAME, indexes: [] }]);
       const [arrived, held] = [Promise.withResolvers<void>(), Promise.withResolvers<Verdict>()];
@@ -178,8 +180,8 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     });
   });
 
-  describe('that is away', () => {
-    it('makes every call unavailable, and none when it is back', async () => {
+  describe('a server that cannot be reached', () => {
+    it('makes every call unavailable until it can be reached again', async () => {
       proxy.setAway(true);
       const calls = [
         store.getMany(NAME, ['x']),
@@ -194,11 +196,11 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
         expect(outcome).toMatchObject({ status: 'rejected', reason: UNAVAILABLE });
       }
       proxy.setAway(false);
-      await back();
+      await reconnected();
       expect(await store.apply({ writes: [put(NAME, 'away', {})] })).toEqual({ rejected: [] });
     });
 
-    it('at the start is no reason not to open', async () => {
+    it('does not prevent opening a store', async () => {
       proxy.setAway(true);
       const lines: string[] = [];
       const note = (_fields: object, message: string) => lines.push(message);
@@ -217,10 +219,10 @@ describe.skipIf(!isThere)('MongoDB that fails', () => {
     });
   });
 
-  describe('under the keys', () => {
-    it('with an answer lost has the key, which creating it again gives', async () => {
+  describe('the key store', () => {
+    it('stores a key whose response was lost, and returns it when it is created again', async () => {
       const place = mongoPlace((url) =>
-        openMongoKeys({ url: proxy.url(databaseOf(url)), secret: randomBytes(32), logger: silentLogger }),
+        openMongoKeys({ url: proxy.url(databaseOf(url)), secret: randomBytes(32), random, logger: silentLogger }),
       );
       const keys = await place.open();
       once('insert', 'cut answer');

@@ -37,7 +37,7 @@ async function open(clock = manualClock()): Promise<DocumentStore> {
   return store;
 }
 
-/** Looks into the file as no store does. */
+/** Reads directly from the file. */
 function rows(sql: string): readonly Record<string, unknown>[] {
   const database = new DatabaseSync(path, { readOnly: true });
   try {
@@ -47,29 +47,29 @@ function rows(sql: string): readonly Record<string, unknown>[] {
   }
 }
 
-/** Runs the child until it has answered so many batches, kills it, and gives the last it answered. */
+/** Runs the child until it has written a number of batches, kills it, and returns the number of the last batch it has reported. */
 async function writeAndKill(batches: number): Promise<number> {
   const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, path], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit');
-  let answered = 0;
+  let written = 0;
   for await (const line of createInterface({ input: child.stdout })) {
-    answered = Number(line);
-    if (answered >= batches) child.kill('SIGKILL');
+    written = Number(line);
+    if (written >= batches) child.kill('SIGKILL');
   }
   await exited;
-  return answered;
+  return written;
 }
 
 describe('a process that is killed', () => {
-  it('leaves all it answered for, no part of a batch, and indexes that agree with the documents', async () => {
-    const answered = await writeAndKill(30);
+  it('leaves all reported batches, no incomplete batch, and consistent indexes', async () => {
+    const written = await writeAndKill(30);
     const after = await open();
     await after.define(COLLECTIONS);
     const checkpoint = (await after.getMany('checkpoints', ['p'])).get('p');
     const reached = Number(checkpoint?.body.n);
-    expect(reached).toBeGreaterThanOrEqual(answered);
+    expect(reached).toBeGreaterThanOrEqual(written);
     expect((await after.getMany('items', ['hot'])).get('hot')?.position).toBe(positionOf(reached));
     for (let n = 1; n <= reached; n++) {
       expect(await after.count('items', { tags: { contains: `batch-${n}` } }, 100)).toBe(BATCH);
@@ -82,7 +82,7 @@ describe('a process that is killed', () => {
 });
 
 describe('tombstones', () => {
-  it('that are over are removed by later batches, so many at a time', async () => {
+  it('are purged after they expire, a limited number by each batch', async () => {
     const clock = manualClock();
     const documents = await open(clock);
     await documents.define([{ name: 'a', indexes: [] }]);
@@ -101,7 +101,7 @@ describe('tombstones', () => {
     expect(counts).toEqual([701, 201, 1, 1]);
   });
 
-  it('are looked for once a minute when there are none', async () => {
+  it('are purged at most once a minute when few have expired', async () => {
     const clock = manualClock();
     const documents = await open(clock);
     await documents.define([{ name: 'a', indexes: [] }]);
@@ -122,7 +122,7 @@ describe('tombstones', () => {
 });
 
 describe('the file', () => {
-  it('keeps nothing of a collection that was dropped', async () => {
+  it('contains nothing of a collection that was dropped', async () => {
     const documents = await open();
     const objects = () => rows('SELECT name FROM sqlite_schema ORDER BY name').map(({ name }) => name);
     const before = objects();
@@ -135,7 +135,7 @@ describe('the file', () => {
     expect(rows('SELECT * FROM collections')).toEqual([]);
   });
 
-  it('is left as it was by a change of indexes that the documents do not fit', async () => {
+  it('is not changed by new indexes that the documents do not fit', async () => {
     const documents = await open();
     await documents.define([{ name: 'a', indexes: [{ fields: ['x'] }] }]);
     await documents.apply({ writes: [put('a', 'id', { x: 1, list: ['t'] })] });
@@ -147,14 +147,14 @@ describe('the file', () => {
     expect(await documents.count('a', { x: 1 }, 10)).toBe(2);
   });
 
-  it('that holds something else is refused in words', async () => {
+  it('is rejected when it is not a database', async () => {
     const text = join(folder, 'text.db');
-    await writeFile(text, 'this is no database, but a text that is long enough to be taken for one'.repeat(20));
-    const opening = openSqliteDocuments({ path: text, clock: Date, logger: silentLogger });
+    await writeFile(text, 'this is not a database, but text that is long enough to be read as one'.repeat(20));
+    const opening = openSqliteDocuments({ path: text, clock: manualClock(), logger: silentLogger });
     await expect(opening).rejects.toMatchObject({ name: 'StoreError', code: 'UNAVAILABLE' });
   });
 
-  it('of another format is refused in words', async () => {
+  it('is rejected when it has another format', async () => {
     await (await open()).close();
     const database = new DatabaseSync(path);
     database.exec('PRAGMA user_version = 99');
@@ -167,7 +167,7 @@ describe('the file', () => {
 });
 
 describe('a store in memory', () => {
-  it('keeps the laws without a file, and is gone when it is closed', async () => {
+  it('works without a file, and is deleted when it is closed', async () => {
     path = ':memory:';
     const documents = await open();
     await documents.define([{ name: 'a', indexes: [{ fields: ['n'], array: 'tags' }] }]);

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
 import { countSql, findSql, type Sql } from '../../src/adapters/sqlite/documents-find.ts';
 import { type Layout, layoutOf } from '../../src/adapters/sqlite/documents-layout.ts';
+import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import type { Keyset } from '../../src/kernel/cursor.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { type Filter, type IndexDefinition, type Plan, requirePlan } from '../../src/kernel/query.ts';
@@ -17,7 +18,7 @@ const INDEXES: readonly IndexDefinition[] = [
   { fields: ['a', 'b'], array: 'tags' },
 ];
 
-/** A query, and what SQLite is to say of it: first for the first page, then for a later one, ascending. */
+/** A query and the expected steps of SQLite's query plan, for the first page and for a later one, ascending. */
 type Case = readonly [string, Filter, readonly string[], Keyset, first: readonly string[], later: readonly string[]];
 
 const ids: Keyset = { values: [], id: 'x' };
@@ -116,14 +117,14 @@ const counts: readonly (readonly [string, Filter, search: string])[] = [
   ['by element', { tags: { contains: 'x' }, a: 1 }, 'SEARCH k USING PRIMARY KEY (e=? AND f0=?)'],
 ];
 
-describe('SQLite reads off the index', () => {
+describe('SQLite uses the index for', () => {
   let folder: string;
   let database: DatabaseSync;
   let layout: Layout;
   beforeAll(async () => {
     folder = await mkdtemp(join(tmpdir(), 'parley-plans-'));
     const path = join(folder, 'documents.db');
-    const store = await openSqliteDocuments({ path, clock: Date, logger: silentLogger });
+    const store = await openSqliteDocuments({ path, clock: createSystemClock(), logger: silentLogger });
     await store.define([{ name: 'plans', indexes: INDEXES }]);
     await store.close();
     database = new DatabaseSync(path);
@@ -148,13 +149,13 @@ describe('SQLite reads off the index', () => {
     expect(steps(null, 'asc')).toEqual(first);
     expect(steps(null, 'desc')).toEqual(first);
     expect(steps(keyset, 'asc')).toEqual(later);
-    // Downwards it is the other end of the range that the page starts from.
-    const [downwards, ...rest] = steps(keyset, 'desc');
-    if (later.length > 0) expect(downwards).toMatch(/^SEARCH k USING (INDEX|PRIMARY KEY) .*(id\)<\(\?|id<\?)/);
+    // In descending order, the page starts from the other end of the range.
+    const [descending, ...rest] = steps(keyset, 'desc');
+    if (later.length > 0) expect(descending).toMatch(/^SEARCH k USING (INDEX|PRIMARY KEY) .*(id\)<\(\?|id<\?)/);
     expect(rest).toEqual(later.slice(1));
   });
 
-  it.each(sorting)('%s, sorting entries and no bodies', (_what, filter, fields, keyset, search) => {
+  it.each(sorting)('%s, sorting entries without bodies', (_what, filter, fields, keyset, search) => {
     for (const direction of ['asc', 'desc'] as const) {
       for (const from of [null, keyset]) {
         const request = { filter, sort: { fields, direction }, keyset: from, limit: 10 };
@@ -166,13 +167,13 @@ describe('SQLite reads off the index', () => {
     }
   });
 
-  it.each(counts)('a count %s, without looking at a document', (_what, filter, search) => {
+  it.each(counts)('a count %s, without reading documents', (_what, filter, search) => {
     const steps = explain(countSql(layout, plan(filter, null), filter, 10));
     expect(steps).toContain(search);
     expect(steps.filter((step) => /^SCAN [kd]/.test(step))).toEqual([]);
   });
 
-  it('a page of all documents by id, from where the last one ended', () => {
+  it('a page of all documents by id, after the previous one', () => {
     const request = { filter: {}, sort: { fields: [], direction: 'asc' as const }, limit: 10 };
     expect(explain(findSql(layout, plan({}, []), { ...request, keyset: null }))).toEqual(['SCAN k USING INDEX c1_id']);
     expect(explain(findSql(layout, plan({}, []), { ...request, keyset: ids }))).toEqual([

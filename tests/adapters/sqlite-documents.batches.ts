@@ -1,6 +1,6 @@
 import type { CollectionDefinition } from '../../src/ports/documents.ts';
 
-/** New documents of each batch that the child process writes. */
+/** The number of new documents in each batch of the child process. */
 export const BATCH = 20;
 
 export const COLLECTIONS: readonly CollectionDefinition[] = [
@@ -8,7 +8,7 @@ export const COLLECTIONS: readonly CollectionDefinition[] = [
   { name: 'checkpoints', indexes: [] },
 ];
 
-/** The position of a batch, by its number. */
+/** The position of the batch with this number. */
 export function positionOf(batch: number): string {
   return String(batch).padStart(8, '0');
 }

@@ -1,14 +1,15 @@
 /**
- * A process of its own, to be killed: `node sqlite-documents.child.ts <path>`.
- * Writes batches of new and changed documents, each with a checkpoint as its last write, and prints its number once a batch is answered.
+ * A separate process, which the test kills: `node sqlite-documents.child.ts <path>`.
+ * Writes batches of new and changed documents, each with a checkpoint as its last write, and prints the number of each batch once it is written.
  */
 import { writeSync } from 'node:fs';
 import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
+import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { BATCH, COLLECTIONS, positionOf } from './sqlite-documents.batches.ts';
 
 const [path = ''] = process.argv.slice(2);
-const store = await openSqliteDocuments({ path, clock: Date, logger: silentLogger });
+const store = await openSqliteDocuments({ path, clock: createSystemClock(), logger: silentLogger });
 await store.define(COLLECTIONS);
 for (let n = 1; ; n++) {
   const position = positionOf(n);

@@ -3,8 +3,8 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { SqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { newEvent, newStream, note, notes } from '../contracts/events.ts';
-import { follow, readToEnd } from '../contracts/following.ts';
+import { newRecord, newStream, note, notes, textsOf } from '../contracts/events.ts';
+import { follow, readAll, readStream, readToEnd } from '../contracts/following.ts';
 import { newFolder, open, outputOf, startChild } from './sqlite-event-store.ts';
 
 let folder: string;
@@ -22,15 +22,15 @@ afterEach(async () => {
   await rm(folder, { recursive: true });
 });
 
-describe('one owner', () => {
-  it('a second process is refused in words', async () => {
+describe('the lock', () => {
+  it('rejects a second process', async () => {
     store = await open(path);
     expect(await outputOf(startChild('open', path))).toBe(
-      `UNAVAILABLE: cannot lock the event log ${path}: it is already open, in this or another process\n`,
+      `UNAVAILABLE: cannot lock the event store ${path}: it is already open in this or another process\n`,
     );
   });
 
-  it('a second opening in the same process is refused, also of another name of the file', async () => {
+  it('rejects a second store in the same process, also through a symbolic link', async () => {
     store = await open(path);
     await expect(open(path)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
@@ -42,21 +42,21 @@ describe('one owner', () => {
     await store.append(newStream(), [note('still works')], { expect: 'none' });
   });
 
-  it('once closed, the log can be opened by another', async () => {
+  it('is released when the store is closed', async () => {
     await (await open(path)).close();
     expect(await outputOf(startChild('open', path))).toBe('opened\n');
   });
 });
 
 describe('the file', () => {
-  it('keeps everything over a restart, and goes on where it was', async () => {
+  it('keeps everything across a restart', async () => {
     store = await open(path);
     const stream = newStream();
     const first = await store.append(stream, notes(50), { expect: 'none' });
-    const [epoch, before] = [await store.epoch(), await store.readStream(stream)];
+    const [epoch, before] = [await store.epoch(), await readStream(store, stream)];
     await store.close();
     store = await open(path);
-    expect([await store.epoch(), await store.head(), await store.readStream(stream)]).toEqual([
+    expect([await store.epoch(), await store.head(), await readStream(store, stream)]).toEqual([
       epoch,
       first.position,
       before,
@@ -66,7 +66,7 @@ describe('the file', () => {
     expect(Number(second.position)).toBe(Number(first.position) + 1);
   });
 
-  it('positions have no gaps, also after conflicts', async () => {
+  it('has positions without gaps, also after conflicts', async () => {
     store = await open(path);
     const stream = newStream();
     await store.append(stream, notes(3), { expect: 'none' });
@@ -74,11 +74,13 @@ describe('the file', () => {
       code: 'VERSION_CONFLICT',
     });
     await store.append(stream, notes(3), { expect: 2n });
-    const { events } = await readToEnd(store, { direction: 'forwards', from: null });
-    expect(events.map((event) => event.position)).toEqual([1, 2, 3, 4, 5, 6].map((n) => String(n).padStart(16, '0')));
+    const { records } = await readToEnd(store);
+    expect(records.map((record) => record.position)).toEqual(
+      [1, 2, 3, 4, 5, 6].map((n) => String(n).padStart(16, '0')),
+    );
   });
 
-  it('keeps what a stream may forget, and its last revision when everything is gone', async () => {
+  it('keeps the retention of a stream, and its last revision when no records remain', async () => {
     store = await open(path);
     await store.append('a-1', notes(3), { expect: 'none' });
     await store.append('b-1', [note('the last of the log')], { expect: 'none' });
@@ -88,31 +90,40 @@ describe('the file', () => {
     store = await open(path);
     await expect(store.append('a-1', [note('a')], { expect: 'none' })).rejects.toMatchObject({ actual: 2n });
     await store.append('a-1', notes(2), { expect: 2n });
-    expect((await store.readStream('a-1')).events.map((event) => event.revision)).toEqual([4n]);
+    expect((await readStream(store, 'a-1')).records.map((record) => record.revision)).toEqual([4n]);
   });
 
-  it('of a newer format is refused in words', async () => {
+  it.each([
+    ['1', 'an older, incompatible version'],
+    ['3', 'a newer version'],
+  ])('is rejected when it has format %s, and left unchanged', async (format, writer) => {
     await (await open(path)).close();
     const database = new DatabaseSync(path);
-    database.exec("UPDATE meta SET value = '2' WHERE name = 'format'");
+    database.exec(`UPDATE meta SET value = '${format}' WHERE name = 'format'`);
     database.close();
+    const bytes = await readFile(path);
     await expect(open(path)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
-      message: `the event log ${path} has format 2, this program knows formats up to 1: it was written by a newer one`,
+      message: `the event store ${path} has format ${format} and cannot be read: it was written by ${writer} (this version uses format 2)`,
     });
+    expect(await readFile(path)).toEqual(bytes);
   });
 
-  it('that is another database is refused, and left alone', async () => {
+  it('is rejected when it is another database, and its tables are left unchanged', async () => {
     const database = new DatabaseSync(path);
     database.exec('CREATE TABLE other (a)');
     database.close();
     await expect(open(path)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
-      message: `${path} is a database, but not an event log`,
+      message: `${path} is a database, but not an event store`,
     });
+    const other = new DatabaseSync(path);
+    const tables = other.prepare('SELECT name FROM sqlite_schema').all();
+    other.close();
+    expect(tables).toEqual([{ name: 'other' }]);
   });
 
-  it('that cannot be made is refused', async () => {
+  it('is rejected when it cannot be created', async () => {
     await writeFile(path, 'not a folder');
     await expect(open(join(path, 'events.db'))).rejects.toMatchObject({
       name: 'StoreError',
@@ -121,8 +132,8 @@ describe('the file', () => {
     });
   });
 
-  it('that is no database is refused, and left alone', async () => {
-    const text = 'a shopping list, certainly not a database '.repeat(100);
+  it('is rejected when it is not a database, and left unchanged', async () => {
+    const text = 'plain text, not a database '.repeat(100);
     await writeFile(path, text);
     await expect(open(path)).rejects.toMatchObject({ code: 'UNAVAILABLE', message: expect.stringContaining(path) });
     expect(await readFile(path, 'utf8')).toBe(text);
@@ -131,17 +142,17 @@ describe('the file', () => {
 
 describe('checksums', () => {
   const damages = {
-    'the data of an event': "UPDATE events SET data = replace(data, 'note 1', 'note 7') WHERE position = 2",
-    'the metadata of an event':
+    'the data of a record': "UPDATE events SET data = replace(data, 'note 1', 'note 7') WHERE position = 2",
+    'the metadata of a record':
       'UPDATE events SET metadata = replace(metadata, \'"actor":null\', \'"actor":0\') WHERE position = 2',
-    'the time of an event': 'UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2',
-    'the revision of an event': 'UPDATE events SET revision = 9 WHERE position = 2',
-    'the id of an event': "UPDATE events SET id = x'00112233445566778899aabbccddeeff' WHERE position = 2",
+    'the time of a record': 'UPDATE events SET recorded_at = recorded_at + 1 WHERE position = 2',
+    'the revision of a record': 'UPDATE events SET revision = 9 WHERE position = 2',
+    'the id of a record': "UPDATE events SET id = x'00112233445566778899aabbccddeeff' WHERE position = 2",
     'the name of its stream': "UPDATE streams SET name = 'other-1' WHERE id = 1",
     'the name of its type': "UPDATE types SET name = 'NumberDrawn' WHERE id = 1",
   };
 
-  it.each(Object.entries(damages))('damage to %s is told when it is read, never passed over', async (_name, damage) => {
+  it.each(Object.entries(damages))('detect damage to %s in every kind of read', async (_name, damage) => {
     store = await open(path);
     await store.append('damaged-1', notes(3), { expect: 'none' });
     await store.close();
@@ -149,47 +160,48 @@ describe('checksums', () => {
     database.exec(damage);
     database.close();
     store = await open(path);
-    const told = {
+    const damaged = {
       code: 'UNAVAILABLE',
       message: expect.stringMatching(/damaged at position [12], revision \d of stream/),
     };
-    await expect(store.readAll({ direction: 'forwards', from: null })).rejects.toMatchObject(told);
-    await expect(follow(store, { after: null }, () => false)).rejects.toMatchObject(told);
+    await expect(readAll(store)).rejects.toMatchObject(damaged);
+    await expect(store.idAt('2'.padStart(16, '0'))).rejects.toMatchObject(damaged);
+    await expect(follow(store, {}, () => false)).rejects.toMatchObject(damaged);
   });
 
-  it('a flipped byte in the file is told, with its place', async () => {
+  it('detect a changed bit in the file, and the error has the position', async () => {
     store = await open(path);
-    await store.append('damaged-1', [note('before'), note('a mark to be found'), note('behind')], { expect: 'none' });
+    await store.append('damaged-1', [note('before'), note('a text to find'), note('after')], { expect: 'none' });
     await store.close();
     const bytes = await readFile(path);
-    const at = bytes.indexOf('a mark to be found');
+    const at = bytes.indexOf('a text to find');
     bytes[at] = bytes[at]! ^ 1;
     await writeFile(path, bytes);
     store = await open(path);
-    await expect(store.readStream('damaged-1')).rejects.toMatchObject({
+    await expect(readStream(store, 'damaged-1')).rejects.toMatchObject({
       code: 'UNAVAILABLE',
-      message: "the event log is damaged at position 2, revision 1 of stream 'damaged-1'",
+      message: "the event store is damaged at position 2, revision 1 of stream 'damaged-1'",
     });
-    expect((await store.readStream('damaged-1', { from: 2n })).events).toMatchObject([{ data: { text: 'behind' } }]);
+    expect(textsOf((await readStream(store, 'damaged-1', { from: 2n })).records)).toEqual(['after']);
   });
 });
 
 describe('group commit', () => {
-  it('what is appended at the same moment is one transaction', async () => {
+  it('writes concurrent appends in one transaction', async () => {
     store = await open(path);
     await store.append(newStream(), [note('a')], { expect: 'none' });
     const before = await commitsIn(`${path}-wal`);
     await Promise.all(
       Array.from({ length: 200 }, (_, n) =>
-        store?.append(`group-${n}`, [newEvent('NumberDrawn', { n })], { expect: 'none' }),
+        store?.append(`group-${n}`, [newRecord('NumberDrawn', { n })], { expect: 'none' }),
       ),
     );
     const after = await commitsIn(`${path}-wal`);
-    // The write-ahead log may have been started anew in between.
+    // The write-ahead log may have been restarted in between.
     expect(after.salt === before.salt ? after.commits - before.commits : after.commits).toBe(1);
   });
 
-  it('more than may wait is refused as UNAVAILABLE, and nothing of it is written', async () => {
+  it('rejects appends with UNAVAILABLE when the queue is full, and writes nothing of them', async () => {
     store = await open(path);
     const streams = Array.from({ length: 5 }, () => newStream());
     const outcomes = await Promise.allSettled(
@@ -197,11 +209,11 @@ describe('group commit', () => {
     );
     expect(outcomes.map((outcome) => outcome.status)).toEqual([...Array(4).fill('fulfilled'), 'rejected']);
     expect(outcomes[4]).toMatchObject({ reason: { code: 'UNAVAILABLE' } });
-    expect((await store.readStream(streams[4]!)).events).toEqual([]);
+    expect((await readStream(store, streams[4]!)).records).toEqual([]);
     await store.append(streams[4]!, [note('later')], { expect: 'none' });
   });
 
-  it('the write-ahead log is copied in the background, and stays bounded', async () => {
+  it('copies the write-ahead log in the background, which limits its size', async () => {
     store = await open(path);
     const megabyte = 'x'.repeat(900_000);
     for (let n = 0; n < 80; n++) await store.append('large-1', [note(megabyte)], { expect: 'any' });
@@ -213,7 +225,7 @@ describe('group commit', () => {
   });
 });
 
-/** Transactions in the current part of a write-ahead log: frames of its salt that say how large the database is after them. */
+/** Transactions in the current part of a write-ahead log: frames with its salt and with a database size, which marks a commit. */
 async function commitsIn(wal: string): Promise<{ salt: string; commits: number }> {
   const bytes = await readFile(wal);
   const [header, frameHeader, page] = [32, 24, bytes.readUInt32BE(8)];

@@ -5,17 +5,24 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { openSqliteEventStore, type SqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
+import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
-import { testRegistry } from '../contracts/events.ts';
+import type { Clock } from '../../src/ports/clock.ts';
 
 export type OpenedSqlite = Readonly<{ store: SqliteEventStore; dispose(): Promise<void> }>;
-type Clock = Readonly<{ now(): number }>;
 
-export const open = (path: string, clock: Clock = Date): Promise<SqliteEventStore> =>
-  openSqliteEventStore({ path, registry: testRegistry, logger: silentLogger, clock });
+/** Opens a store with the system clock, except for what is given of `clock`. */
+export const open = (path: string, clock: Partial<Clock> = {}): Promise<SqliteEventStore> =>
+  openSqliteEventStore({
+    path,
+    clock: { ...createSystemClock(), ...clock },
+    random: createSystemRandom(),
+    logger: silentLogger,
+  });
 
-export async function openInMemory(clock?: Clock): Promise<OpenedSqlite> {
-  const store = await open(':memory:', clock);
+export async function openInMemory(): Promise<OpenedSqlite> {
+  const store = await open(':memory:');
   return { store, dispose: () => store.close() };
 }
 
@@ -35,14 +42,14 @@ export const newFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'parley-e
 
 const CHILD = fileURLToPath(new URL('./sqlite-event-store.child.ts', import.meta.url));
 
-/** A process of its own that works on a log; see `sqlite-event-store.child.ts`. `fileBlocks`: no file gets larger (512 bytes each). */
+/** Starts a process that works on a store, see `sqlite-event-store.child.ts`. `fileBlocks`: maximum size of its files, in blocks of 512 bytes. */
 export function startChild(task: string, path: string, fileBlocks: number | 'unlimited' = 'unlimited'): ChildProcess {
   const command = `ulimit -f ${fileBlocks}; exec "$0" "$@"`;
   const args = [process.execPath, '--disable-warning=ExperimentalWarning', CHILD, task, path];
   return spawn('sh', ['-c', command, ...args], { stdio: ['ignore', 'pipe', 'inherit'] });
 }
 
-/** Everything that a child prints until it ends. */
+/** The whole output of a child. */
 export async function outputOf(child: ChildProcess): Promise<string> {
   let output = '';
   child.stdout?.setEncoding('utf8').on('data', (text: string) => {

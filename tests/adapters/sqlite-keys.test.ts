@@ -4,9 +4,11 @@ import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import type { KeyStore } from '../../src/ports/keys.ts';
 import { describeKeysContract } from '../contracts/keys.ts';
 
+const random = createSystemRandom();
 const newFolder = () => mkdtemp(join(tmpdir(), 'parley-keys-'));
 
 describeKeysContract({
@@ -17,7 +19,7 @@ describeKeysContract({
     const opened: KeyStore[] = [];
     return {
       async open(secret) {
-        const store = await openSqliteKeys({ path: join(folder, 'keys.db'), secret });
+        const store = await openSqliteKeys({ path: join(folder, 'keys.db'), secret, random });
         opened.push(store);
         return store;
       },
@@ -43,8 +45,8 @@ describe('the files of the key store', () => {
     return contents.join('');
   }
 
-  it('never hold a secret in the open', async () => {
-    const keys = await openSqliteKeys({ path: join(folder, 'keys.db'), secret });
+  it('never contain an unencrypted secret', async () => {
+    const keys = await openSqliteKeys({ path: join(folder, 'keys.db'), secret, random });
     await keys.create('person/a', Buffer.from('a secret that is easy to find'));
     expect(await content()).toContain('person/a');
     expect(await content()).not.toContain('easy to find');
@@ -52,14 +54,14 @@ describe('the files of the key store', () => {
     expect(await content()).not.toContain('easy to find');
   });
 
-  it('hold nothing of a destroyed one, not even sealed', async () => {
+  it('contain nothing of a destroyed secret, not even sealed', async () => {
     const path = join(folder, 'keys.db');
-    const keys = await openSqliteKeys({ path, secret });
+    const keys = await openSqliteKeys({ path, secret, random });
     await keys.create('person/a', new Uint8Array(64).fill(1));
     const database = new DatabaseSync(path, { readOnly: true });
     const sealed = database.prepare('SELECT sealed FROM keys').get()?.sealed;
     database.close();
-    if (!(sealed instanceof Uint8Array)) throw new Error('there is no sealed secret');
+    if (!(sealed instanceof Uint8Array)) throw new Error('no sealed secret was found');
     const part = Buffer.from(sealed).toString('latin1', 20, 60);
     expect(await content()).toContain(part);
     await keys.destroy('person/a');
@@ -67,20 +69,20 @@ describe('the files of the key store', () => {
     await keys.close();
   });
 
-  it('that are no database are refused in words', async () => {
+  it('are rejected when they are not a database', async () => {
     const path = join(folder, 'keys.db');
-    await writeFile(path, 'this is no database, but a text that is long enough to be taken for one'.repeat(20));
-    await expect(openSqliteKeys({ path, secret })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await writeFile(path, 'this is not a database, but text that is long enough to be read as one'.repeat(20));
+    await expect(openSqliteKeys({ path, secret, random })).rejects.toMatchObject({ code: 'UNAVAILABLE' });
   });
 });
 
 describe('a key store in memory', () => {
-  it('is gone when it is closed', async () => {
+  it('is deleted when it is closed', async () => {
     const secret = new Uint8Array(32);
-    const first = await openSqliteKeys({ path: ':memory:', secret });
+    const first = await openSqliteKeys({ path: ':memory:', secret, random });
     expect(await first.create('signing/1', Uint8Array.of(1))).toEqual(Buffer.of(1));
     await first.close();
-    const second = await openSqliteKeys({ path: ':memory:', secret });
+    const second = await openSqliteKeys({ path: ':memory:', secret, random });
     expect(await second.list('')).toEqual([]);
     await second.close();
   });

@@ -2,17 +2,18 @@ import type { ConversationEvent } from '../../src/aggregates/conversation/events
 import { KNOWN_MESSAGES } from '../../src/aggregates/conversation/limits.ts';
 import type { ConversationState, LiveConversation } from '../../src/aggregates/conversation/state.ts';
 import type { ConversationCommand } from '../../src/commands/conversation.ts';
+import type { CommandOf } from '../../src/kernel/command.ts';
 import { directConversationId } from '../../src/kernel/ids.ts';
 import { alice, at, bob, by, carol, id, uuid } from './fixtures.ts';
 
 export const groupId = id(0x9);
 export const directId = directConversationId(alice, bob);
 
-type Of<Type extends ConversationCommand['type']> = Extract<ConversationCommand, { type: Type }>;
-type Happened<Type extends ConversationEvent['type']> = Extract<ConversationEvent, { type: Type }>;
-type Message = Happened<'MessageSent'>['data'];
+type Of<Type extends ConversationCommand['type']> = CommandOf<ConversationCommand, Type>;
+type EventOf<Type extends ConversationEvent['type']> = Extract<ConversationEvent, { type: Type }>;
+type Message = EventOf<'MessageSent'>['data'];
 
-/** Commands to the group. */
+/** Commands, by default to the group. */
 export const create = (actor: string | null, participants: string[] = [], seconds = 0): Of<'CreateGroup'> => ({
   type: 'CreateGroup',
   data: { conversationId: groupId, name: 'Team', participants },
@@ -66,8 +67,8 @@ export const sendTo = (
   metadata: by(actor, 10),
 });
 
-/** Alice owns it, Bob is in it. */
-export const group: Happened<'ConversationCreated'> = {
+/** Alice is the owner, Bob a member. */
+export const group: EventOf<'ConversationCreated'> = {
   type: 'ConversationCreated',
   data: {
     conversationId: groupId,
@@ -78,7 +79,7 @@ export const group: Happened<'ConversationCreated'> = {
     createdAt: at(0),
   },
 };
-export const direct: Happened<'ConversationCreated'> = {
+export const direct: EventOf<'ConversationCreated'> = {
   type: 'ConversationCreated',
   data: {
     conversationId: directId,
@@ -89,20 +90,20 @@ export const direct: Happened<'ConversationCreated'> = {
     createdAt: at(10),
   },
 };
-export const added = (userId: string, joinedSeq = 0): Happened<'MemberAdded'> => ({
+export const added = (userId: string, joinedSeq = 0): EventOf<'MemberAdded'> => ({
   type: 'MemberAdded',
   data: { conversationId: groupId, userId, joinedSeq, addedAt: at(20) },
 });
-export const removed = (userId: string, reason: 'removed' | 'left' = 'removed'): Happened<'MemberRemoved'> => ({
+export const removed = (userId: string, reason: 'removed' | 'left' = 'removed'): EventOf<'MemberRemoved'> => ({
   type: 'MemberRemoved',
   data: { conversationId: groupId, userId, reason, removedAt: at(20) },
 });
-export const deleted: Happened<'ConversationDeleted'> = {
+export const deleted: EventOf<'ConversationDeleted'> = {
   type: 'ConversationDeleted',
   data: { conversationId: groupId, deletedAt: at(30) },
 };
-/** Message `seq` of Alice, `uuid(seq)`, unless told otherwise. */
-export const sent = (seq: number, more: Partial<Message> = {}): Happened<'MessageSent'> => ({
+/** Message `seq` with the id `uuid(seq)`, by default from Alice. */
+export const sent = (seq: number, more: Partial<Message> = {}): EventOf<'MessageSent'> => ({
   type: 'MessageSent',
   data: {
     conversationId: groupId,
@@ -117,14 +118,14 @@ export const sent = (seq: number, more: Partial<Message> = {}): Happened<'Messag
   },
 });
 
-/** A group with so many messages of Alice beyond what it keeps in mind; message `n` was sent at second `n`. */
+/** A group with `beyond` more messages of Alice than it knows; message `n` was sent at second `n`. */
 export const longGroup = (beyond: number): readonly ConversationEvent[] => [
   group,
   added(carol),
   ...Array.from({ length: KNOWN_MESSAGES + beyond }, (_, i) => sent(i + 1, { sentAt: at(i + 1) })),
 ];
 
-/** The state of a conversation that goes on. */
+/** The state of a conversation that was not deleted. */
 export function live(state: ConversationState): LiveConversation {
   if (state.status !== 'live') throw new Error(`the conversation is ${state.status}`);
   return state;

@@ -6,7 +6,7 @@ import { KNOWN_MESSAGES } from '../../src/aggregates/conversation/limits.ts';
 import type { ConversationState } from '../../src/aggregates/conversation/state.ts';
 import type { ConversationCommand } from '../../src/commands/conversation.ts';
 import { fold } from '../../src/kernel/decider.ts';
-import { given } from '../support/decider-spec.ts';
+import { erased, given } from '../support/decider-spec.ts';
 import {
   add,
   added,
@@ -26,10 +26,10 @@ import {
 import { alice, at, bob, carol, dave, id, uuid, uuidAt } from './fixtures.ts';
 import { checkRules } from './properties.ts';
 
-describe('the latest messages', () => {
+describe('known messages', () => {
   const next = KNOWN_MESSAGES + 1;
 
-  it('are all that a conversation keeps in mind', () => {
+  it('are the latest ones, at most KNOWN_MESSAGES', () => {
     const { messages, lastSeq } = live(fold(conversation, longGroup(700)));
     expect(lastSeq).toBe(KNOWN_MESSAGES + 700);
     expect(messages.byId.size).toBe(KNOWN_MESSAGES);
@@ -38,7 +38,7 @@ describe('the latest messages', () => {
     expect(messages.byId.get(uuid(701))).toMatchObject({ seq: 701, senderId: alice, isReply: false });
   });
 
-  it('tell a repetition for as long as they are known', () => {
+  it('detect a repeated send', () => {
     const { when } = given(conversation, longGroup(1));
     when(send(alice, uuid(2))).decides([]);
     when(send(carol, uuid(next + 1), { replyTo: uuid(2) })).decides([
@@ -54,19 +54,19 @@ describe('the latest messages', () => {
     when(send(carol, uuidAt(2.001))).decides([sent(next + 1, { senderId: carol, messageId: uuidAt(2.001) })]);
   });
 
-  it('leave nothing uncertain while all messages are among them', () => {
+  it('make no id uncertain while all messages are known', () => {
     given(conversation, longGroup(-1))
       .when(send(carol, uuidAt(0)))
       .decides([sent(KNOWN_MESSAGES, { senderId: carol, messageId: uuidAt(0) })]);
   });
 
-  it('say nothing of ids that carry no time', () => {
+  it('do not apply to ids without a time', () => {
     given(conversation, longGroup(1))
       .when(send(alice, uuid(1)))
       .decides([sent(next + 1, { messageId: uuid(1) })]);
   });
 
-  it('are judged by the latest time so far, where the clocks of nodes differ', () => {
+  it('are compared by the latest time so far when the clocks of nodes differ', () => {
     const ahead = sent(1, { messageId: uuidAt(50), sentAt: at(60) });
     const history = [
       group,
@@ -75,13 +75,13 @@ describe('the latest messages', () => {
         .filter(({ type }) => type === 'MessageSent')
         .slice(1),
     ];
-    // The oldest known message says second 2, but was sent behind one that said second 60 and is forgotten.
+    // The oldest known message has second 2, but was sent after one with second 60 that is no longer known.
     given(conversation, history)
       .when(send(alice, uuidAt(50)))
       .refused('send-uncertain');
   });
 
-  it('come back from a snapshot in their order', () => {
+  it('are restored from a snapshot in their order', () => {
     const history = longGroup(10);
     const state = fold(conversation, history);
     const thawed = conversation.thaw(JSON.parse(JSON.stringify(conversation.freeze(state))));
@@ -93,7 +93,7 @@ describe('the latest messages', () => {
   });
 });
 
-it('a snapshot says the same, in whatever order the members came', () => {
+it('a snapshot does not depend on the order in which members were added', () => {
   const frozen = [
     [bob, carol, dave],
     [dave, carol, bob],
@@ -103,20 +103,38 @@ it('a snapshot says the same, in whatever order the members came', () => {
   expect(JSON.stringify(frozen[0])).toBe(JSON.stringify(frozen[1]));
 });
 
-describe('an event changes no more of the state than it is about', () => {
+describe('personal data', () => {
+  const history = [group, added(carol), sent(1), sent(2, { senderId: bob, replyTo: uuid(1) })];
+
+  it('is not part of the state, so snapshots contain neither the name nor the content of messages', () => {
+    const frozen = JSON.stringify(conversation.freeze(fold(conversation, history)));
+    expect(frozen).not.toContain('Team');
+    expect(frozen).not.toContain('Hello');
+  });
+
+  it('makes no difference when it was erased', () => {
+    const state = fold(conversation, history.map(erased));
+    expect(conversation.freeze(state)).toStrictEqual(conversation.freeze(fold(conversation, history)));
+    given(conversation, history.map(erased))
+      .when(send(carol, uuid(3), { replyTo: uuid(1) }))
+      .decides([sent(3, { senderId: carol, replyTo: uuid(1) })]);
+  });
+});
+
+describe('an event changes only its part of the state', () => {
   const crowd = Array.from({ length: 2_000 }, (_, n) => added(id(0x1000 + n)));
   const before = live(fold(conversation, [group, ...crowd, sent(1)]));
 
-  it('a message leaves the members as they are', () => {
+  it('a message does not change the members', () => {
     expect(live(conversation.evolve(before, sent(2))).members).toBe(before.members);
   });
 
-  it('a member who comes or goes leaves the messages as they are', () => {
+  it('adding or removing a member does not change the messages', () => {
     expect(live(conversation.evolve(before, added(carol, 1))).messages).toBe(before.messages);
     expect(live(conversation.evolve(before, removed(bob))).messages).toBe(before.messages);
   });
 
-  it('the weight of a state is that of its members and messages', () => {
+  it('the weight of a state counts its members and messages', () => {
     expect(conversation.weight(before)).toBe(1 + 2_002 + 1);
     expect(conversation.weight(conversation.initialState)).toBe(1);
   });
@@ -124,7 +142,7 @@ describe('an event changes no more of the state than it is about', () => {
 
 const users = [alice, bob, carol, dave];
 const user = fc.constantFrom(...users);
-/** Mostly of those whose 1-1 conversation it is. */
+/** Mostly the members of the 1-1 conversation. */
 const partner = fc.constantFrom(alice, bob, alice, bob, carol);
 const messageId = fc.oneof(
   fc.nat(8).map(uuid),
@@ -148,7 +166,7 @@ function keepsTheRules(state: ConversationState, history: readonly ConversationE
   for (const joinedSeq of state.members.values()) expect(joinedSeq).toBeLessThanOrEqual(state.lastSeq);
 }
 
-it('whatever is asked, a group keeps the rules', () => {
+it('a group keeps its rules for any sequence of commands', () => {
   checkRules<ConversationState, ConversationCommand, ConversationEvent>(conversation, {
     commands: fc.oneof(
       {
@@ -185,7 +203,7 @@ it('whatever is asked, a group keeps the rules', () => {
   });
 });
 
-it('whatever is asked, a 1-1 conversation keeps the rules', () => {
+it('a 1-1 conversation keeps its rules for any sequence of commands', () => {
   checkRules<ConversationState, ConversationCommand, ConversationEvent>(conversation, {
     commands: fc.oneof(
       {

@@ -29,39 +29,40 @@ describe('CreateGroup', () => {
     const state = given(conversation, [])
       .when(create(alice, [bob]))
       .decides([group]);
-    expect(state).toMatchObject({ status: 'live', kind: 'group', name: 'Team', ownerId: alice, lastSeq: 0 });
+    expect(state).toMatchObject({ status: 'live', kind: 'group', ownerId: alice, lastSeq: 0 });
+    expect(live(state).members.toObject()).toStrictEqual({ [alice]: 0, [bob]: 0 });
   });
 
-  it('takes each participant once, and the owner not again', () => {
+  it('adds each participant once, and the owner not twice', () => {
     given(conversation, [])
       .when(create(alice, [bob, alice, bob]))
       .decides([group]);
   });
 
-  it('adds nothing when the owner repeats it', () => {
+  it('decides nothing when the owner repeats it', () => {
     given(conversation, [group, sent(1)])
       .when(create(alice, [bob, carol]))
       .decides([]);
   });
 
-  it('is refused when the id is another’s', () => {
+  it('is refused when another conversation has the id', () => {
     given(conversation, [group]).when(create(bob)).refused('already-exists');
     given(conversation, [direct]).when(create(alice)).refused('already-exists');
   });
 });
 
 describe('DeleteConversation', () => {
-  it('is for the owner', () => {
+  it('is allowed for the owner only', () => {
     const state = given(conversation, [group]).when(remove(alice)).decides([deleted]);
     expect(state).toStrictEqual({ status: 'deleted', ownerId: alice });
     given(conversation, [group]).when(remove(bob)).refused('forbidden');
   });
 
-  it('adds nothing when the owner repeats it', () => {
+  it('decides nothing when the owner repeats it', () => {
     given(conversation, [group, deleted]).when(remove(alice)).decides([]);
   });
 
-  it('leaves nothing to anybody else, and to the owner nothing but that', () => {
+  it('makes the conversation unknown to everybody; only the owner can repeat it', () => {
     const { when } = given(conversation, [group, deleted]);
     when(remove(bob)).refused('not-found');
     when(create(alice)).refused('not-found');
@@ -74,21 +75,21 @@ describe('DeleteConversation', () => {
 });
 
 describe('AddMember', () => {
-  it('is for any member', () => {
+  it('is allowed for any member', () => {
     const state = given(conversation, [group])
       .when(add(bob, carol))
       .decides([added(carol)]);
     expect(live(state).members.toObject()).toStrictEqual({ [alice]: 0, [bob]: 0, [carol]: 0 });
   });
 
-  it('lets the new one read from the next message on, also after having been away', () => {
+  it('lets the new member read from the next message on, also after an earlier membership', () => {
     const history = [group, added(carol), sent(1), removed(carol), sent(2)];
     given(conversation, history)
       .when(add(alice, carol))
       .decides([added(carol, 2)]);
   });
 
-  it('adds nothing for who is in it', () => {
+  it('decides nothing for a user who is a member', () => {
     given(conversation, [group]).when(add(alice, bob)).decides([]);
   });
 
@@ -104,7 +105,7 @@ describe('AddMember', () => {
 });
 
 describe('RemoveMember', () => {
-  it('is for the owner', () => {
+  it('is allowed for the owner only', () => {
     given(conversation, [group])
       .when(expel(alice, bob))
       .decides([removed(bob)]);
@@ -114,11 +115,11 @@ describe('RemoveMember', () => {
     given(conversation, [group]).when(expel(bob, alice)).refused('forbidden');
   });
 
-  it('adds nothing for who is not in it', () => {
+  it('decides nothing for a user who is not a member', () => {
     given(conversation, [group]).when(expel(alice, carol)).decides([]);
   });
 
-  it('of oneself is leaving', () => {
+  it('of oneself is the same as leaving', () => {
     given(conversation, [group])
       .when(expel(bob, bob))
       .decides([removed(bob, 'left')]);
@@ -127,7 +128,7 @@ describe('RemoveMember', () => {
 });
 
 describe('LeaveConversation', () => {
-  it('is for members, after which the conversation is unknown to them', () => {
+  it('is allowed for members, to whom the conversation is unknown afterwards', () => {
     given(conversation, [group])
       .when(leave(bob))
       .decides([removed(bob, 'left')]);
@@ -136,13 +137,13 @@ describe('LeaveConversation', () => {
       .refused('not-found');
   });
 
-  it('is refused to the owner', () => {
+  it('is refused for the owner', () => {
     given(conversation, [group]).when(leave(alice)).refused('rule-broken');
   });
 });
 
 describe('SendMessage', () => {
-  it('numbers messages from 1, whoever sends them', () => {
+  it('numbers messages from 1, independent of their sender', () => {
     given(conversation, [group])
       .when(send(alice, uuid(1)))
       .decides([sent(1)]);
@@ -151,7 +152,7 @@ describe('SendMessage', () => {
       .decides([sent(2, { senderId: bob })]);
   });
 
-  it('is for members, also of a 1-1 conversation', () => {
+  it('is allowed for members only, also in a 1-1 conversation', () => {
     given(conversation, [direct])
       .when(send(bob, uuid(1), { conversationId: directId }))
       .decides([sent(1, { conversationId: directId, senderId: bob })]);
@@ -160,45 +161,45 @@ describe('SendMessage', () => {
       .refused('not-found');
   });
 
-  it('adds nothing for an id that the sender used, whatever it says now', () => {
+  it('decides nothing for an id that the sender has used, even if the content differs', () => {
     given(conversation, [group, sent(1)])
       .when(send(alice, uuid(1), { content: 'Other', replyTo: uuid(9) }))
       .decides([]);
   });
 
-  it('is refused with the id of another’s message', () => {
+  it('is refused with the id of another user’s message', () => {
     given(conversation, [group, sent(1)])
       .when(send(bob, uuid(1)))
       .refused('already-exists');
   });
 
-  it('keeps mentions of members, each once', () => {
+  it('keeps mentions of members only, each once', () => {
     given(conversation, [group])
       .when(send(alice, uuid(1), { mentions: [bob, carol, alice, bob] }))
       .decides([sent(1, { mentions: [bob, alice] })]);
   });
 });
 
-describe('a reply', () => {
+describe('A reply', () => {
   const history = [group, sent(1), sent(2, { replyTo: uuid(1) })];
 
-  it('is to a message of the conversation', () => {
+  it('is accepted to a message of the conversation', () => {
     given(conversation, history)
       .when(send(bob, uuid(3), { replyTo: uuid(1) }))
       .decides([sent(3, { senderId: bob, replyTo: uuid(1) })]);
   });
 
   it.each([
-    ['a message that is not known', uuid(9)],
+    ['an unknown message', uuid(9)],
     ['itself', uuid(3)],
-    ['a reply', uuid(2)],
+    ['another reply', uuid(2)],
   ])('is refused to %s', (_what, replyTo) => {
     given(conversation, history)
       .when(send(bob, uuid(3), { replyTo }))
       .refused('rule-broken');
   });
 
-  it('is refused to what was there before the sender joined', () => {
+  it('is refused to a message from before the sender joined', () => {
     const { when } = given(conversation, [group, sent(1), added(carol, 1), sent(2)]);
     when(send(carol, uuid(3), { replyTo: uuid(1) })).refused('rule-broken');
     when(send(carol, uuid(3), { replyTo: uuid(2) })).decides([sent(3, { senderId: carol, replyTo: uuid(2) })]);
@@ -208,35 +209,36 @@ describe('a reply', () => {
 describe('SendDirectMessage', () => {
   const first = sent(1, { conversationId: directId });
 
-  it('brings the conversation into being, the same whoever starts', () => {
+  it('creates the conversation, the same one whichever user starts', () => {
     const state = given(conversation, [])
       .when(sendTo(alice, bob, uuid(1)))
       .decides([direct, first]);
-    expect(state).toMatchObject({ status: 'live', kind: 'direct', name: null, ownerId: null, lastSeq: 1 });
+    expect(state).toMatchObject({ status: 'live', kind: 'direct', ownerId: null, lastSeq: 1 });
+    expect(live(state).members.toObject()).toStrictEqual({ [alice]: 0, [bob]: 0 });
     given(conversation, [])
       .when(sendTo(bob, alice, uuid(1)))
       .decides([direct, sent(1, { conversationId: directId, senderId: bob })]);
   });
 
-  it('goes on in the one that is there', () => {
+  it('adds to the existing conversation', () => {
     given(conversation, [direct, first])
       .when(sendTo(bob, alice, uuid(2), { replyTo: uuid(1), mentions: [alice, carol] }))
       .decides([sent(2, { conversationId: directId, senderId: bob, replyTo: uuid(1), mentions: [alice] })]);
   });
 
-  it('adds nothing when it is repeated', () => {
+  it('decides nothing when it is repeated', () => {
     given(conversation, [direct, first])
       .when(sendTo(alice, bob, uuid(1)))
       .decides([]);
   });
 
-  it('is refused to oneself', () => {
+  it('is refused when sent to oneself', () => {
     given(conversation, [])
       .when(sendTo(alice, alice, uuid(1)))
       .refused('rule-broken');
   });
 
-  it('is refused in a conversation of others', () => {
+  it('is refused in the conversation of two other users', () => {
     for (const history of [[], [direct]]) {
       given(conversation, history)
         .when(sendTo(carol, alice, uuid(1), { conversationId: directId }))
@@ -244,7 +246,7 @@ describe('SendDirectMessage', () => {
     }
   });
 
-  it('is refused as a reply to nothing', () => {
+  it('is refused as a reply when there is no message yet', () => {
     given(conversation, [])
       .when(sendTo(alice, bob, uuid(1), { replyTo: uuid(1) }))
       .refused('rule-broken');
@@ -255,17 +257,17 @@ it.each<[string, ConversationCommand]>([
   ['deleted', remove(alice, directId)],
   ['joined', add(alice, carol, directId)],
   ['left', leave(alice, directId)],
-  ['left under the other name', expel(alice, alice, directId)],
-  ['rid of the other', expel(alice, bob, directId)],
+  ['left by removing oneself', expel(alice, alice, directId)],
+  ['changed by removing the other member', expel(alice, bob, directId)],
 ])('a 1-1 conversation cannot be %s', (_what, command) => {
   given(conversation, [direct]).when(command).refused('rule-broken');
 });
 
 it.each<[string, readonly ConversationEvent[]]>([
-  ['who never was a member', [group]],
-  ['who is one no longer', [group, added(dave), removed(dave)]],
-  ['anybody when there is none', []],
-])('the conversation is unknown to %s', (_who, history) => {
+  ['a user who was never a member', [group]],
+  ['a former member', [group, added(dave), removed(dave)]],
+  ['everybody before its creation', []],
+])('a conversation is unknown to %s', (_who, history) => {
   const { when } = given(conversation, history);
   when(remove(dave)).refused('not-found');
   when(add(dave, carol)).refused('not-found');
@@ -274,18 +276,18 @@ it.each<[string, readonly ConversationEvent[]]>([
   when(send(dave, uuid(1))).refused('not-found');
 });
 
-it('nothing is asked of a conversation by nobody', () => {
+it('commands without an actor are refused', () => {
   given(conversation, []).when(create(null)).refused('unauthenticated');
   given(conversation, [group])
     .when(send(null, uuid(1)))
     .refused('unauthenticated');
 });
 
-it('events before the creation are passed over', () => {
+it('events before the creation are ignored', () => {
   expect(given(conversation, [added(carol), sent(1), deleted]).state).toStrictEqual({ status: 'none' });
 });
 
-it('a message carries the time at which it was decided', () => {
+it('a message has the time of the decision', () => {
   given(conversation, [group])
     .when(send(alice, uuid(1), { seconds: 77 }))
     .decides([sent(1, { sentAt: at(77), conversationId: groupId })]);

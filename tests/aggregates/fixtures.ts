@@ -11,10 +11,10 @@ export const uuid = (n: number): string => `00000000-0000-4000-8000-${n.toString
 
 const ms = (seconds: number): number => START_MS + Math.round(seconds * 1_000);
 
-/** So many seconds after the start of all tests' time. */
+/** The time this many seconds after the start of the tests' time. */
 export const at = (seconds: number): string => new Date(ms(seconds)).toISOString();
 
-/** A UUID that a client made so many seconds after the start. */
+/** A UUIDv7 made this many seconds after the start. */
 export const uuidAt = (seconds: number, n = 0): string => {
   const random = new Uint8Array(10);
   new DataView(random.buffer).setUint32(6, n);
@@ -23,7 +23,7 @@ export const uuidAt = (seconds: number, n = 0): string => {
 
 export const [alice, bob, carol, dave] = [id(0xa), id(0xb), id(0xc), id(0xd)];
 
-/** Asked by this user (`null`: the system), so many seconds after the start. */
+/** Metadata of a command by this user (`null`: the system), this many seconds after the start. */
 export const by = (actor: string | null, seconds = 0): CommandMetadata => ({
   commandId: uuid(0xc0de),
   actor,

@@ -39,32 +39,32 @@ describe('OpenConversation', () => {
     expect(state.sinceSummary).toBe(1);
   });
 
-  it('moves the mark forward, each conversation by itself', () => {
+  it('moves the mark of one conversation forward', () => {
     given(marks, [opened(1, 7, 5), opened(2, 3, 6)])
       .when(open(2, 4, 7))
       .decides([opened(2, 4, 7)]);
   });
 
-  it('moves the time forward when there is nothing new', () => {
+  it('moves the time forward when there is no new message', () => {
     given(marks, [opened(1, 7, 5)])
       .when(open(1, 7, 6))
       .decides([opened(1, 7, 6)]);
   });
 
-  it('drops a stale mark', () => {
+  it('ignores a stale mark', () => {
     const { when } = given(marks, [opened(1, 7, 5)]);
     when(open(1, 6, 9)).decides([]);
     when(open(1, 7, 5)).decides([]);
     when(open(1, 7, 4)).decides([]);
   });
 
-  it('never moves the time back', () => {
+  it('does not move the time back', () => {
     given(marks, [opened(1, 7, 5)])
       .when(open(1, 8, 4))
       .decides([opened(1, 8, 5)]);
   });
 
-  it('keeps what was received beyond what is read', () => {
+  it('does not decrease the received number', () => {
     given(marks, [opened(1, 7, 5, 9)])
       .when(open(1, 8, 6))
       .decides([opened(1, 8, 6, 9)]);
@@ -75,21 +75,21 @@ describe('OpenConversation', () => {
 });
 
 describe('SummariseMarks', () => {
-  it('writes all marks down, by conversation id', () => {
+  it('repeats all marks, ordered by conversation id', () => {
     const state = given(marks, [opened(2, 1, 1), opened(1, 2, 2), opened(2, 3, 3)])
       .when(summarise)
       .decides([summarised([1, mark(2, 2)], [2, mark(3, 3)])]);
     expect(state.sinceSummary).toBe(0);
   });
 
-  it('adds nothing when nothing happened since the last one', () => {
+  it('decides nothing without events since the last summary', () => {
     given(marks, []).when(summarise).decides([]);
     given(marks, [opened(1, 1, 1), summarised([1, mark(1, 1)])])
       .when(summarise)
       .decides([]);
   });
 
-  it('takes several events for very many marks, from which alone the state comes back', () => {
+  it('uses several events for very many marks, which alone restore the state', () => {
     const history = Array.from({ length: MARKS_PER_SUMMARY * 2 + 1 }, (_, n) => opened(n, n, n));
     const before = fold(marks, history);
     const summary = marks.decide(summarise, before);
@@ -103,7 +103,7 @@ describe('SummariseMarks', () => {
   });
 });
 
-it('whatever is asked, marks only move forward', () => {
+it('marks only move forward for any sequence of commands', () => {
   const command = fc.oneof(
     {
       weight: 9,

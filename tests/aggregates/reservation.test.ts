@@ -31,7 +31,7 @@ const reserved = (holder: string, until: number): ReservationEvent => ({
 const confirmed = (holder: string): ReservationEvent => ({ type: 'NameConfirmed', data: { kind, holder } });
 const released = (holder: string): ReservationEvent => ({ type: 'NameReleased', data: { kind, holder } });
 
-it('usernames and addresses are reserved by the same rules, in streams of their own', () => {
+it('usernames and addresses follow the same rules, in separate streams', () => {
   expect([username.category, address.category]).toEqual(['username', 'address']);
   const ofAddress = { kind: 'address' as const, holder: alice };
   given(address, [])
@@ -40,7 +40,7 @@ it('usernames and addresses are reserved by the same rules, in streams of their 
 });
 
 describe('ReserveName', () => {
-  it('takes a free name', () => {
+  it('reserves a free name', () => {
     const state = given(username, [])
       .when(reserve(alice, 100))
       .decides([reserved(alice, 100)]);
@@ -50,7 +50,7 @@ describe('ReserveName', () => {
       .decides([reserved(bob, 200)]);
   });
 
-  it('extends what one holds, and never shortens it', () => {
+  it('extends a reservation of the same holder, but does not shorten it', () => {
     const { when } = given(username, [reserved(alice, 100)]);
     when(reserve(alice, 101, 50)).decides([reserved(alice, 101)]);
     when(reserve(alice, 200, 150)).decides([reserved(alice, 200)]);
@@ -58,13 +58,13 @@ describe('ReserveName', () => {
     when(reserve(alice, 99, 50)).decides([]);
   });
 
-  it('adds nothing to a confirmed name of one’s own', () => {
+  it('decides nothing for a name that the holder has confirmed', () => {
     given(username, [reserved(alice, 100), confirmed(alice)])
       .when(reserve(alice, 200, 150))
       .decides([]);
   });
 
-  it('is refused while another holds the name', () => {
+  it('is refused while another user holds the name', () => {
     given(username, [reserved(alice, 100)])
       .when(reserve(bob, 200, 99.999))
       .refused('already-exists');
@@ -73,7 +73,7 @@ describe('ReserveName', () => {
       .refused('already-exists');
   });
 
-  it('takes over what ran out unconfirmed', () => {
+  it('takes over a name whose reservation expired unconfirmed', () => {
     const state = given(username, [reserved(alice, 100)])
       .when(reserve(bob, 200, 100))
       .decides([released(alice), reserved(bob, 200)]);
@@ -82,20 +82,20 @@ describe('ReserveName', () => {
 });
 
 describe('ConfirmName', () => {
-  it('keeps the name for good', () => {
+  it('makes the reservation permanent', () => {
     const state = given(username, [reserved(alice, 100)])
       .when(confirm(alice, 50))
       .decides([confirmed(alice)]);
     expect(state).toStrictEqual({ status: 'confirmed', holder: alice });
   });
 
-  it('adds nothing the second time', () => {
+  it('decides nothing the second time', () => {
     given(username, [confirmed(alice)])
       .when(confirm(alice))
       .decides([]);
   });
 
-  it('comes not too late as long as nobody else took the name', () => {
+  it('works after expiry or release as long as no other user holds the name', () => {
     given(username, [reserved(alice, 100)])
       .when(confirm(alice, 150))
       .decides([confirmed(alice)]);
@@ -104,7 +104,7 @@ describe('ConfirmName', () => {
       .decides([confirmed(alice)]);
   });
 
-  it('is refused when another holds the name, even if no longer for good', () => {
+  it('is refused when another user holds the name, even if that reservation has expired', () => {
     given(username, [reserved(bob, 100)])
       .when(confirm(alice, 150))
       .refused('already-exists');
@@ -115,7 +115,7 @@ describe('ConfirmName', () => {
 });
 
 describe('ReleaseName', () => {
-  it('gives up a reserved and a confirmed name', () => {
+  it('frees a reserved and a confirmed name', () => {
     const state = given(username, [reserved(alice, 100)])
       .when(release(alice, 50))
       .decides([released(alice)]);
@@ -125,7 +125,7 @@ describe('ReleaseName', () => {
       .decides([released(alice)]);
   });
 
-  it('adds nothing from anybody but the holder', () => {
+  it('decides nothing unless the user holds the name', () => {
     given(username, []).when(release(alice)).decides([]);
     given(username, [confirmed(bob)])
       .when(release(alice))
@@ -133,7 +133,7 @@ describe('ReleaseName', () => {
   });
 });
 
-it('whatever is asked, a name has one holder at a time', () => {
+it('a name has one holder at a time for any sequence of commands', () => {
   const holder = fc.constantFrom(alice, bob, carol);
   const seconds = fc.integer({ min: 0, max: 50 });
   checkRules<ReservationState, ReservationCommand, ReservationEvent>(username, {

@@ -46,7 +46,7 @@ const ended = (n: number, reason: EndReason, seconds = 10): SessionsEvent => ({
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 describe('StartSession', () => {
-  it('starts one', () => {
+  it('starts a session', () => {
     const state = given(sessions, [])
       .when(start(1, 5, 100, 'Browser'))
       .decides([started(1, 5, 100, 'Browser')]);
@@ -54,7 +54,7 @@ describe('StartSession', () => {
     expect(state).toStrictEqual({ open: [session], over: [] });
   });
 
-  it('adds nothing the second time, whatever became of the session', () => {
+  it('decides nothing the second time, also when the session has ended since', () => {
     given(sessions, [started(1)])
       .when(start(1, 5))
       .decides([]);
@@ -66,13 +66,13 @@ describe('StartSession', () => {
       .decides([]);
   });
 
-  it('cuts a user agent to what an event holds, and leaves no half of a character', () => {
+  it('truncates a long user agent without splitting a character', () => {
     given(sessions, [])
       .when(start(1, 0, 100, `${'x'.repeat(255)}😀`))
       .decides([started(1, 0, 100, `${'x'.repeat(255)}�`)]);
   });
 
-  it('ends the oldest when one more than the most would be live', () => {
+  it('ends the oldest session when there would be too many', () => {
     const most = numbers(1, SESSIONS_MAX).map((n) => started(n, 0, 100));
     const state = given(sessions, most)
       .when(start(999, 10))
@@ -80,7 +80,7 @@ describe('StartSession', () => {
     expect(state.open.map(({ sessionId }) => sessionId)).toEqual([...numbers(2, SESSIONS_MAX), 999].map(uuid));
   });
 
-  it('does not count expired ones', () => {
+  it('does not count expired sessions', () => {
     const most = [started(1, 0, 10), ...numbers(2, SESSIONS_MAX).map((n) => started(n, 0, 100))];
     given(sessions, most)
       .when(start(999, 10))
@@ -89,7 +89,7 @@ describe('StartSession', () => {
 });
 
 describe('RefreshSession', () => {
-  it('gives the next token for the current one', () => {
+  it('replaces the current token with the next one', () => {
     given(sessions, [started(1)])
       .when(refresh(1, 0))
       .decides([refreshed(1, 1)]);
@@ -98,36 +98,36 @@ describe('RefreshSession', () => {
       .decides([refreshed(1, 2, 20)]);
   });
 
-  it('forgives the token before the current once, and gives the current one', () => {
+  it('accepts the token before the current one once, and answers with the current one', () => {
     given(sessions, [started(1), refreshed(1, 1)])
       .when(refresh(1, 0))
       .decides([forgiven(1, 1)]);
   });
 
-  it('forgives again after the next rotation', () => {
+  it('accepts the previous token again after the next rotation', () => {
     given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1), refreshed(1, 2)])
       .when(refresh(1, 1))
       .decides([forgiven(1, 2)]);
   });
 
-  it('destroys the session when a forgiven token comes a second time', () => {
+  it('ends the session when the previous token is presented a second time', () => {
     const state = given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1)])
       .when(refresh(1, 0))
       .decides([ended(1, 'reused-token')]);
     expect(state).toStrictEqual({ open: [], over: [uuid(1)] });
   });
 
-  it('destroys the session when an older token comes', () => {
+  it('ends the session when an older token is presented', () => {
     given(sessions, [started(1), refreshed(1, 1), refreshed(1, 2)])
       .when(refresh(1, 0))
       .decides([ended(1, 'reused-token')]);
   });
 
   it.each([
-    ['a session that never was', [], refresh(1, 0)],
+    ['an unknown session', [], refresh(1, 0)],
     ['a session that was ended', [started(1), ended(1, 'signed-out')], refresh(1, 0, 20)],
-    ['a session from the moment it expires', [started(1)], refresh(1, 0, 100)],
-    ['a token that was never made', [started(1)], refresh(1, 1)],
+    ['a session at its expiry', [started(1)], refresh(1, 0, 100)],
+    ['a token that was never issued', [started(1)], refresh(1, 1)],
     ['an old token of a session that expired', [started(1), refreshed(1, 1)], refresh(1, 0, 100)],
   ])('is refused for %s', (_what, history, command) => {
     given(sessions, history).when(command).refused('unauthenticated');
@@ -135,7 +135,7 @@ describe('RefreshSession', () => {
 });
 
 describe('EndSession', () => {
-  it('ends it, and no other', () => {
+  it('ends only this session', () => {
     const state = given(sessions, [started(1), started(2)])
       .when(end(1))
       .decides([ended(1, 'signed-out')]);
@@ -143,7 +143,7 @@ describe('EndSession', () => {
     expect(liveSession(state, uuid(2), at(20))).toMatchObject({ sessionId: uuid(2) });
   });
 
-  it('adds nothing to one that is over', () => {
+  it('decides nothing when the session has ended or expired', () => {
     given(sessions, [started(1), ended(1, 'reused-token')])
       .when(end(1))
       .decides([]);
@@ -155,14 +155,14 @@ describe('EndSession', () => {
       .decides([]);
   });
 
-  it('is refused for one that never was', () => {
+  it('is refused for an unknown session', () => {
     given(sessions, [started(1)])
       .when(end(2))
       .refused('not-found');
   });
 });
 
-it('state stays bounded however many sessions there were', () => {
+it('the state is bounded for any number of sessions', () => {
   const history = numbers(1, 1_000).flatMap((n) => [started(n, n, n + 50), ended(n, 'signed-out', n)]);
   const { open, over } = fold(sessions, history);
   expect(open).toHaveLength(0);
@@ -175,7 +175,7 @@ it('state stays bounded however many sessions there were', () => {
   expect(expired.over).toHaveLength(100);
 });
 
-it('whatever is asked, sessions keep the rules', () => {
+it('sessions keep their rules for any sequence of commands', () => {
   const session = fc.integer({ min: 1, max: 3 });
   const seconds = fc.integer({ min: 0, max: 60 });
   const fill = fc.integer({ min: 5, max: 400 });

@@ -1,9 +1,9 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { isLinkGood, type UserState, user } from '../../src/aggregates/user/decider.ts';
+import { accountOf, activeAccountOf, isLinkGood, type UserState, user } from '../../src/aggregates/user/decider.ts';
 import type { UserEvent } from '../../src/aggregates/user/events.ts';
 import type { UserCommand } from '../../src/commands/user.ts';
-import { given } from '../support/decider-spec.ts';
+import { erased, given } from '../support/decider-spec.ts';
 import { alice, at, by, uuid } from './fixtures.ts';
 import { checkRules } from './properties.ts';
 
@@ -36,9 +36,10 @@ const passwordSet = (link: number, seconds: number): UserEvent => ({
 });
 const pending = [registered, issued(1, 100)];
 const active = [...pending, passwordSet(1, 50)];
+const userErased: UserEvent = { type: 'UserErased', data: { userId: alice, erasedAt: at(70) } };
 
 describe('RegisterUser', () => {
-  it('opens a pending account and issues a link to set the password', () => {
+  it('creates a pending account and issues a link to set the password', () => {
     const state = given(user, [])
       .when(register())
       .decides([registered, issued(1, 100)]);
@@ -46,26 +47,30 @@ describe('RegisterUser', () => {
     expect(state).toStrictEqual({ status: 'pending', ...profile, registeredAt: at(0), link });
   });
 
-  it('adds nothing when the account is there', () => {
+  it('decides nothing when the account exists or was erased', () => {
     given(user, pending).when(register(2, 5)).decides([]);
     given(user, active).when(register(2, 60)).decides([]);
+    given(user, [...active, userErased])
+      .when(register(2, 80))
+      .decides([]);
+    given(user, [userErased]).when(register(2, 80)).decides([]);
   });
 });
 
 describe('RepeatRegistration', () => {
-  it('issues a newer link while the account is pending', () => {
+  it('issues a new link while the account is pending', () => {
     given(user, pending)
       .when(repeat(2))
       .decides([issued(2, 200)]);
   });
 
-  it('adds nothing for a link that was issued already', () => {
+  it('decides nothing for a link that was issued already', () => {
     given(user, [...pending, issued(2, 200)])
       .when(repeat(2))
       .decides([]);
   });
 
-  it('tells the owner of an active account, each time', () => {
+  it('warns the owner of an active account each time', () => {
     const warned: UserEvent = { type: 'RegistrationRepeated', data: { userId: alice, attemptedAt: at(60) } };
     const state = given(user, active).when(repeat(2, 60)).decides([warned]);
     expect(state).toStrictEqual(given(user, active).state);
@@ -74,8 +79,14 @@ describe('RepeatRegistration', () => {
       .decides([warned]);
   });
 
-  it('is refused for an account that does not exist', () => {
+  it('is refused for an account that does not exist or was erased', () => {
     given(user, []).when(repeat(1)).refused('not-found');
+    given(user, [...pending, userErased])
+      .when(repeat(2, 80))
+      .refused('not-found');
+    given(user, [...active, userErased])
+      .when(repeat(2, 80))
+      .refused('not-found');
   });
 });
 
@@ -94,23 +105,25 @@ describe('SetPassword', () => {
     });
   });
 
-  it('works up to the last moment of the link', () => {
+  it('works up to the expiry of the link', () => {
     given(user, pending)
       .when(set(1, 99.999))
       .decides([passwordSet(1, 99.999)]);
   });
 
   it.each([
-    ['a link of no account', [], set(1, 50)],
+    ['a link without an account', [], set(1, 50)],
     ['a link that was never issued', pending, set(2, 50)],
-    ['a link from the moment it expires', pending, set(1, 100)],
+    ['a link at its expiry', pending, set(1, 100)],
     ['a link that was replaced', [...pending, issued(2, 200)], set(1, 50)],
     ['a link that was used', active, set(1, 60)],
-  ])('is refused by %s', (_what, history, command) => {
+    ['a link of an erased account', [...pending, userErased], set(1, 80)],
+    ['a link of an account whose key was destroyed', pending.map(erased), set(1, 50)],
+  ])('is refused for %s', (_what, history, command) => {
     given(user, history).when(command).refused('invalid-link');
   });
 
-  it('takes a newer link of an account that is active already', () => {
+  it('accepts a newer link of an account that is active already', () => {
     const state = given(user, [...active, issued(2, 200)])
       .when(set(2, 150))
       .decides([passwordSet(2, 150)]);
@@ -118,19 +131,60 @@ describe('SetPassword', () => {
   });
 });
 
-it('a link is good by the same rule that sets the password', () => {
+it('isLinkGood follows the rule of SetPassword', () => {
   const { state } = given(user, pending);
   expect(isLinkGood(state, uuid(1), at(99))).toBe(true);
   expect(isLinkGood(state, uuid(1), at(100))).toBe(false);
   expect(isLinkGood(state, uuid(2), at(50))).toBe(false);
   expect(isLinkGood(user.initialState, uuid(1), at(50))).toBe(false);
+  expect(isLinkGood(given(user, pending.map(erased)).state, uuid(1), at(50))).toBe(false);
+  expect(isLinkGood(given(user, [...pending, userErased]).state, uuid(1), at(50))).toBe(false);
 });
 
-it('events before the registration are passed over', () => {
+describe('erasure', () => {
+  it('leaves only the id and the time in the state', () => {
+    const state = { status: 'erased', userId: alice, erasedAt: at(70) };
+    for (const history of [[], pending, active, active.map(erased)]) {
+      expect(given(user, [...history, userErased]).state).toStrictEqual(state);
+    }
+  });
+
+  it('is final: later events change nothing', () => {
+    const late: UserEvent = { type: 'UserErased', data: { userId: alice, erasedAt: at(90) } };
+    const { state } = given(user, [...active, userErased]);
+    expect(given(user, [...active, userErased, ...active, late]).state).toStrictEqual(state);
+  });
+
+  it('makes all personal data read as null before UserErased is appended', () => {
+    const { state } = given(user, active.map(erased));
+    expect(state).toStrictEqual({
+      status: 'active',
+      userId: alice,
+      email: null,
+      username: null,
+      firstname: null,
+      lastname: null,
+      registeredAt: at(0),
+      link: null,
+      passwordHash: null,
+      passwordSetAt: at(50),
+    });
+  });
+
+  it('leaves no account that can be used', () => {
+    expect(accountOf(given(user, [...active, userErased]).state)).toBeNull();
+    expect(activeAccountOf(given(user, [...active, userErased]).state)).toBeNull();
+    expect(activeAccountOf(given(user, active.map(erased)).state)).toBeNull();
+    expect(activeAccountOf(given(user, pending).state)).toBeNull();
+    expect(activeAccountOf(given(user, active).state)).toMatchObject({ status: 'active', userId: alice });
+  });
+});
+
+it('events before the registration are ignored', () => {
   expect(given(user, [issued(1, 100), passwordSet(1, 50)]).state).toStrictEqual({ status: 'none' });
 });
 
-it('whatever is asked, an account keeps the rules', () => {
+it('an account keeps its rules for any sequence of commands', () => {
   const link = fc.integer({ min: 1, max: 3 });
   const seconds = fc.integer({ min: 0, max: 220 });
   checkRules<UserState, UserCommand, UserEvent>(user, {
@@ -139,16 +193,18 @@ it('whatever is asked, an account keeps the rules', () => {
       fc.tuple(link, seconds).map(([n, s]) => repeat(n, s)),
       fc.tuple(link, seconds).map(([n, s]) => set(n, s)),
     ),
+    happenings: fc.constant(userErased),
     again: ({ type }) => (type === 'RegisterUser' ? 'nothing' : type === 'SetPassword' ? 'refused' : 'anew'),
     invariant: (state, history) => {
-      const isSet = history.some(({ type }) => type === 'PasswordSet');
-      expect(state.status).toBe(isSet ? 'active' : 'pending');
+      const has = (wanted: UserEvent['type']) => history.some(({ type }) => type === wanted);
+      expect(state.status).toBe(has('UserErased') ? 'erased' : has('PasswordSet') ? 'active' : 'pending');
     },
     reaches: [
       'UserRegistered',
       'PasswordLinkIssued',
       'RegistrationRepeated',
       'PasswordSet',
+      'UserErased',
       'not-found',
       'invalid-link',
     ],

@@ -1,6 +1,3 @@
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import type { ConversationEvent } from '../../src/aggregates/conversation/events.ts';
 import { eventRegistry } from '../../src/aggregates/registry.ts';
@@ -9,83 +6,94 @@ import type { CommandHandler, HandleOptions } from '../../src/commands/command-h
 import type { ConversationCommand } from '../../src/commands/conversation.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
-import { randomIds, uuidv7 } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import { createEventLog } from '../../src/log/create-event-log.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
+import { PersonalKeys } from '../../src/log/personal-keys.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { DocumentStore } from '../../src/ports/documents.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
-import { type FaultyEventStore, faulty } from '../support/faulty-event-store.ts';
+import { type FaultyEventLog, faulty } from '../support/faulty-event-log.ts';
+import { type MemoryStores, system } from '../support/stores.ts';
 
-/** One event log and its documents, on which several nodes may work. */
-export type Shared = Readonly<{ log: EventStore; documents: DocumentStore; close: () => Promise<void> }>;
+/** A command handler over an event log of its own, as another process would have it. The stores are shared. */
+export type TestNode = Readonly<{ log: FaultyEventLog; commands: CommandHandler; claims: Claims }>;
 
-export async function openShared(): Promise<Shared> {
-  const clock = createSystemClock();
-  const log = await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, clock, logger: silentLogger });
-  const documents = await openSqliteDocuments({ path: ':memory:', clock, logger: silentLogger });
-  return {
-    log,
-    documents,
-    close: async () => {
-      await log.close();
-      await documents.close();
-    },
-  };
+export async function startNode(stores: MemoryStores, clock: Clock = system.clock): Promise<TestNode> {
+  const log = faulty(openLog(stores));
+  const { documents } = stores;
+  const deps = { ...system, clock, log };
+  const commands = await createCommandHandler({ ...deps, documents, singleWriter: false });
+  const claims = createClaims({ ...deps, commands, secret: Buffer.alloc(32, 7) });
+  return { log, commands, claims };
 }
 
-/** A command handler over its own view of the shared log, as another process would have it. */
-export type TestNode = Readonly<{ events: FaultyEventStore; commands: CommandHandler; claims: Claims }>;
-
-export async function startNode(shared: Shared, clock: Clock = createSystemClock()): Promise<TestNode> {
-  const events = faulty(shared.log);
-  const deps = { events, documents: shared.documents, clock, logger: silentLogger, alone: false };
-  const commands = await createCommandHandler(deps);
-  const claims = createClaims({ events, commands, clock, logger: silentLogger, secret: Buffer.alloc(32, 7) });
-  return { events, commands, claims };
+/** An event log over shared stores, with personal keys cached in its own memory. */
+export function openLog({ store, keys }: Pick<MemoryStores, 'store' | 'keys'>): EventLog {
+  const { random } = system;
+  return createEventLog({ store, registry: eventRegistry, keys: new PersonalKeys({ keys, random }), random });
 }
 
-/** What a command says, without what surrounds it. */
-export type Asked = { [C in ConversationCommand as C['type']]: Pick<C, 'type' | 'data'> }[ConversationCommand['type']];
+/** A command to a conversation, without its metadata. */
+export type CommandBody = {
+  [C in ConversationCommand as C['type']]: Pick<C, 'type' | 'data'>;
+}[ConversationCommand['type']];
 
-/** Has a conversation do something in the name of a user. */
-export function ask(node: TestNode, actor: string, asked: Asked, options: HandleOptions & { commandId?: string } = {}) {
-  const { commandId = uuidv7(Date.now()), ...handleOptions } = options;
-  const at = new Date().toISOString();
-  const metadata = { commandId, actor, at, correlationId: commandId, causationId: null };
-  const command = { ...asked, metadata } as ConversationCommand;
-  return node.commands.handle(conversation, asked.data.conversationId, command, handleOptions);
+/** Handles a command to a conversation in the name of a user. */
+export function execute(
+  node: TestNode,
+  actor: string,
+  body: CommandBody,
+  options: HandleOptions & { commandId?: string } = {},
+) {
+  const { commandId = newUuid(), ...handleOptions } = options;
+  const command = { ...body, metadata: commandMetadata(actor, commandId) } as ConversationCommand;
+  return node.commands.handle(conversation, body.data.conversationId, command, handleOptions);
 }
 
-export const newId = (): string => randomIds.objectId('test');
-export const newUuid = (): string => uuidv7(Date.now());
+/** Metadata of a command that is sent now. */
+export function commandMetadata(actor: string, commandId = newUuid()) {
+  const at = new Date(system.clock.now()).toISOString();
+  return { commandId, actor, at, correlationId: commandId, causationId: null };
+}
+
+export const newId = (): string => system.random.objectId();
+export const newUuid = (): string => system.random.uuid(system.clock.now());
 
 /** A message to a conversation. */
-export function message(conversationId: string, content = 'hello', messageId = newUuid()): Asked {
+export function message(conversationId: string, content = 'hello', messageId = newUuid()): CommandBody {
   return { type: 'SendMessage', data: { conversationId, messageId, content, replyTo: null, mentions: [] } };
 }
 
-/** A new group of these members, the first of them its owner. */
+/** Creates a group of these members, the first of them its owner, and returns its id. */
 export async function group(node: TestNode, owner: string, ...participants: string[]): Promise<string> {
   const conversationId = newId();
-  await ask(node, owner, { type: 'CreateGroup', data: { conversationId, name: 'team', participants } });
+  await execute(node, owner, { type: 'CreateGroup', data: { conversationId, name: 'team', participants } });
   return conversationId;
 }
 
-/** The whole stream of a conversation. */
+/** Erases a person as the erasure does it: the key is destroyed, then `UserErased` is appended. By another node, with an event log of its own. */
+export async function erase(stores: MemoryStores, userId: string): Promise<void> {
+  await stores.keys.destroy(`person/${userId}`);
+  const id = newUuid();
+  const metadata = { actor: userId, correlationId: 'test', causationId: null, commandId: id };
+  const data = { userId, erasedAt: new Date(system.clock.now()).toISOString() };
+  await openLog(stores).append(`user-${userId}`, [{ id, type: 'UserErased', data, metadata }], { expect: 'any' });
+}
+
+/** All events of a conversation. */
 export async function history(
-  shared: Shared,
+  { log }: Pick<MemoryStores, 'log'>,
   conversationId: string,
 ): Promise<readonly RecordedEvent<ConversationEvent>[]> {
   const events: RecordedEvent[] = [];
   for (let end = false; !end; ) {
-    const slice = await shared.log.readStream(`conversation-${conversationId}`, { from: BigInt(events.length) });
+    const slice = await log.readStream(`conversation-${conversationId}`, { from: BigInt(events.length) });
     events.push(...slice.events);
     end = slice.end;
   }
+  // The streams of conversations have events of conversations only.
   return events as unknown as RecordedEvent<ConversationEvent>[];
 }
 
 /** The messages of a conversation in order. */
-export async function messagesOf(shared: Shared, conversationId: string) {
-  return (await history(shared, conversationId)).flatMap((event) => (event.type === 'MessageSent' ? [event.data] : []));
+export async function messagesOf(stores: Pick<MemoryStores, 'log'>, conversationId: string) {
+  return (await history(stores, conversationId)).flatMap((event) => (event.type === 'MessageSent' ? [event.data] : []));
 }

@@ -1,60 +1,61 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import { manualClock } from '../support/manual-clock.ts';
-import { ask, group, history, message, newId, openShared, type Shared, startNode } from './node.ts';
+import { type MemoryStores, openMemoryStores } from '../support/stores.ts';
+import { execute, group, history, message, newId, startNode } from './node.ts';
 
 const ann = newId();
-let shared: Shared;
+let stores: MemoryStores;
 
 beforeEach(async () => {
-  shared = await openShared();
+  stores = await openMemoryStores();
 });
 
 afterEach(async () => {
-  await shared.close();
+  await stores.close();
 });
 
-/** A conversation of 301 events whose snapshot was written at its end. */
+/** Creates a conversation of 301 events whose snapshot was written at its end. */
 async function longConversation(): Promise<string> {
   const clock = manualClock();
-  const node = await startNode(shared, clock);
+  const node = await startNode(stores, clock);
   const id = await group(node, ann);
-  for (let i = 0; i < 299; i++) await ask(node, ann, message(id));
+  for (let i = 0; i < 299; i++) await execute(node, ann, message(id));
   await clock.advance(31_000);
-  await ask(node, ann, message(id));
+  await execute(node, ann, message(id));
   await node.commands.close();
   return id;
 }
 
 describe('a snapshot', () => {
-  it('spares a node the stream before it', async () => {
+  it('is read instead of the events before it', async () => {
     const id = await longConversation();
-    const node = await startNode(shared);
-    const looked = await node.commands.look(conversation, id, 'cached');
-    expect(looked).toMatchObject({ revision: 300n, state: { lastSeq: 300 } });
-    expect(node.events.counts.read).toBe(1);
+    const node = await startNode(stores);
+    const loaded = await node.commands.load(conversation, id, 'cached');
+    expect(loaded).toMatchObject({ revision: 300n, state: { lastSeq: 300 } });
+    expect(node.log.counts.read).toBe(1);
   });
 
-  it('gives the same state as the whole stream', async () => {
+  it('holds the same state as the fold of the whole stream', async () => {
     const id = await longConversation();
-    const { state } = await (await startNode(shared)).commands.look(conversation, id, 'cached');
-    const events = await history(shared, id);
+    const { state } = await (await startNode(stores)).commands.load(conversation, id, 'cached');
+    const events = await history(stores, id);
     const folded = events.reduce((now, event) => conversation.evolve(now, event), conversation.initialState);
     expect(conversation.freeze(state)).toEqual(conversation.freeze(folded));
   });
 
-  it('of another version of the state is not used', async () => {
+  it('of another version of the state is ignored', async () => {
     const id = await longConversation();
-    const node = await startNode(shared);
+    const node = await startNode(stores);
     const newer = { ...conversation, snapshotVersion: conversation.snapshotVersion + 1 };
-    const looked = await node.commands.look(newer, id, 'cached');
-    expect(looked.revision).toBe(300n);
-    expect(node.events.counts.read).toBe(301);
+    const loaded = await node.commands.load(newer, id, 'cached');
+    expect(loaded.revision).toBe(300n);
+    expect(node.log.counts.read).toBe(301);
   });
 
-  it('whose event is not in the log is not used', async () => {
+  it('whose event is not in the log is ignored', async () => {
     const id = await longConversation();
-    const stored = (await shared.documents.getMany('snapshots', [`conversation-${id}`])).get(`conversation-${id}`);
+    const stored = (await stores.documents.getMany('snapshots', [`conversation-${id}`])).get(`conversation-${id}`);
     const write = {
       collection: 'snapshots',
       id: `conversation-${id}`,
@@ -62,32 +63,32 @@ describe('a snapshot', () => {
       guard: stored?.position ?? null,
       body: { ...stored?.body, eventId: '00000000-0000-5000-8000-000000000000' },
     };
-    expect(await shared.documents.apply({ writes: [write] })).toEqual({ rejected: [] });
-    const node = await startNode(shared);
-    expect((await node.commands.look(conversation, id, 'cached')).revision).toBe(300n);
-    expect(node.events.counts.read).toBe(302);
+    expect(await stores.documents.apply({ writes: [write] })).toEqual({ rejected: [] });
+    const node = await startNode(stores);
+    expect((await node.commands.load(conversation, id, 'cached')).revision).toBe(300n);
+    expect(node.log.counts.read).toBe(302);
   });
 
-  it('that the documents do not give within a second is done without, and none is asked for in the five seconds after', async () => {
+  it('that is not read within a second is skipped, and none is read for the next five seconds', async () => {
     const [one, other] = [await longConversation(), await longConversation()];
     const clock = manualClock();
-    const node = await startNode(shared, clock);
-    const asked: string[] = [];
-    const getMany = shared.documents.getMany.bind(shared.documents);
-    shared.documents.getMany = (_collection, ids) => {
-      asked.push(...ids);
+    const node = await startNode(stores, clock);
+    const requested: string[] = [];
+    const getMany = stores.documents.getMany.bind(stores.documents);
+    stores.documents.getMany = (_collection, ids) => {
+      requested.push(...ids);
       return new Promise(() => {});
     };
-    const looking = node.commands.look(conversation, one, 'cached');
+    const loading = node.commands.load(conversation, one, 'cached');
     await clock.advance(1_000);
-    expect((await looking).revision).toBe(300n);
-    expect((await node.commands.look(conversation, other, 'cached')).revision).toBe(300n);
-    expect(asked).toEqual([`conversation-${one}`]);
-    shared.documents.getMany = getMany;
+    expect((await loading).revision).toBe(300n);
+    expect((await node.commands.load(conversation, other, 'cached')).revision).toBe(300n);
+    expect(requested).toEqual([`conversation-${one}`]);
+    stores.documents.getMany = getMany;
     await clock.advance(5_000);
-    const before = node.events.counts.read;
+    const before = node.log.counts.read;
     const third = await longConversation();
-    await node.commands.look(conversation, third, 'cached');
-    expect(node.events.counts.read - before).toBe(1);
+    await node.commands.load(conversation, third, 'cached');
+    expect(node.log.counts.read - before).toBe(1);
   });
 });

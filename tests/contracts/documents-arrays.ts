@@ -56,7 +56,7 @@ export function arraysContract(get: () => DocumentsContext): void {
       expect(await store.count(tagged, { tags: condition }, 100)).toBe(expected.length);
     });
 
-    it('give each document once, sorted by other fields, which it must have', async () => {
+    it('return each document once, sorted by other fields, without documents that lack them', async () => {
       const { store } = get();
       const tagged = await filled();
       const sort: Sort = { fields: ['n'], direction: 'asc' };

@@ -8,7 +8,7 @@ function nested(levels: number): JsonObject {
   return levels === 1 ? {} : { in: nested(levels - 1) };
 }
 
-/** Bodies that the types refuse, or should not have let through. */
+/** Invalid bodies, including some that the types allow. */
 const bad: readonly (readonly [string, unknown])[] = [
   ['an array', []],
   ['a key with a dot', { 'a.b': 1 }],
@@ -16,7 +16,7 @@ const bad: readonly (readonly [string, unknown])[] = [
   ['an empty key', { a: { '': 1 } }],
   ['a key with NUL', { 'a\0': 1 }],
   ['a key with a lone surrogate', { '\ud83d': 1 }],
-  ['a text with a lone surrogate', { a: ['x\ude00'] }],
+  ['a string with a lone surrogate', { a: ['x\ude00'] }],
   ['NaN', { a: Number.NaN }],
   ['an infinite number', { a: Number.NEGATIVE_INFINITY }],
   ['undefined', { a: undefined }],
@@ -30,7 +30,7 @@ const bad: readonly (readonly [string, unknown])[] = [
 
 export function bodiesContract(get: () => DocumentsContext): void {
   describe('bodies', () => {
-    it('come back as they were written', async () => {
+    it('are returned as they were written', async () => {
       const { store, collection } = get();
       const name = await collection();
       const body: JsonObject = {
@@ -82,7 +82,7 @@ export function bodiesContract(get: () => DocumentsContext): void {
       expect(await read(store, name, 'a')).toStrictEqual({ id: 'a', position: '01', body });
     });
 
-    it('may have a key that is special to JavaScript', async () => {
+    it('can have keys that are special in JavaScript', async () => {
       const { store, collection } = get();
       const name = await collection();
       const body: JsonObject = JSON.parse('{"__proto__": {"a": 1}, "prototype": 2}');
@@ -98,7 +98,7 @@ export function bodiesContract(get: () => DocumentsContext): void {
       expect(JSON.stringify((await read(store, name, 'a'))?.body)).toBe('{"z":1,"a":{"y":1,"b":2},"m":3}');
     });
 
-    it('may be empty, deep and large', async () => {
+    it('can be empty, deeply nested and large', async () => {
       const { store, collection } = get();
       const name = await collection();
       const large = { text: 'ü'.repeat(2 ** 19), list: Array.from({ length: 20_000 }, (_, i) => i) };
@@ -108,17 +108,17 @@ export function bodiesContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('are at most so many characters of JSON, whatever these are', async () => {
+    it('can have the maximum number of characters, whatever they are', async () => {
       const { store, collection } = get();
       const name = await collection();
-      // Of all JSON, short elements of arrays grow most when they are stored as BSON.
+      // Short elements of arrays are the JSON that grows most when it is stored as BSON.
       const body = { ab: new Array<number>((MAX_BODY - 8) / 2).fill(1) };
       expect(JSON.stringify(body)).toHaveLength(MAX_BODY);
       await fill(store, name, { a: body });
       expect((await read(store, name, 'a'))?.body).toEqual(body);
     });
 
-    it.each(bad)('are refused when they are or hold %s', async (_what, body) => {
+    it.each(bad)('are rejected: %s', async (_what, body) => {
       const { store, collection } = get();
       const name = await collection();
       const writes = [put(name, 'good', {}), put(name, 'bad', body as JsonObject)];
@@ -128,7 +128,7 @@ export function bodiesContract(get: () => DocumentsContext): void {
   });
 
   describe('ids and positions', () => {
-    it('are kept as they are', async () => {
+    it('are stored unchanged', async () => {
       const { store, collection } = get();
       const name = await collection();
       const ids = [
@@ -159,15 +159,15 @@ export function bodiesContract(get: () => DocumentsContext): void {
       ['an id with a lone surrogate', 'a\ud800', '01'],
       ['an id with NUL', 'a\0', '01'],
       ['an empty position', 'a', ''],
-      ['a position with a blank', 'a', '0 1'],
+      ['a position with a space', 'a', '0 1'],
       ['a position that is not ASCII', 'a', '1é'],
-    ])('are refused: %s', async (_what, id, position) => {
+    ])('are rejected: %s', async (_what, id, position) => {
       const { store, collection } = get();
       const name = await collection();
       await expect(store.apply({ writes: [put(name, id, {}, { position })] })).rejects.toMatchObject(INVALID);
     });
 
-    it('of a guard are refused as those of a write', async () => {
+    it('are also checked in guards', async () => {
       const { store, collection } = get();
       const name = await collection();
       await expect(store.apply({ writes: [put(name, 'a', {}, { guard: '' })] })).rejects.toMatchObject(INVALID);

@@ -6,13 +6,13 @@ import type { DocumentsContext } from './documents.ts';
 import { fill, INVALID, idsOf, put, read, remove } from './documents-fixtures.ts';
 
 const badIndexes: readonly (readonly [string, readonly IndexDefinition[]])[] = [
-  ['over nothing', [{ fields: [] }]],
+  ['without fields', [{ fields: [] }]],
   ['over the id', [{ fields: ['a', '_id'] }]],
   ['over a field twice', [{ fields: ['a', 'a'] }]],
-  ['over an array that is a scalar beside', [{ fields: ['a'], array: 'a' }]],
-  ['of which one takes for an array what another takes for a scalar', [{ fields: ['a'] }, { fields: [], array: 'a' }]],
-  ['over a path with an empty part', [{ fields: ['a..b'] }]],
-  ['over a path with a dollar', [{ fields: ['a.$b'] }]],
+  ['over an array that is also a scalar', [{ fields: ['a'], array: 'a' }]],
+  ['that disagree on whether a field is an array', [{ fields: ['a'] }, { fields: [], array: 'a' }]],
+  ['over a path with an empty key', [{ fields: ['a..b'] }]],
+  ['over a path with a key that starts with $', [{ fields: ['a.$b'] }]],
   ['over more than eight fields', [{ fields: [...'abcdefghi'] }]],
 ];
 
@@ -20,7 +20,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
   const newName = () => `test.${randomUUID()}`;
 
   describe('defining collections', () => {
-    it('is harmless when repeated', async () => {
+    it('can be repeated', async () => {
       const { store, collection } = get();
       const indexes = [{ fields: ['a'] }, { fields: ['b'], array: 'tags' }];
       const name = await collection(...indexes);
@@ -31,7 +31,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       expect(await idsOf(store, name, { filter: { tags: { contains: 't' }, b: 2 } })).toEqual(['x']);
     });
 
-    it('may be done by several stores at once', async () => {
+    it('can be done by several stores concurrently', async () => {
       const { store, other } = get();
       const definitions = Array.from({ length: 3 }, () => ({ name: newName(), indexes: [{ fields: ['a', 'b'] }] }));
       await Promise.all([store, other, store, other].map((each) => each.define(definitions)));
@@ -41,7 +41,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('brings documents that are there already into an index that is new', async () => {
+    it('adds existing documents to a new index', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a'] });
       const bodies = Array.from({ length: 1_100 }, (_, i) => ({ a: i % 2, b: 2_000 - i, tags: [`t${i % 3}`, 'all'] }));
@@ -58,7 +58,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       expect(await store.count(name, { tags: { contains: 't2' } }, 10_000)).toBe(367);
     });
 
-    it('at a store that has known the collection with fewer indexes keeps what the other one writes and reads right', async () => {
+    it('keeps indexes up to date that only another store has defined', async () => {
       const { store, other, collection } = get();
       const name = await collection({ fields: ['a'] });
       await fill(store, name, { x: { a: 1, b: 1, tags: ['t'] } });
@@ -70,11 +70,11 @@ export function collectionsContract(get: () => DocumentsContext): void {
       expect(await idsOf(other, name, { filter: { tags: { contains: 't' } } })).toEqual(['x', 'y']);
     });
 
-    it.each(['', 'a b', 'a/b', 'a$', 'ä', 'x'.repeat(81)])('is refused for the name %j', async (name) => {
+    it.each(['', 'a b', 'a/b', 'a$', 'ä', 'x'.repeat(81)])('rejects the name %j', async (name) => {
       await expect(get().store.define([{ name, indexes: [] }])).rejects.toMatchObject(INVALID);
     });
 
-    it('takes each name that the port allows', async () => {
+    it('accepts every name that the port allows', async () => {
       const { store } = get();
       const name = `A-z_0.9@${randomUUID()}`.padEnd(80, 'x');
       await store.define([{ name, indexes: [{ fields: ['a'] }] }]);
@@ -83,13 +83,13 @@ export function collectionsContract(get: () => DocumentsContext): void {
       await store.drop(name);
     });
 
-    it.each(badIndexes)('is refused for indexes %s', async (_what, indexes) => {
+    it.each(badIndexes)('rejects indexes %s', async (_what, indexes) => {
       await expect(get().store.define([{ name: newName(), indexes }])).rejects.toMatchObject(INVALID);
     });
   });
 
   describe('a collection', () => {
-    it('that a store was not told of is refused', async () => {
+    it('is rejected at a store where it was not defined', async () => {
       const { store } = get();
       const name = newName();
       await expect(store.getMany(name, ['a'])).rejects.toMatchObject(INVALID);
@@ -98,7 +98,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       await expect(store.apply({ writes: [put(name, 'a', {})] })).rejects.toMatchObject(INVALID);
     });
 
-    it('has documents of its own', async () => {
+    it('has its own documents', async () => {
       const { store, collection } = get();
       const [one, two] = [await collection({ fields: ['a'] }), await collection({ fields: ['a'] })];
       await fill(store, one, { x: { a: 1 } });
@@ -108,7 +108,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       expect(await store.apply({ writes: [put(two, 'x', { a: 1 })] })).toEqual({ rejected: [] });
     });
 
-    it('that is dropped takes its documents and tombstones with it', async () => {
+    it('loses its documents and tombstones when it is dropped', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a'] }, { fields: [], array: 'tags' });
       await fill(store, name, { x: { a: 1, tags: ['t'] }, y: { a: 1 } });
@@ -125,13 +125,13 @@ export function collectionsContract(get: () => DocumentsContext): void {
       await expect(store.find(name, { filter: { a: 1 }, limit: 1 })).rejects.toMatchObject(INVALID);
     });
 
-    it('that does not exist may be dropped', async () => {
+    it('can be dropped when it does not exist', async () => {
       await expect(get().store.drop(newName())).resolves.toBeUndefined();
     });
   });
 
   describe('a closed store', () => {
-    it('refuses every call, and may be closed again', async () => {
+    it('rejects every call, and can be closed again', async () => {
       const { open } = get();
       const store: DocumentStore = await open();
       const name = newName();
@@ -151,7 +151,7 @@ export function collectionsContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('has left behind what it answered for', async () => {
+    it('has stored what it wrote', async () => {
       const { open } = get();
       const name = newName();
       const first = await open();

@@ -3,7 +3,7 @@ import type { JsonObject } from '../../src/kernel/json.ts';
 import type { IndexDefinition } from '../../src/kernel/query.ts';
 import type { DocumentStore, Guard, Query, StoredDocument, Write } from '../../src/ports/documents.ts';
 
-/** Defines collections with names of their own, on each of the stores. */
+/** Defines collections with unique names at all of the stores. */
 export function createCollections(stores: readonly DocumentStore[]) {
   return async (...indexes: readonly IndexDefinition[]): Promise<string> => {
     const name = `test.${randomUUID()}`;
@@ -12,7 +12,7 @@ export function createCollections(stores: readonly DocumentStore[]) {
   };
 }
 
-/** A write; without a guard one that must be new. */
+/** A write; by default of a document that must not exist. */
 export function put(
   collection: string,
   id: string,
@@ -22,12 +22,12 @@ export function put(
   return { collection, id, position, guard, body };
 }
 
-/** A deletion at a position, of whatever is older. */
+/** A deletion at a position; by default of anything older. */
 export function remove(collection: string, id: string, position: string, guard: Guard = 'older'): Write {
   return { collection, id, position, guard, body: null };
 }
 
-/** Writes new documents, given as id and body. */
+/** Writes new documents, given as bodies by id. */
 export async function fill(
   store: DocumentStore,
   collection: string,
@@ -35,14 +35,14 @@ export async function fill(
 ): Promise<void> {
   const writes = Object.entries(bodies).map(([id, body]) => put(collection, id, body));
   const { rejected } = await store.apply({ writes });
-  if (rejected.length > 0) throw new Error('the documents of a test were there already');
+  if (rejected.length > 0) throw new Error('the documents of a test exist already');
 }
 
 export async function read(store: DocumentStore, collection: string, id: string): Promise<StoredDocument | undefined> {
   return (await store.getMany(collection, [id])).get(id);
 }
 
-/** The ids of all pages of a query; each page but the last must be full. */
+/** The ids of all pages of a query; all pages except the last must be full. */
 export async function idsOf(
   store: DocumentStore,
   collection: string,
@@ -59,5 +59,5 @@ export async function idsOf(
   }
 }
 
-/** What an assertion on a refused call expects. */
+/** The error of an invalid call. */
 export const INVALID = { name: 'StoreError', code: 'INVALID' };

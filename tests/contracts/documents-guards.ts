@@ -3,10 +3,10 @@ import type { Guard } from '../../src/ports/documents.ts';
 import type { DocumentsContext } from './documents.ts';
 import { put, read, remove } from './documents-fixtures.ts';
 
-/** What a document was before the write. */
+/** The state of a document before the write. */
 type Before = 'absent' | 'at 05' | 'deleted at 05';
 
-/** Whether a write is done: what was there, its guard, its position. */
+/** The state of the document, the guard and position of the write, and whether the write is done. */
 const table: readonly (readonly [Before, Guard, string, boolean])[] = [
   ['absent', null, '05', true],
   ['absent', 'older', '05', true],
@@ -45,7 +45,7 @@ export function guardsContract(get: () => DocumentsContext): void {
   }
 
   describe('guards', () => {
-    it.each(table)('over a document %s: guard %s at %s, done %s', async (before, guard, position, isDone) => {
+    it.each(table)('writing over a document %s: guard %s at %s, done %s', async (before, guard, position, isDone) => {
       const { store } = get();
       const name = await prepare(before);
       const write = put(name, 'a', { new: true }, { position, guard });
@@ -54,7 +54,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect(await read(store, name, 'a')).toEqual(isDone ? { id: 'a', position, body: { new: true } } : old);
     });
 
-    it.each(table)('over a document %s: guard %s at %s, deleted %s', async (before, guard, position, isDone) => {
+    it.each(table)('deleting a document %s: guard %s at %s, deleted %s', async (before, guard, position, isDone) => {
       const { store } = get();
       const name = await prepare(before);
       const write = remove(name, 'a', position, guard);
@@ -65,7 +65,7 @@ export function guardsContract(get: () => DocumentsContext): void {
   });
 
   describe('a deletion', () => {
-    it('of what does not exist is remembered all the same', async () => {
+    it('leaves a tombstone even if the document does not exist', async () => {
       const { store, collection } = get();
       const name = await collection();
       expect(await store.apply({ writes: [remove(name, 'a', '05', null)] })).toEqual({ rejected: [] });
@@ -73,7 +73,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect(await store.apply({ writes: [late] })).toEqual({ rejected: [late] });
     });
 
-    it('stands against every late write', async () => {
+    it('prevents every late write', async () => {
       const { store } = get();
       const name = await prepare('deleted at 05');
       for (const guard of ['03', '05', null, 'older'] as const) {
@@ -83,7 +83,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect(await read(store, name, 'a')).toBeUndefined();
     });
 
-    it('after which it was made anew may be followed by another', async () => {
+    it('can be repeated after the document was created again', async () => {
       const { store } = get();
       const name = await prepare('deleted at 05');
       await store.apply({ writes: [put(name, 'a', {}, { position: '06' })] });
@@ -93,7 +93,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect(await store.apply({ writes: [put(name, 'a', {}, { position: '08' })] })).toEqual({ rejected: [] });
     });
 
-    it('at a later position makes the tombstone later', async () => {
+    it('updates an existing tombstone when its position is later', async () => {
       const { store } = get();
       const name = await prepare('deleted at 05');
       await store.apply({ writes: [remove(name, 'a', '08', 'older')] });
@@ -101,7 +101,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect(await store.apply({ writes: [between] })).toEqual({ rejected: [between] });
     });
 
-    it('is remembered for 24 hours', async () => {
+    it('is effective for 24 hours', async () => {
       const { store, clock } = get();
       const name = await prepare('deleted at 05');
       const late = put(name, 'a', { late: true }, { position: '04' });
@@ -112,7 +112,7 @@ export function guardsContract(get: () => DocumentsContext): void {
       expect((await read(store, name, 'a'))?.body).toEqual({ late: true });
     });
 
-    it('forgotten after 24 hours can be made again', async () => {
+    it('can be repeated at an earlier position after 24 hours', async () => {
       const { store, clock } = get();
       const name = await prepare('deleted at 05');
       await clock.advance(DAY_MS);
@@ -123,12 +123,12 @@ export function guardsContract(get: () => DocumentsContext): void {
     });
   });
 
-  describe('of several writers with the same guard exactly one wins', () => {
+  describe('exactly one of several writers with the same guard succeeds', () => {
     it.each([
       ['null', 'absent', null],
       ["'older'", 'absent', 'older'],
       ['a position', 'at 05', '05'],
-      ["'older', over what is there", 'at 05', 'older'],
+      ["'older', over an existing document", 'at 05', 'older'],
       ['null, over a tombstone', 'deleted at 05', null],
     ] as const)('%s', async (_what, before, guard) => {
       const { store, other } = get();

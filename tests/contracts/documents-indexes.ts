@@ -34,8 +34,8 @@ export function indexesContract(get: () => DocumentsContext): void {
     };
   };
 
-  describe('indexes follow', () => {
-    it('a change of what is sorted by', async () => {
+  describe('indexes are updated by', () => {
+    it('a change of a sort field', async () => {
       const { write, ranked, tagged } = await prepared();
       await write('x', { rank: 3, tags: ['a', 'b'] });
       expect(await ranked()).toEqual(['y', 'x']);
@@ -55,7 +55,7 @@ export function indexesContract(get: () => DocumentsContext): void {
       expect([await tagged('c'), await tagged('a')]).toEqual([['x', 'y'], ['x']]);
     });
 
-    it('a change of both at once, and of neither', async () => {
+    it('a change of both at once, and of another field', async () => {
       const { write, ranked, tagged } = await prepared();
       await write('y', { rank: 0, tags: ['a'] });
       await write('x', { rank: 1, tags: ['a', 'b'], other: true });
@@ -89,7 +89,7 @@ export function indexesContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('a deletion, and what is made anew', async () => {
+    it('a deletion, and the creation of the document again', async () => {
       const { write, ranked, tagged, starting } = await prepared();
       await write('x', null);
       expect([await ranked(), await tagged('a'), await tagged('b'), await starting('')]).toEqual([
@@ -112,7 +112,7 @@ export function indexesContract(get: () => DocumentsContext): void {
     ['an element that is null', { tags: ['a', null] }],
     ['an element that is a boolean', { tags: [true] }],
     ['an element that is an array', { tags: [['a']] }],
-  ])('a body that does not fit the indexes is refused: %s', async (_what, body: JsonObject) => {
+  ])('a body that does not fit the indexes is rejected: %s', async (_what, body: JsonObject) => {
     const { store, collection } = get();
     const name = await collection({ fields: ['rank'] }, { fields: ['deep.er'] }, { fields: [], array: 'tags' });
     const writes = [put(name, 'good', {}), put(name, 'bad', body)];

@@ -34,7 +34,7 @@ const range: fc.Arbitrary<Condition> = fc
   .filter((bounds) => Object.keys(bounds).length > 0);
 const anyOf: fc.Arbitrary<Condition> = fc.array(scalar, { maxLength: 4 }).map((values) => ({ in: values }));
 
-/** Queries that an index serves: equalities on its first parts, then something open, then a sort. */
+/** Queries that an index serves: equalities on its first parts, then an open condition, then a sort. */
 const query: fc.Arbitrary<Case> = fc
   .record({
     index: fc.constantFrom<IndexDefinition>({ fields: [] }, ...INDEXES),
@@ -77,7 +77,7 @@ function fieldOf(document: string, content: JsonObject, field: string): Json {
   return value ?? null;
 }
 
-/** Numbers first, then texts; `null` for what is not ordered. */
+/** Numbers first, then strings; `null` for values without an order. */
 function order(a: Json, b: Json): number | null {
   if (typeof a === 'number' && typeof b === 'number') return a - b;
   if (isText(a) && isText(b)) return bytes(a, b);
@@ -100,7 +100,7 @@ function meets(value: Json, condition: Scalar | Condition): boolean {
   });
 }
 
-/** The ids that a query is to give, by looking at every document. */
+/** The ids that a query must return, by checking every document. */
 function expected(all: Documents, { filter, sort }: Case): string[] {
   const fields = [...sort.fields, '_id'];
   const found = Object.entries(all)
@@ -116,7 +116,7 @@ function expected(all: Documents, { filter, sort }: Case): string[] {
 
 export function modelContract(get: () => DocumentsContext): void {
   describe('all pages of a query', () => {
-    it('are what looking at every document gives', async () => {
+    it('are the result of checking every document', async () => {
       const { store, collection } = get();
       const property = fc.asyncProperty(
         documents,

@@ -9,7 +9,7 @@ const down = (...fields: string[]): Sort => ({ fields, direction: 'desc' });
 
 export function pagesContract(get: () => DocumentsContext): void {
   describe('pages', () => {
-    it('of ties go on by id, in the direction of the sort', async () => {
+    it('sort documents with equal fields by id, in the direction of the sort', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a', 'b'] });
       const ids = Array.from({ length: 12 }, (_, i) => `id${String.fromCharCode(97 + i)}`);
@@ -25,7 +25,7 @@ export function pagesContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('have numbers before texts, and leave out what is neither', async () => {
+    it('sort numbers before strings, and leave out other values', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['v', 'w'] });
       const bodies = { n1: 10, n2: 9, n3: -1, t1: '10', t2: '9', t3: '', x1: null, x2: true, x3: false };
@@ -40,7 +40,7 @@ export function pagesContract(get: () => DocumentsContext): void {
       expect(await idsOf(store, name, { filter: { v: null }, sort: up('w') })).toEqual(['none', 'x1']);
     });
 
-    it('have documents whole, with their positions', async () => {
+    it('contain complete documents with their positions', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a'] });
       await store.apply({ writes: [put(name, 'x', { a: 1, rest: { deep: [1] } }, { position: '07' })] });
@@ -48,14 +48,14 @@ export function pagesContract(get: () => DocumentsContext): void {
       expect(page).toEqual({ items: [{ id: 'x', position: '07', body: { a: 1, rest: { deep: [1] } } }], next: null });
     });
 
-    it('of nothing are empty and the last', async () => {
+    it('are empty without another page when nothing matches', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a'] });
       expect(await store.find(name, { filter: {}, limit: 1 })).toEqual({ items: [], next: null });
       expect(await store.find(name, { filter: { a: { in: [] } }, limit: 1 })).toEqual({ items: [], next: null });
     });
 
-    it('show what is there throughout exactly once, while others come and go', async () => {
+    it('contain documents that exist throughout exactly once, while others are created and deleted', async () => {
       const { store, other, collection } = get();
       const name = await collection({ fields: ['a', 'b'] });
       const stays = Array.from({ length: 20 }, (_, i) => `s${String(i).padStart(2, '0')}`);
@@ -69,7 +69,7 @@ export function pagesContract(get: () => DocumentsContext): void {
         const page = await store.find(name, after === null ? query : { ...query, after });
         seen.push(...page.items.map(({ id }) => id));
         after = page.next;
-        // New ones in front, behind and among, and one less: also the one that the page ended with.
+        // New documents before, after and among the page's, and a deletion, sometimes of the last document of the page.
         const last = page.items.at(-1)?.id ?? '';
         const fresh = [100 + round, 9, 0].map((b, i) => put(name, `f${round}-${i}`, { a: 1, b }));
         await other.apply({ writes: [...fresh, ...(last.startsWith('x') ? [remove(name, last, '02')] : [])] });
@@ -79,13 +79,13 @@ export function pagesContract(get: () => DocumentsContext): void {
       expect(new Set(seen).size).toBe(seen.length);
     });
 
-    it.each([0, -1, 1.5, 4_097, Number.NaN])('have a limit that cannot be %d', async (limit) => {
+    it.each([0, -1, 1.5, 4_097, Number.NaN])('reject a limit of %d', async (limit) => {
       const { store, collection } = get();
       const name = await collection();
       await expect(store.find(name, { filter: {}, limit })).rejects.toMatchObject(INVALID);
     });
 
-    it('may have 4,096 documents', async () => {
+    it('can contain 4,096 documents', async () => {
       const { store, collection } = get();
       const name = await collection();
       const bodies = Array.from({ length: 4_096 }, (_, i) => [`id${i}`, {}] as const);
@@ -105,7 +105,7 @@ export function pagesContract(get: () => DocumentsContext): void {
       return { store, name, query, after: next ?? '' };
     }
 
-    it('serves each later page alike, also when used twice or with another limit', async () => {
+    it('returns the same page again, and works with another limit', async () => {
       const { store, name, query, after } = await prepared();
       const page = await store.find(name, { ...query, after });
       expect(page.items.map(({ id }) => id)).toEqual(['id3', 'id4']);
@@ -113,7 +113,7 @@ export function pagesContract(get: () => DocumentsContext): void {
       expect((await store.find(name, { ...query, limit: 1, after })).items.map(({ id }) => id)).toEqual(['id3']);
     });
 
-    it('of another filter or sort is refused', async () => {
+    it('is rejected with another filter or sort', async () => {
       const { store, name, query, after } = await prepared();
       for (const changed of [
         { sort: down('b') },
@@ -127,18 +127,18 @@ export function pagesContract(get: () => DocumentsContext): void {
     });
 
     it.each([
-      ['an empty text', () => ''],
+      ['an empty string', () => ''],
       ['a word', () => 'nonsense'],
-      ['JSON that is none', () => Buffer.from('["a",1]').toString('base64url')],
-      ['a part of one', (after: string) => after.slice(0, -2)],
-      ['one with more behind it', (after: string) => `${after}AAAA`],
-      ['one in another coding', (after: string) => `${after}==`],
-    ])('that is %s is refused', async (_what, change) => {
+      ['other JSON', () => Buffer.from('["a",1]').toString('base64url')],
+      ['a truncated cursor', (after: string) => after.slice(0, -2)],
+      ['a cursor with trailing characters', (after: string) => `${after}AAAA`],
+      ['a cursor in another encoding', (after: string) => `${after}==`],
+    ])('is rejected when it is %s', async (_what, change) => {
       const { store, name, query, after } = await prepared();
       await expect(store.find(name, { ...query, after: change(after) })).rejects.toMatchObject(INVALID);
     });
 
-    it('that was made by hand leads to nothing outside the filter', async () => {
+    it('cannot be forged to reach documents outside the filter', async () => {
       const { store, name } = await prepared();
       const filter = { a: 1, b: { gte: 3 } };
       const sort = up('b');

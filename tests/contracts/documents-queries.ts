@@ -4,7 +4,7 @@ import type { Condition, Filter, Scalar, Sort } from '../../src/kernel/query.ts'
 import type { DocumentsContext } from './documents.ts';
 import { fill, INVALID, idsOf } from './documents-fixtures.ts';
 
-/** In the order of their UTF-8 bytes, which for the last two is not that of UTF-16. */
+/** In the order of their UTF-8 bytes, which differs from that of UTF-16 for the last two. */
 const TEXTS = [
   '',
   ' ',
@@ -34,7 +34,7 @@ const TEXTS = [
 
 const byName = Object.fromEntries(TEXTS.toSorted().map((text, i) => [`t${i}`, { v: text }]));
 
-/** Values of each type, some of which are alike to a careless eye. */
+/** Values of each type, some of which are easily confused. */
 const VALUES: Readonly<Record<string, { v?: Json }>> = {
   missing: {},
   null: { v: null },
@@ -92,25 +92,25 @@ const badQueries: readonly (readonly [string, Filter, Sort | undefined])[] = [
   ['by a field without an index', { z: 1 }, undefined],
   ['sorted by a field without an index', {}, { fields: ['z'], direction: 'asc' }],
   ['by the second field of an index', { b: 1 }, { fields: ['a'], direction: 'asc' }],
-  ['by a range and another condition behind it', { a: { gt: 1 }, b: 1 }, undefined],
-  ['sorted against the order of the index', {}, { fields: ['b', 'a'], direction: 'asc' }],
-  ['sorted by a part of what the index is sorted by', { a: 1 }, undefined],
-  ['that takes an array for a scalar', { tags: 'x' }, undefined],
-  ['that takes a scalar for an array', { a: { contains: 1 } }, undefined],
-  ['over an array without a condition on it', { c: 1 }, undefined],
+  ['by a range and another condition after it', { a: { gt: 1 }, b: 1 }, undefined],
+  ['sorted by the fields of an index in another order', {}, { fields: ['b', 'a'], direction: 'asc' }],
+  ['sorted by id only, where the index has another field before it', { a: 1 }, undefined],
+  ['with an equality on an array', { tags: 'x' }, undefined],
+  ['with an array condition on a scalar', { a: { contains: 1 } }, undefined],
+  ['by a field of an array index without a condition on the array', { c: 1 }, undefined],
   ['sorted by an array', { tags: { contains: 'x' } }, { fields: ['tags'], direction: 'asc' }],
   ['by two open conditions', { a: { in: [1] }, b: { in: [1] } }, undefined],
   ['by two arrays', { tags: { contains: 'x' }, list: { contains: 'x' } }, undefined],
   ['sorted by the id as a field', {}, { fields: ['_id'], direction: 'asc' }],
   ['sorted twice by a field', { a: 1 }, { fields: ['b', 'b'], direction: 'asc' }],
-  ['sorted in no direction', {}, { fields: [], direction: 'up' as 'asc' }],
+  ['sorted in an unknown direction', {}, { fields: [], direction: 'up' as 'asc' }],
   ['with an empty range', { a: {} }, undefined],
-  ['with a condition that is none', { a: { like: 'x' } as Condition }, undefined],
+  ['with an unknown condition', { a: { like: 'x' } as Condition }, undefined],
   ['with two conditions in one', { a: { in: [1], gt: 0 } as Condition }, undefined],
   ['with a range of booleans', { a: { gt: false as unknown as number } }, undefined],
   ['with a range to NaN', { a: { lt: Number.NaN } }, undefined],
   ['for an infinite number', { a: Number.POSITIVE_INFINITY }, undefined],
-  ['for a text with a lone surrogate', { a: '\ud83d' }, undefined],
+  ['for a string with a lone surrogate', { a: '\ud83d' }, undefined],
   ['for an object', { a: [1] as unknown as string }, undefined],
   ['for more than 1,000 values', { a: { in: Array.from({ length: 1_001 }, (_, i) => i) } }, undefined],
   ['for the prefix of a number', { tags: { containsPrefix: 1 as unknown as string } }, undefined],
@@ -134,7 +134,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       expect(await store.count(values, { v: condition }, 100)).toBe(expected.length);
     });
 
-    it('may be on the id, which is always a text', async () => {
+    it('can be on the id, which is always a string', async () => {
       const { store, collection } = get();
       const ids = await collection();
       await fill(store, ids, { 1: {}, 10: {}, 9: {}, a: {}, ä: {}, true: {}, null: {} });
@@ -146,7 +146,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('are on nested fields by their path', async () => {
+    it('can be on nested fields by their path', async () => {
       const { store, collection } = get();
       const nested = await collection({ fields: ['a.b.c'] });
       await fill(store, nested, {
@@ -159,7 +159,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       expect(await idsOf(store, nested, { filter: { 'a.b.c': null } })).toEqual(['flat', 'none', 'other']);
     });
 
-    it('are on what a body has itself, and not on what objects inherit', async () => {
+    it('apply to own properties of a body only, not to inherited ones', async () => {
       const { store, collection } = get();
       const inherited = await collection({ fields: ['constructor'] }, { fields: ['a.toString'] });
       await fill(store, inherited, { x: { a: {} }, y: { constructor: 'mine', a: { toString: 'mine' } } });
@@ -168,8 +168,8 @@ export function queriesContract(get: () => DocumentsContext): void {
     });
   });
 
-  describe('texts', () => {
-    it('are sorted, and are in ranges, by their UTF-8 bytes', async () => {
+  describe('strings', () => {
+    it('are sorted and compared in ranges by their UTF-8 bytes', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['v'] });
       await fill(store, name, byName);
@@ -186,7 +186,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       }
     });
 
-    it('are sorted so as ids, too', async () => {
+    it('are sorted the same way as ids', async () => {
       const { store, collection } = get();
       const name = await collection();
       const ids = TEXTS.filter((text) => text !== '');
@@ -200,7 +200,7 @@ export function queriesContract(get: () => DocumentsContext): void {
   });
 
   describe('a query', () => {
-    it.each(badQueries)('is refused %s', async (_what, filter, sort) => {
+    it.each(badQueries)('is rejected %s', async (_what, filter, sort) => {
       const { store, collection } = get();
       const name = await collection(
         { fields: ['a', 'b'] },
@@ -212,7 +212,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       await expect(store.find(name, query)).rejects.toMatchObject(INVALID);
     });
 
-    it('that is only counted may stop at any field of an index', async () => {
+    it('can use any leading fields of an index when it only counts', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a', 'b', 'c'] });
       await fill(store, name, { x: { a: 1, b: 1, c: 1 }, y: { a: 1, b: 2 }, z: { a: 2 } });
@@ -222,7 +222,7 @@ export function queriesContract(get: () => DocumentsContext): void {
       await expect(store.count(name, { b: 1 }, 10)).rejects.toMatchObject(INVALID);
     });
 
-    it('counts up to its cap and no further', async () => {
+    it('counts up to its cap', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['a'] }, { fields: [], array: 'tags' });
       const body = { a: 1, tags: ['x1', 'x2'] };

@@ -4,7 +4,7 @@ import { fill, INVALID, put, read, remove } from './documents-fixtures.ts';
 
 export function writesContract(get: () => DocumentsContext): void {
   describe('a batch', () => {
-    it('tells exactly which writes were rejected, in their order, while the others stand', async () => {
+    it('returns exactly the rejected writes, in their order, and does the others', async () => {
       const { store, collection } = get();
       const name = await collection();
       await fill(store, name, { a: { n: 0 }, b: { n: 0 }, c: { n: 0 }, d: { n: 0 } });
@@ -29,7 +29,7 @@ export function writesContract(get: () => DocumentsContext): void {
       );
     });
 
-    it('may be over several collections, with the same id in each', async () => {
+    it('can write to several collections, with the same id in each', async () => {
       const { store, collection } = get();
       const [one, two] = [await collection(), await collection({ fields: ['n'] })];
       expect(await store.apply({ writes: [put(one, 'a', { n: 1 }), put(two, 'a', { n: 2 })] })).toEqual({
@@ -39,12 +39,12 @@ export function writesContract(get: () => DocumentsContext): void {
       expect((await read(store, two, 'a'))?.body).toEqual({ n: 2 });
     });
 
-    it('may be empty', async () => {
+    it('can be empty', async () => {
       const { store } = get();
       expect(await store.apply({ writes: [] })).toEqual({ rejected: [] });
     });
 
-    it('has 4,096 writes at most', async () => {
+    it('can have 4,096 writes, and no more', async () => {
       const { store, collection } = get();
       const name = await collection({ fields: ['n'] });
       const writes = Array.from({ length: 4_097 }, (_, n) => put(name, `id${n}`, { n }));
@@ -55,7 +55,7 @@ export function writesContract(get: () => DocumentsContext): void {
       expect(await store.count(name, {}, 10_000)).toBe(4_097);
     });
 
-    it('that writes a document twice is refused, and writes nothing', async () => {
+    it('is rejected when it writes a document twice, and writes nothing', async () => {
       const { store, collection } = get();
       const name = await collection();
       const [first, second] = [put(name, 'a', {}), put(name, 'a', {}, { position: '02', guard: '01' })];
@@ -64,7 +64,7 @@ export function writesContract(get: () => DocumentsContext): void {
       expect(await store.getMany(name, ['a', 'b'])).toEqual(new Map());
     });
 
-    it('is seen by another store once it is answered', async () => {
+    it('is visible at another store once it has returned', async () => {
       const { store, other, collection } = get();
       const name = await collection({ fields: ['n'] });
       for (let n = 0; n < 5; n++) {
@@ -83,7 +83,7 @@ export function writesContract(get: () => DocumentsContext): void {
       expect((await read(store, checkpoints, 'p'))?.position).toBe('02');
     });
 
-    it('is not done, nor told as rejected, when another was rejected', async () => {
+    it('is neither done nor returned as rejected when another write was rejected', async () => {
       const { store, collection } = get();
       const name = await collection();
       await fill(store, name, { a: {}, p: {} });
@@ -94,7 +94,7 @@ export function writesContract(get: () => DocumentsContext): void {
       expect((await store.getMany(name, ['b', 'c'])).size).toBe(2);
     });
 
-    it('has a guard of its own, while the others stand', async () => {
+    it('is rejected by its own guard, while the others are done', async () => {
       const { store, collection } = get();
       const name = await collection();
       await fill(store, name, { p: {} });
@@ -104,14 +104,14 @@ export function writesContract(get: () => DocumentsContext): void {
       expect((await read(store, name, 'a'))?.body).toEqual({});
     });
 
-    it('may be the only one', async () => {
+    it('can be the only one', async () => {
       const { store, collection } = get();
       const name = await collection();
       expect(await store.apply({ writes: [], last: put(name, 'p', {}) })).toEqual({ rejected: [] });
       expect(await read(store, name, 'p')).toEqual({ id: 'p', position: '01', body: {} });
     });
 
-    it('may be a deletion', async () => {
+    it('can be a deletion', async () => {
       const { store, collection } = get();
       const name = await collection();
       await fill(store, name, { p: {} });
@@ -121,7 +121,7 @@ export function writesContract(get: () => DocumentsContext): void {
   });
 
   describe('reading by ids', () => {
-    it('leaves out what does not exist, and gives each once', async () => {
+    it('leaves out documents that do not exist, and returns each once', async () => {
       const { store, collection } = get();
       const name = await collection();
       await fill(store, name, { a: { n: 1 }, b: { n: 2 } });
@@ -132,7 +132,7 @@ export function writesContract(get: () => DocumentsContext): void {
       expect(await store.getMany(name, [])).toEqual(new Map());
     });
 
-    it('reads 4,096 at once and no more', async () => {
+    it('reads up to 4,096 documents at once, and no more', async () => {
       const { store, collection } = get();
       const name = await collection();
       const ids = Array.from({ length: 4_097 }, (_, n) => `id${n}`);

@@ -14,41 +14,41 @@ import { pagesContract } from './documents-pages.ts';
 import { queriesContract } from './documents-queries.ts';
 import { writesContract } from './documents-writes.ts';
 
-/** An adapter that is held to the contract. */
+/** An adapter under test. */
 export type DocumentsAdapter = Readonly<{
   name: string;
-  /** `true`, or in words what is missing. */
+  /** `true`, or the reason why it cannot be tested. */
   available: true | string;
-  /** A place for documents, which may hold some already. */
+  /** Provides storage for documents, which may contain some already. */
   prepare(clock: Clock): Promise<DocumentsPlace>;
 }>;
 
 export type DocumentsPlace = Readonly<{
-  /** Opens a store over the place, beside those that are open already, as another node would. */
+  /** Opens another store over the same storage, as another node would. */
   open(): Promise<DocumentStore>;
-  /** Closes what was opened, and takes away what was made. */
+  /** Closes all stores and removes the storage. */
   dispose(): Promise<void>;
 }>;
 
-/** What the tests work with. */
+/** The context of a test. */
 export type DocumentsContext = Readonly<{
   store: DocumentStore;
   /** Another store over the same documents. */
   other: DocumentStore;
   open: DocumentsPlace['open'];
   clock: ManualClock;
-  /** Defines a collection with a name of its own, on both stores. */
+  /** Defines a collection with a unique name at both stores. */
   collection: ReturnType<typeof createCollections>;
 }>;
 
-/** The contract of `src/ports/documents.ts`: the same for every adapter, without an option. */
+/** The contract of `src/ports/documents.ts`: the same for every adapter, without options. */
 export function describeDocumentsContract(adapter: DocumentsAdapter): void {
-  const isThere = service(adapter.name, adapter.available === true ? null : adapter.available);
-  describe.skipIf(!isThere)(`documents contract: ${adapter.name}`, () => {
+  const isAvailable = service(adapter.name, adapter.available === true ? null : adapter.available);
+  describe.skipIf(!isAvailable)(`documents contract: ${adapter.name}`, () => {
     let place: DocumentsPlace | undefined;
     let context: DocumentsContext;
     beforeAll(async () => {
-      // The present, so that an engine that keeps a time of its own agrees.
+      // The current time, so that it agrees with that of an engine with a clock of its own.
       const clock = manualClock(Date.now());
       place = await adapter.prepare(clock);
       const [store, other] = [await place.open(), await place.open()];

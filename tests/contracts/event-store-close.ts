@@ -2,21 +2,24 @@ import { describe, expect, it } from 'vitest';
 import type { EventStore } from '../../src/ports/event-store.ts';
 import type { OpenedEventStore } from './event-store.ts';
 import { newStream, note } from './events.ts';
+import { readAll, readStream, subscribe } from './following.ts';
 
-/** Closing, on stores of its own. */
+/** Closing, tested on separate stores. */
 export function closeContract(open: () => Promise<OpenedEventStore>): void {
   describe('after `close`', () => {
     const calls: Record<string, (store: EventStore) => Promise<unknown>> = {
       append: (store) => store.append(newStream(), [note('a')], { expect: 'any' }),
-      readStream: (store) => store.readStream(newStream()),
-      readAll: (store) => store.readAll({ direction: 'forwards', from: null }),
+      readStream: (store) => readStream(store, newStream()),
+      readAll: (store) => readAll(store),
       setRetention: (store) => store.setRetention(newStream(), {}),
       head: (store) => store.head(),
+      idAt: async (store) => store.idAt('0'),
+      countAfter: (store) => store.countAfter(null),
       epoch: (store) => store.epoch(),
       subscribe: (store) => readOne(store),
     };
 
-    it('every call says CLOSED, and closing again is harmless', async () => {
+    it('every call is rejected with CLOSED, and `close` may be called again', async () => {
       const { store, dispose } = await open();
       await Promise.all([store.close(), store.close()]);
       for (const call of Object.values(calls)) {
@@ -25,10 +28,10 @@ export function closeContract(open: () => Promise<OpenedEventStore>): void {
       await dispose();
     });
 
-    it('a subscription that waits ends with CLOSED', async () => {
+    it('a waiting subscription ends with CLOSED', async () => {
       const { store, dispose } = await open();
       const reading = (async () => {
-        for await (const batch of store.subscribe({ after: await store.head() })) {
+        for await (const batch of subscribe(store, { after: await store.head() })) {
           if (batch.caughtUp) setImmediate(() => void store.close());
         }
       })();
@@ -36,7 +39,7 @@ export function closeContract(open: () => Promise<OpenedEventStore>): void {
       await dispose();
     });
 
-    it('appends that were under way are answered', async () => {
+    it('appends that were in progress are resolved', async () => {
       const { store, dispose } = await open();
       const stream = newStream();
       const appends = Array.from({ length: 20 }, () => store.append(stream, [note('a')], { expect: 'any' }));
@@ -49,6 +52,6 @@ export function closeContract(open: () => Promise<OpenedEventStore>): void {
 }
 
 async function readOne(store: EventStore): Promise<unknown> {
-  for await (const batch of store.subscribe({ after: null })) return batch;
+  for await (const batch of subscribe(store)) return batch;
   return null;
 }

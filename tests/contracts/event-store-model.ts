@@ -1,15 +1,14 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
-import type { NewEvent } from '../../src/kernel/event.ts';
-import type { Appended, EventStore, ExpectedRevision } from '../../src/ports/event-store.ts';
+import type { Appended, EventStore, ExpectedRevision, NewRecord } from '../../src/ports/event-store.ts';
 import { newCategory, newStream, notes } from './events.ts';
-import { readToEnd } from './following.ts';
+import { readStream, readToEnd } from './following.ts';
 
-/** One append of a round; rounds are done one after the other, the appends of a round at once. */
+/** One append of a round. Rounds run one after the other, the appends of a round concurrently. */
 type Step = Readonly<{ stream: number; count: number; expect: 'none' | 'exists' | 'any' | number }>;
 type Outcome = Readonly<{
   expect: ExpectedRevision;
-  events: readonly NewEvent[];
+  records: readonly NewRecord[];
   settled: PromiseSettledResult<Appended>;
 }>;
 
@@ -18,15 +17,15 @@ const STREAMS = 3;
 const step: fc.Arbitrary<Step> = fc.record({
   stream: fc.nat({ max: STREAMS - 1 }),
   count: fc.integer({ min: 1, max: 3 }),
-  // A number stands for a revision that far from the last one at the start of the round.
+  // A number is the difference to the last revision at the start of the round.
   expect: fc.oneof(fc.constantFrom('none', 'exists', 'any'), fc.integer({ min: -2, max: 3 })) as fc.Arbitrary<
     Step['expect']
   >,
 });
 
-/** Any interleaving of appends on few streams does what some order of them, one after the other, would do. */
+/** Concurrent appends to a few streams have the same result as the same appends in some sequential order. */
 export function modelContract(store: () => EventStore): void {
-  it('any interleaving of appends equals some order of them', { timeout: 60_000 }, async () => {
+  it('concurrent appends are linearizable', { timeout: 60_000 }, async () => {
     await fc.assert(
       fc.asyncProperty(fc.array(fc.array(step, { minLength: 1, maxLength: 6 }), { maxLength: 5 }), async (rounds) => {
         const category = newCategory();
@@ -36,9 +35,9 @@ export function modelContract(store: () => EventStore): void {
         for (const round of rounds) {
           const outcomes = await runRound(store(), round, streams, logs);
           for (const [n, stream] of streams.entries()) {
-            const events = (await store().readStream(stream)).events.map((event) => event.id);
-            expect(explain(logs[n]!, outcomes.get(n) ?? [])).toContainEqual(events);
-            logs[n] = events;
+            const ids = (await readStream(store(), stream)).records.map((record) => record.id);
+            expect(explain(logs[n]!, outcomes.get(n) ?? [])).toContainEqual(ids);
+            logs[n] = ids;
           }
         }
         const all = await readToEnd(store(), {
@@ -47,7 +46,7 @@ export function modelContract(store: () => EventStore): void {
           filter: { categories: [category] },
         });
         for (const [n, stream] of streams.entries()) {
-          expect(all.events.filter((event) => event.stream === stream).map((event) => event.id)).toEqual(logs[n]);
+          expect(all.records.filter((record) => record.stream === stream).map((record) => record.id)).toEqual(logs[n]);
         }
       }),
       { numRuns: 30 },
@@ -64,10 +63,10 @@ async function runRound(
   const appends = round.map((each) => {
     const last = logs[each.stream]!.length - 1;
     const expected = typeof each.expect === 'number' ? BigInt(Math.max(0, last + each.expect)) : each.expect;
-    return { stream: each.stream, expect: expected, events: notes(each.count) };
+    return { stream: each.stream, expect: expected, records: notes(each.count) };
   });
   const settled = await Promise.allSettled(
-    appends.map((append) => store.append(streams[append.stream]!, append.events, { expect: append.expect })),
+    appends.map((append) => store.append(streams[append.stream]!, append.records, { expect: append.expect })),
   );
   return Map.groupBy(
     appends.map((append, n) => ({ ...append, settled: settled[n]! })),
@@ -75,24 +74,24 @@ async function runRound(
   );
 }
 
-/** The contents (event ids) that a stream may have after these outcomes, by every order of them that gives just these answers. */
+/** The contents (record ids) that a stream may have after these outcomes: one for each order of the appends that has exactly these outcomes. */
 function explain(log: readonly string[], open: readonly Outcome[]): string[][] {
   if (open.length === 0) return [[...log]];
   return open.flatMap((outcome, n) => {
-    const after = answer(log, outcome);
+    const after = apply(log, outcome);
     return after === null ? [] : explain(after, open.toSpliced(n, 1));
   });
 }
 
-/** The stream after this append, or `null` when its answer would have been another one now. */
-function answer(log: readonly string[], { expect: expected, events, settled }: Outcome): readonly string[] | null {
+/** The stream after this append, or `null` when the append would have had another outcome now. */
+function apply(log: readonly string[], { expect: expected, records, settled }: Outcome): readonly string[] | null {
   const last = BigInt(log.length - 1);
-  const fits =
+  const isExpected =
     expected === 'any' || (expected === 'none' ? last === -1n : expected === 'exists' ? last >= 0n : expected === last);
   if (settled.status === 'rejected') {
     const { code, actual } = settled.reason as { code: unknown; actual: unknown };
-    return !fits && code === 'VERSION_CONFLICT' && actual === (last === -1n ? null : last) ? log : null;
+    return !isExpected && code === 'VERSION_CONFLICT' && actual === (last === -1n ? null : last) ? log : null;
   }
-  const after = [...log, ...events.map((event) => event.id)];
-  return fits && settled.value.revision === BigInt(after.length - 1) ? after : null;
+  const after = [...log, ...records.map((record) => record.id)];
+  return isExpected && settled.value.revision === BigInt(after.length - 1) ? after : null;
 }

@@ -1,159 +1,160 @@
 import { describe, expect, it } from 'vitest';
-import type { RecordedEvent } from '../../src/kernel/event.ts';
-import type { EventStore, ReadAllOptions } from '../../src/ports/event-store.ts';
-import { newCategory, newEvent, newStream, note, notes } from './events.ts';
-import { readToEnd } from './following.ts';
+import type { EventStore, ReadAllOptions, StoredRecord } from '../../src/ports/event-store.ts';
+import { dataOf, newCategory, newRecord, newStream, note, notes } from './events.ts';
+import { readAll, readStream, readToEnd } from './following.ts';
 
-/** Reading the whole log, which may be shared: every test looks at its own streams only. */
+/** Reads of the whole log, which may be shared: every test examines only its own streams. */
 export function readAllContract(store: () => EventStore): void {
-  const readOn = (options: ReadAllOptions) => readToEnd(store(), options);
+  const toEnd = (options: Partial<ReadAllOptions>) => readToEnd(store(), options);
 
-  /** Two streams of one category, and one of another, written in turns. */
-  async function writeInTurns() {
+  /** Two streams of one category, and one of another, written alternately. */
+  async function writeAlternately() {
     const category = newCategory();
     const [a, b, other] = [newStream(category), newStream(category), newStream()];
     const before = await store().head();
     for (let n = 0; n < 4; n++) {
       await store().append(a, [note(`a${n}`)], { expect: 'any' });
-      await store().append(other, [note(`other${n}`), newEvent('NumberDrawn', { n })], { expect: 'any' });
+      await store().append(other, [note(`other${n}`), newRecord('NumberDrawn', { n })], { expect: 'any' });
       await store().append(b, [note(`b${n}`)], { expect: 'any' });
     }
     return { category, streams: [a, b, other], before };
   }
 
-  const textsOf = (events: readonly RecordedEvent[]) => events.map((event) => event.data.text ?? event.data.n);
+  const contentsOf = (records: readonly StoredRecord[]) =>
+    records.map((record) => dataOf(record).text ?? dataOf(record).n);
   const inOrder = ['a0', 'b0', 'a1', 'b1', 'a2', 'b2', 'a3', 'b3'];
 
   describe('the whole log', () => {
-    it('shows the events of all streams in the order in which they were appended', async () => {
-      const { streams, before } = await writeInTurns();
-      const { events } = await readOn({ direction: 'forwards', from: before });
-      const own = events.filter((event) => streams.includes(event.stream));
-      expect(textsOf(own)).toEqual([0, 1, 2, 3].flatMap((n) => [`a${n}`, `other${n}`, n, `b${n}`]));
-      const positions = events.map((event) => event.position);
+    it('returns the records of all streams in the order in which they were appended', async () => {
+      const { streams, before } = await writeAlternately();
+      const { records } = await toEnd({ direction: 'forwards', from: before });
+      const own = records.filter((record) => streams.includes(record.stream));
+      expect(contentsOf(own)).toEqual([0, 1, 2, 3].flatMap((n) => [`a${n}`, `other${n}`, n, `b${n}`]));
+      const positions = records.map((record) => record.position);
       expect(positions).toEqual([...new Set(positions)].sort());
     });
 
-    it('is the same backwards', async () => {
-      const { before } = await writeInTurns();
-      const { events: forwards } = await readOn({ direction: 'forwards', from: before });
+    it('has the reverse order backwards', async () => {
+      const { before } = await writeAlternately();
+      const { records: forwards } = await toEnd({ direction: 'forwards', from: before });
       const last = forwards.at(-1)!;
-      const slice = await store().readAll({ direction: 'backwards', from: last.position, limit: forwards.length - 1 });
-      expect(slice.events).toEqual(forwards.slice(0, -1).reverse());
+      const slice = await readAll(store(), { direction: 'backwards', from: last.position, limit: forwards.length - 1 });
+      expect(slice.records).toEqual(forwards.slice(0, -1).reverse());
     });
 
-    it('backwards from `null` starts at the end', async () => {
+    it('a read backwards from `null` starts at the end', async () => {
       const { position } = await store().append(newStream(), [note('a')], { expect: 'none' });
-      const { events } = await store().readAll({ direction: 'backwards', from: null, limit: 100 });
-      expect(events.some((event) => event.position === position)).toBe(true);
+      const { records } = await readAll(store(), { direction: 'backwards', from: null, limit: 100 });
+      expect(records.some((record) => record.position === position)).toBe(true);
     });
 
-    it('forwards from `null` starts at the first event, backwards ends there', async () => {
+    it('a read forwards from `null` starts at the first record, a read backwards ends there', async () => {
       await store().append(newStream(), [note('a')], { expect: 'none' });
-      const { events } = await store().readAll({ direction: 'forwards', from: null, limit: 1 });
-      const first = events[0]!;
-      const nothing = await store().readAll({ direction: 'backwards', from: first.position, limit: 10 });
-      expect(nothing).toMatchObject({ events: [], end: true });
+      const { records } = await readAll(store(), { direction: 'forwards', from: null, limit: 1 });
+      const first = records[0]!;
+      const nothing = await readAll(store(), { direction: 'backwards', from: first.position, limit: 10 });
+      expect(nothing).toMatchObject({ records: [], end: true });
     });
 
-    it('a position is exclusive in both directions', async () => {
+    it('`from` is exclusive in both directions', async () => {
       const stream = newStream();
       await store().append(stream, notes(3), { expect: 'none' });
-      const [first, second, third] = (await store().readStream(stream)).events;
-      const forwards = await store().readAll({ direction: 'forwards', from: first!.position, limit: 1 });
-      const backwards = await store().readAll({ direction: 'backwards', from: third!.position, limit: 1 });
-      expect([forwards.events, backwards.events]).toEqual([[second], [second]]);
+      const [first, second, third] = (await readStream(store(), stream)).records;
+      const forwards = await readAll(store(), { direction: 'forwards', from: first!.position, limit: 1 });
+      const backwards = await readAll(store(), { direction: 'backwards', from: third!.position, limit: 1 });
+      expect([forwards.records, backwards.records]).toEqual([[second], [second]]);
     });
 
-    it('in slices of any size it is the same', async () => {
-      const { category, before } = await writeInTurns();
+    it('slices of every size return the same records', async () => {
+      const { category, before } = await writeAlternately();
       for (const limit of [1, 2, 3, 5, 100]) {
-        const { events } = await readOn({
+        const { records } = await toEnd({
           direction: 'forwards',
           from: before,
           filter: { categories: [category] },
           limit,
         });
-        expect(textsOf(events)).toEqual(inOrder);
+        expect(contentsOf(records)).toEqual(inOrder);
       }
     });
 
-    it('a slice never has more events than asked for', async () => {
-      const { before } = await writeInTurns();
-      const { events } = await store().readAll({ direction: 'forwards', from: before, limit: 3 });
-      expect(events).toHaveLength(3);
+    it('a slice has at most `limit` records', async () => {
+      const { before } = await writeAlternately();
+      const { records } = await readAll(store(), { direction: 'forwards', from: before, limit: 3 });
+      expect(records).toHaveLength(3);
     });
 
-    it('what comes later is behind the `next` of the end', async () => {
+    it('records that are appended later are after the `next` of the end', async () => {
       const category = newCategory();
       const filter = { categories: [category] };
       await store().append(newStream(category), notes(3), { expect: 'none' });
-      const { next } = await readOn({ direction: 'forwards', from: null, filter });
+      const { next } = await toEnd({ direction: 'forwards', from: null, filter });
       await store().append(newStream(category), [note('later')], { expect: 'none' });
-      const { events } = await readOn({ direction: 'forwards', from: next, filter });
-      expect(textsOf(events)).toEqual(['later']);
+      const { records } = await toEnd({ direction: 'forwards', from: next, filter });
+      expect(contentsOf(records)).toEqual(['later']);
     });
   });
 
   describe('with a filter', () => {
-    it('of categories: only events of their streams', async () => {
-      const { category, streams, before } = await writeInTurns();
-      const { events } = await readOn({ direction: 'forwards', from: before, filter: { categories: [category] } });
-      expect(textsOf(events)).toEqual(inOrder);
+    it('a filter of categories returns only records of their streams', async () => {
+      const { category, streams, before } = await writeAlternately();
+      const { records } = await toEnd({ direction: 'forwards', from: before, filter: { categories: [category] } });
+      expect(contentsOf(records)).toEqual(inOrder);
       const [, , other] = streams;
-      const both = await readOn({
+      const both = await toEnd({
         direction: 'forwards',
         from: before,
         filter: { categories: [category, other!.slice(0, other!.indexOf('-'))] },
       });
-      expect(both.events).toHaveLength(16);
+      expect(both.records).toHaveLength(16);
     });
 
-    it('of categories, backwards', async () => {
-      const { category } = await writeInTurns();
-      const { events } = await readOn({
+    it('a filter of categories works backwards', async () => {
+      const { category } = await writeAlternately();
+      const { records } = await toEnd({
         direction: 'backwards',
         from: null,
         filter: { categories: [category] },
         limit: 3,
       });
-      expect(textsOf(events)).toEqual(inOrder.toReversed());
+      expect(contentsOf(records)).toEqual(inOrder.toReversed());
     });
 
-    it('of categories: not those whose names only start so', async () => {
+    it('a filter of categories does not match longer names that start or end with it', async () => {
       const category = newCategory();
-      await store().append(`${category}-1`, [note('in it')], { expect: 'none' });
-      await store().append(`${category}x-1`, [note('not in it')], { expect: 'none' });
-      await store().append(`x${category}-1`, [note('not in it')], { expect: 'none' });
-      const { events } = await readOn({ direction: 'forwards', from: null, filter: { categories: [category] } });
-      expect(textsOf(events)).toEqual(['in it']);
+      await store().append(`${category}-1`, [note('matches')], { expect: 'none' });
+      await store().append(`${category}x-1`, [note('does not match')], { expect: 'none' });
+      await store().append(`x${category}-1`, [note('does not match')], { expect: 'none' });
+      const { records } = await toEnd({ direction: 'forwards', from: null, filter: { categories: [category] } });
+      expect(contentsOf(records)).toEqual(['matches']);
     });
 
-    it('of types: only these, and not those whose names only start so', async () => {
+    it('a filter of types returns only these, and not types with longer names that start with one of them', async () => {
       const stream = newStream();
       const before = await store().head();
       const types = ['NoteTaken', 'NumberDrawn', 'NoteTakenBack', 'NoteTaken', 'NumberDrawn'];
-      const events = types.map((type) => newEvent(type, { text: type, n: 1 }));
-      await store().append(stream, events, { expect: 'none' });
+      const appended = types.map((type) => newRecord(type, { text: type, n: 1 }));
+      await store().append(stream, appended, { expect: 'none' });
       const typesOf = async (wanted: string[]) => {
-        const read = await readOn({ direction: 'forwards', from: before, filter: { types: wanted } });
-        return read.events.filter((event) => event.stream === stream).map((event) => event.type);
+        const read = await toEnd({ direction: 'forwards', from: before, filter: { types: wanted } });
+        return read.records.filter((record) => record.stream === stream).map((record) => record.type);
       };
       expect(await typesOf(['NoteTaken'])).toEqual(['NoteTaken', 'NoteTaken']);
       expect(await typesOf(['NumberDrawn', 'NoteTakenBack'])).toEqual(['NumberDrawn', 'NoteTakenBack', 'NumberDrawn']);
     });
 
-    it('that nothing fits: empty to the end', async () => {
-      const { before } = await writeInTurns();
-      for (const filter of [{ categories: [newCategory()] }, { types: ['NeverHeardOf'] }]) {
-        const { events } = await readOn({ direction: 'forwards', from: before, filter });
-        expect(events).toEqual([]);
+    it('a filter without matches returns nothing up to the end', async () => {
+      const { before } = await writeAlternately();
+      for (const filter of [{ categories: [newCategory()] }, { types: ['NeverAppended'] }]) {
+        const { records } = await toEnd({ direction: 'forwards', from: before, filter });
+        expect(records).toEqual([]);
       }
     });
   });
 
-  it.each([{ limit: 0 }, { limit: 4_097 }, { from: 'not a position' }])('%o is invalid', async (options) => {
-    await expect(store().readAll({ direction: 'forwards', from: null, ...options })).rejects.toMatchObject({
+  it.each(['forwards', 'backwards'] as const)('a foreign position is invalid %s', async (direction) => {
+    await expect(readAll(store(), { direction, from: 'not a position' })).rejects.toMatchObject({
+      name: 'StoreError',
       code: 'INVALID',
     });
   });

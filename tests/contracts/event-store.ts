@@ -4,26 +4,27 @@ import { service } from '../support/services.ts';
 import { appendContract } from './event-store-append.ts';
 import { closeContract } from './event-store-close.ts';
 import { modelContract } from './event-store-model.ts';
+import { positionsContract } from './event-store-positions.ts';
 import { readAllContract } from './event-store-read-all.ts';
 import { readStreamContract } from './event-store-read-stream.ts';
 import { retentionContract } from './event-store-retention.ts';
 import { subscribeContract } from './event-store-subscribe.ts';
 
-/** An adapter that is held to the contract. The log may be shared with others and hold events already. */
+/** An adapter under test. Its log may be shared with other writers, and may already contain records. */
 export type EventStoreAdapter = Readonly<{
   name: string;
-  /** `true`, or in words what is missing. */
+  /** `true`, or the reason why it cannot be tested here. */
   available: true | string;
-  /** Opens a store with `testRegistry`. `dispose` closes it and takes away what was made for it. */
+  /** Opens a store. `dispose` closes it and removes what was created for it. */
   open(): Promise<OpenedEventStore>;
 }>;
 
 export type OpenedEventStore = Readonly<{ store: EventStore; dispose(): Promise<void> }>;
 
-/** The contract of `src/ports/event-store.ts`: the same for every adapter, without an option. */
+/** The contract of `src/ports/event-store.ts`: the same for every adapter, without options. */
 export function describeEventStoreContract(adapter: EventStoreAdapter): void {
-  const isThere = service(adapter.name, adapter.available === true ? null : adapter.available);
-  describe.skipIf(!isThere)(`event store contract: ${adapter.name}`, () => {
+  const isAvailable = service(adapter.name, adapter.available === true ? null : adapter.available);
+  describe.skipIf(!isAvailable)(`event store contract: ${adapter.name}`, () => {
     let opened: OpenedEventStore;
     beforeAll(async () => {
       opened = await adapter.open();
@@ -34,6 +35,7 @@ export function describeEventStoreContract(adapter: EventStoreAdapter): void {
     appendContract(store);
     readStreamContract(store);
     readAllContract(store);
+    positionsContract(store);
     subscribeContract(store);
     retentionContract(store);
     modelContract(store);

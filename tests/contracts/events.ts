@@ -1,69 +1,42 @@
 import { randomBytes, randomUUID } from 'node:crypto';
-import type { EventMetadata, NewEvent } from '../../src/kernel/event.ts';
+import type { EventMetadata } from '../../src/kernel/event.ts';
 import type { JsonObject } from '../../src/kernel/json.ts';
-import type { EventDefinition, EventRegistry } from '../../src/kernel/registry.ts';
+import type { NewRecord } from '../../src/ports/event-store.ts';
 
-/** A definition whose data must have these fields of these types; others may come along. */
-function define(
-  fields: Record<string, 'string' | 'number'>,
-  upcasters: EventDefinition['upcasters'] = [],
-): EventDefinition {
+/** A record of schema version 1 with its own id, and metadata that is generated except for what is given. */
+export function newRecord(type: string, data: JsonObject, metadata: Partial<EventMetadata> = {}): NewRecord {
   return {
-    version: upcasters.length + 1,
-    upcasters,
-    check(data) {
-      const wrong = Object.entries(fields).find(([field, type]) => typeof (data as JsonObject)[field] !== type);
-      return wrong === undefined ? null : `/${wrong[0]} must be a ${wrong[1]}`;
-    },
-  };
-}
-
-const addressOfToday = define({ street: 'string', city: 'string', country: 'string' }, [
-  ({ line, ...rest }) => {
-    const [street = '', city = ''] = String(line).split(', ');
-    return { ...rest, street, city };
-  },
-  (data) => ({ ...data, country: 'unknown' }),
-]);
-
-const definitions = new Map<string, EventDefinition>([
-  ['NoteTaken', define({ text: 'string' })],
-  // Its name starts with that of another type.
-  ['NoteTakenBack', define({ text: 'string' })],
-  ['NumberDrawn', define({ n: 'number' })],
-  ['AddressGiven', addressOfToday],
-]);
-
-/** The types of events that the contract suite appends. Adapters under test are opened with it, and ask it at every append and read. */
-export const testRegistry: EventRegistry = definitions;
-
-/** Runs `write` with the registry as it was when `AddressGiven` was at its first version: `{ line: 'street, city' }`. */
-export async function asOlderProgram<Result>(write: () => Promise<Result>): Promise<Result> {
-  definitions.set('AddressGiven', define({ line: 'string' }));
-  try {
-    return await write();
-  } finally {
-    definitions.set('AddressGiven', addressOfToday);
-  }
-}
-
-/** An event with an id and metadata of its own. */
-export function newEvent(type: string, data: JsonObject, metadata: Partial<EventMetadata> = {}): NewEvent {
-  return {
-    type,
-    data,
     id: randomUUID(),
+    type,
+    schemaVersion: 1,
+    data: JSON.stringify(data),
     metadata: { actor: null, correlationId: randomUUID(), causationId: null, commandId: randomUUID(), ...metadata },
   };
 }
 
-export const note = (text: string): NewEvent => newEvent('NoteTaken', { text });
+export const note = (text: string): NewRecord => newRecord('NoteTaken', { text });
 
-/** As many notes as asked for: `<text> 0`, `<text> 1` and so on. */
-export const notes = (count: number, text = 'note'): NewEvent[] =>
+/** `count` notes: `<text> 0`, `<text> 1` and so on. */
+export const notes = (count: number, text = 'note'): NewRecord[] =>
   Array.from({ length: count }, (_, n) => note(`${text} ${n}`));
 
-/** A category that no other test uses, also on a log that many share. */
+/** The record with the object that its data was made from. */
+export const withSource = (record: NewRecord): NewRecord & { source: object } => ({
+  ...record,
+  source: dataOf(record),
+});
+
+/** The data of a record, parsed. */
+export function dataOf(record: Pick<NewRecord, 'data'>): JsonObject {
+  const data: JsonObject = JSON.parse(record.data);
+  return data;
+}
+
+/** The texts of notes, in order. */
+export const textsOf = (records: readonly Pick<NewRecord, 'data'>[]): unknown[] =>
+  records.map((record) => dataOf(record).text);
+
+/** A category that no other test uses, also on a log that is shared. */
 export const newCategory = (): string => `t${randomBytes(8).toString('hex')}`;
 
 /** A stream that no other test uses. */

@@ -1,50 +1,80 @@
-import type { RecordedEvent } from '../../src/kernel/event.ts';
 import type { Position } from '../../src/kernel/position.ts';
-import type { EventStore, ReadAllOptions, SubscribeOptions, SubscriptionBatch } from '../../src/ports/event-store.ts';
+import type {
+  EventStore,
+  LogSlice,
+  ReadAllOptions,
+  ReadStreamOptions,
+  StoredRecord,
+  StreamSlice,
+  SubscribeOptions,
+  SubscriptionBatch,
+} from '../../src/ports/event-store.ts';
 
-/** How long a subscription may take to give what is waited for. */
+/** How long a subscription may take to deliver what a test waits for. */
 export const DEADLINE_MS = 15_000;
 
-export type Seen = Readonly<{ batches: SubscriptionBatch[]; events: RecordedEvent[] }>;
+const DEFAULT_LIMIT = 512;
 
-/** Follows until `enough` says so, asked after each batch. Fails when that does not come about. */
+/** `EventStore.readStream`, by default forwards from the first record, 512 records at most. */
+export const readStream = (
+  store: EventStore,
+  stream: string,
+  options: Partial<ReadStreamOptions> = {},
+): Promise<StreamSlice> =>
+  store.readStream(stream, { from: null, direction: 'forwards', limit: DEFAULT_LIMIT, ...options });
+
+/** `EventStore.readAll`, by default forwards from the start of the log, 512 records at most. */
+export const readAll = (store: EventStore, options: Partial<ReadAllOptions> = {}): Promise<LogSlice> =>
+  store.readAll({ direction: 'forwards', from: null, limit: DEFAULT_LIMIT, ...options });
+
+/** `EventStore.subscribe`, by default from the start of the log, in batches of 512 at most. */
+export const subscribe = (
+  store: EventStore,
+  options: Partial<SubscribeOptions> = {},
+): AsyncIterable<SubscriptionBatch> => store.subscribe({ after: null, batchSize: DEFAULT_LIMIT, ...options });
+
+export type Seen = Readonly<{ batches: SubscriptionBatch[]; records: StoredRecord[] }>;
+
+/** Follows the log until `isEnough`, which is called after each batch, returns true. Throws when that takes longer than `DEADLINE_MS`. */
 export async function follow(
   store: EventStore,
-  options: SubscribeOptions,
-  enough: (seen: Seen) => boolean,
+  options: Partial<SubscribeOptions>,
+  isEnough: (seen: Seen) => boolean,
 ): Promise<Seen> {
-  const seen: Seen = { batches: [], events: [] };
-  for await (const batch of store.subscribe({ signal: AbortSignal.timeout(DEADLINE_MS), ...options })) {
+  const seen: Seen = { batches: [], records: [] };
+  for await (const batch of subscribe(store, { signal: AbortSignal.timeout(DEADLINE_MS), ...options })) {
     seen.batches.push(batch);
-    seen.events.push(...batch.events);
-    if (enough(seen)) return seen;
+    seen.records.push(...batch.records);
+    if (isEnough(seen)) return seen;
   }
-  throw new Error(`the subscription gave ${seen.events.length} events, and not what was waited for`);
+  throw new Error(
+    `the subscription ended after ${seen.records.length} records, before the condition of the test was met`,
+  );
 }
 
-/** Enough: so many events. */
+/** For `follow`: at least `count` records were delivered. */
 export const until =
   (count: number) =>
   (seen: Seen): boolean =>
-    seen.events.length >= count;
+    seen.records.length >= count;
 
-/** Enough: the mark of having caught up. */
+/** For `follow`: the last batch is marked as caught up. */
 export const untilCaughtUp = (seen: Seen): boolean => seen.batches.at(-1)?.caughtUp === true;
 
 const MAX_SLICES = 10_000;
 
-/** All slices of the log from `from` on, and where the next would start. */
+/** All records of the log after `from`, and the position that the next read would start at. */
 export async function readToEnd(
   store: EventStore,
-  options: ReadAllOptions,
-): Promise<{ events: RecordedEvent[]; next: Position | null }> {
-  const events: RecordedEvent[] = [];
-  let from = options.from;
+  options: Partial<ReadAllOptions> = {},
+): Promise<{ records: StoredRecord[]; next: Position | null }> {
+  const records: StoredRecord[] = [];
+  let from = options.from ?? null;
   for (let slices = 0; slices < MAX_SLICES; slices++) {
-    const slice = await store.readAll({ ...options, from });
-    events.push(...slice.events);
+    const slice = await readAll(store, { ...options, from });
+    records.push(...slice.records);
     from = slice.next;
-    if (slice.end) return { events, next: from };
+    if (slice.end) return { records, next: from };
   }
-  throw new Error('the log does not end');
+  throw new Error(`the log did not end after ${MAX_SLICES} slices`);
 }

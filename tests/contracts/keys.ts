@@ -3,19 +3,19 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { KeyStore } from '../../src/ports/keys.ts';
 import { service } from '../support/services.ts';
 
-/** An adapter that is held to the contract. */
+/** An adapter under test. */
 export type KeysAdapter = Readonly<{
   name: string;
-  /** `true`, or in words what is missing. */
+  /** `true`, or the reason why it cannot be tested. */
   available: true | string;
-  /** A place for keys, which may hold some already. */
+  /** Provides storage for keys, which may contain some already. */
   prepare(): Promise<KeysPlace>;
 }>;
 
 export type KeysPlace = Readonly<{
-  /** Opens a store over the place, beside those that are open already, as another node would. */
+  /** Opens another store over the same storage, as another node would. */
   open(secret: Uint8Array): Promise<KeyStore>;
-  /** Closes what was opened, and takes away what was made. */
+  /** Closes all stores and removes the storage. */
   dispose(): Promise<void>;
 }>;
 
@@ -23,10 +23,10 @@ const INVALID = { name: 'StoreError', code: 'INVALID' };
 
 const badNames = ['', 'kind', 'kind/', '/id', 'kind/a b', 'kind/ä', 'kind/\n', `kind/${'x'.repeat(196)}`];
 
-/** The contract of `src/ports/keys.ts`: the same for every adapter, without an option. */
+/** The contract of `src/ports/keys.ts`: the same for every adapter, without options. */
 export function describeKeysContract(adapter: KeysAdapter): void {
-  const isThere = service(adapter.name, adapter.available === true ? null : adapter.available);
-  describe.skipIf(!isThere)(`keys contract: ${adapter.name}`, () => {
+  const isAvailable = service(adapter.name, adapter.available === true ? null : adapter.available);
+  describe.skipIf(!isAvailable)(`keys contract: ${adapter.name}`, () => {
     const serverSecret = randomBytes(32);
     let place: KeysPlace | undefined;
     let open: KeysPlace['open'];
@@ -39,32 +39,32 @@ export function describeKeysContract(adapter: KeysAdapter): void {
     });
     afterAll(() => place?.dispose());
 
-    /** Names of one test, and of no other. */
+    /** A kind of names that is unique to a test. */
     const newKind = () => `test-${randomUUID()}`;
     const bytes = (secret: Uint8Array | null) => (secret === null ? null : Buffer.from(secret).toString('hex'));
     const secret = (text: string) => Buffer.from(text);
     const hex = (text: string) => secret(text).toString('hex');
 
     describe('a key', () => {
-      it('that was created is the same at every store', async () => {
+      it('is the same at every store once it was created', async () => {
         const name = `${newKind()}/a`;
         expect(bytes(await keys.create(name, secret('one')))).toBe(hex('one'));
         expect(bytes(await keys.get(name))).toBe(hex('one'));
         expect(bytes(await other.get(name))).toBe(hex('one'));
       });
 
-      it('that nobody created is null', async () => {
+      it('is null when it was not created', async () => {
         expect(await keys.get(`${newKind()}/a`)).toBeNull();
       });
 
-      it('that exists is not replaced: its creation gives the one that holds', async () => {
+      it('is not replaced by another creation, which returns the stored secret', async () => {
         const name = `${newKind()}/a`;
         await keys.create(name, secret('one'));
         expect(bytes(await other.create(name, secret('two')))).toBe(hex('one'));
         expect(bytes(await keys.get(name))).toBe(hex('one'));
       });
 
-      it('that many create at once is one and the same for all', async () => {
+      it('is the same for all callers that create it concurrently', async () => {
         const name = `${newKind()}/a`;
         const tries = Array.from({ length: 16 }, (_, i) =>
           (i % 2 === 0 ? keys : other).create(name, secret(`try ${i}`)),
@@ -74,7 +74,7 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         expect([...given]).toEqual([bytes(await other.get(name))]);
       });
 
-      it('may have any bytes, up to 64 KiB', async () => {
+      it('can contain any bytes, up to 64 KiB', async () => {
         const kind = newKind();
         const all = Uint8Array.from({ length: 256 }, (_, i) => i);
         const large = randomBytes(65_536);
@@ -86,7 +86,7 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         expect(await keys.list(kind)).toEqual([`${kind}/all`, `${kind}/large`]);
       });
 
-      it('has a name in which upper and lower case differ', async () => {
+      it('has a case-sensitive name', async () => {
         const kind = newKind();
         await keys.create(`${kind}/a`, secret('lower'));
         await keys.create(`${kind}/A`, secret('upper'));
@@ -96,21 +96,83 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         ]);
       });
 
-      it('may have a name of 200 characters of any kind', async () => {
+      it('can have a name of 200 characters with any printable ASCII characters', async () => {
         const name = `${newKind()}/%_$.*^\\"'~!/`.padEnd(200, 'x');
         await keys.create(name, secret('one'));
         expect(bytes(await other.get(name))).toBe(hex('one'));
       });
 
-      it.each(badNames)('is refused under the name %j', async (name) => {
+      it.each(badNames)('is rejected under the invalid name %j', async (name) => {
         await expect(keys.get(name)).rejects.toMatchObject(INVALID);
+        await expect(keys.getMany([`${newKind()}/a`, name])).rejects.toMatchObject(INVALID);
         await expect(keys.create(name, secret('one'))).rejects.toMatchObject(INVALID);
         await expect(keys.destroy(name)).rejects.toMatchObject(INVALID);
       });
     });
 
+    describe('reading several keys', () => {
+      const hexOf = (found: ReadonlyMap<string, Uint8Array | null>) =>
+        new Map([...found].map(([name, each]) => [name, bytes(each)]));
+
+      it('returns present and destroyed keys, and leaves out absent ones', async () => {
+        const kind = newKind();
+        await keys.create(`${kind}/a`, secret('one'));
+        await keys.create(`${kind}/b`, secret('two'));
+        await keys.create(`${kind}/gone`, secret('three'));
+        await keys.create(`${kind}/unread`, secret('four'));
+        await keys.destroy(`${kind}/gone`);
+        await keys.destroy(`${kind}/never`);
+        const names = ['b', 'absent', 'gone', 'A', 'a', 'never', 'b'].map((id) => `${kind}/${id}`);
+        expect(hexOf(await other.getMany(names))).toEqual(
+          new Map([
+            [`${kind}/a`, hex('one')],
+            [`${kind}/b`, hex('two')],
+            [`${kind}/gone`, null],
+            [`${kind}/never`, null],
+          ]),
+        );
+      });
+
+      it('returns an empty map for an empty list, and when there are no such keys', async () => {
+        expect(await keys.getMany([])).toEqual(new Map());
+        expect(await keys.getMany([`${newKind()}/a`])).toEqual(new Map());
+      });
+
+      it('finds keys whose names contain any printable ASCII characters', async () => {
+        const name = `${newKind()}/%_$.*^\\"'~!/[]{},`;
+        await keys.create(name, secret('one'));
+        expect(hexOf(await other.getMany([name]))).toEqual(new Map([[name, hex('one')]]));
+      });
+
+      it('reads up to 4,096 keys, and rejects more', async () => {
+        const kind = newKind();
+        const names = Array.from({ length: 4_097 }, (_, i) => `${kind}/${i}`);
+        const present = names.filter((_, i) => i % 64 === 0);
+        await Promise.all(present.map((name) => keys.create(name, secret(name))));
+        const found = await keys.getMany(names.slice(0, 4_096));
+        expect(hexOf(found)).toEqual(new Map(present.slice(0, 64).map((name) => [name, hex(name)])));
+        await expect(keys.getMany(names)).rejects.toMatchObject(INVALID);
+      });
+
+      it('rejects keys that were sealed under another server secret, but returns destroyed ones', async () => {
+        const kind = newKind();
+        await keys.create(`${kind}/a`, secret('one'));
+        await keys.create(`${kind}/gone`, secret('two'));
+        await keys.destroy(`${kind}/gone`);
+        const stranger = await open(randomBytes(32));
+        await stranger.create(`${kind}/own`, secret('three'));
+        await expect(stranger.getMany([`${kind}/own`, `${kind}/a`])).rejects.toMatchObject(INVALID);
+        expect(hexOf(await stranger.getMany([`${kind}/own`, `${kind}/gone`]))).toEqual(
+          new Map([
+            [`${kind}/own`, hex('three')],
+            [`${kind}/gone`, null],
+          ]),
+        );
+      });
+    });
+
     describe('a destroyed key', () => {
-      it('is gone at every store, and cannot be created again', async () => {
+      it('is null at every store, and cannot be created again', async () => {
         const name = `${newKind()}/a`;
         await keys.create(name, secret('one'));
         await other.destroy(name);
@@ -121,7 +183,7 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         }
       });
 
-      it('may be destroyed again', async () => {
+      it('can be destroyed again', async () => {
         const name = `${newKind()}/a`;
         await keys.create(name, secret('one'));
         await keys.destroy(name);
@@ -129,13 +191,13 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         expect(await keys.create(name, secret('two'))).toBeNull();
       });
 
-      it('that never was cannot be created either', async () => {
+      it('cannot be created even if it never existed', async () => {
         const name = `${newKind()}/a`;
         await keys.destroy(name);
         expect(await other.create(name, secret('one'))).toBeNull();
       });
 
-      it('leaves the others as they are', async () => {
+      it('does not affect other keys', async () => {
         const kind = newKind();
         await keys.create(`${kind}/a`, secret('one'));
         await keys.create(`${kind}/ab`, secret('two'));
@@ -145,7 +207,7 @@ export function describeKeysContract(adapter: KeysAdapter): void {
     });
 
     describe('a list of names', () => {
-      it('has those that start so and hold a secret, in the order of ASCII', async () => {
+      it('contains the names with the prefix that have a secret, in ASCII order', async () => {
         const kind = newKind();
         for (const id of ['b', 'a', 'B', 'a.b', 'a%', 'a_', 'aa', 'gone'])
           await keys.create(`${kind}/${id}`, secret(id));
@@ -160,21 +222,21 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         expect(await list(`${kind}/gone`)).toEqual([]);
       });
 
-      it('has all of them for the empty prefix', async () => {
+      it('contains all names for the empty prefix', async () => {
         const name = `~${newKind()}/a`;
         await keys.create(name, secret('one'));
         expect(await keys.list('')).toContain(name);
         expect(await keys.list('')).toEqual((await keys.list('')).toSorted());
       });
 
-      it('is refused for a prefix that no name has', async () => {
+      it('rejects a prefix that no valid name can have', async () => {
         for (const prefix of ['ä', 'a b', 'x'.repeat(201)])
           await expect(keys.list(prefix)).rejects.toMatchObject(INVALID);
       });
     });
 
-    describe('another secret of the server', () => {
-      it('opens no key, also not by its creation, but may destroy it', async () => {
+    describe('another server secret', () => {
+      it('opens no key, not even when creating it again, but can destroy it', async () => {
         const name = `${newKind()}/a`;
         await keys.create(name, secret('one'));
         const stranger = await open(randomBytes(32));
@@ -185,19 +247,26 @@ export function describeKeysContract(adapter: KeysAdapter): void {
         expect(await keys.get(name)).toBeNull();
       });
 
-      it('is refused when it is shorter than 16 bytes', async () => {
+      it('is rejected when it is shorter than 16 bytes', async () => {
         await expect(open(randomBytes(15))).rejects.toMatchObject(INVALID);
       });
     });
 
     describe('a closed store', () => {
-      it('refuses every call, and may be closed again', async () => {
+      it('rejects every call, and can be closed again', async () => {
         const closed = await open(serverSecret);
         const name = `${newKind()}/a`;
         await closed.create(name, secret('one'));
         await Promise.all([closed.close(), closed.close()]);
         await closed.close();
-        const calls = [closed.get(name), closed.create(name, secret('two')), closed.destroy(name), closed.list('')];
+        const calls = [
+          closed.get(name),
+          closed.getMany([name]),
+          closed.getMany([]),
+          closed.create(name, secret('two')),
+          closed.destroy(name),
+          closed.list(''),
+        ];
         for (const outcome of await Promise.allSettled(calls)) {
           expect(outcome).toMatchObject({ status: 'rejected', reason: { name: 'StoreError', code: 'CLOSED' } });
         }

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import type { Mail, Mailer } from '../../src/ports/mailer.ts';
 import type { ReceivedMail } from '../support/smtp.ts';
 
-/** A mailer, and what has come out of it. `from` is `Parley <no-reply@parley.test>`. */
+/** A mailer under test with the mails it has delivered. `from` is `Parley <no-reply@parley.test>`. */
 export type MailerUnderTest = Readonly<{
   mailer: Mailer;
   received(): Promise<readonly ReceivedMail[]>;
@@ -18,7 +18,7 @@ const mail: Mail = {
   link: 'http://localhost:3000/set-password?token=abc',
 };
 
-/** What every `Mailer` promises. */
+/** The contract of `Mailer`. */
 export function mailerContract(name: string, start: () => Promise<MailerUnderTest>): void {
   describe(`Mailer: ${name}`, () => {
     let under: MailerUnderTest;
@@ -30,7 +30,7 @@ export function mailerContract(name: string, start: () => Promise<MailerUnderTes
       await under.stop();
     });
 
-    it('hands over recipient, sender, subject and both bodies as they were given', async () => {
+    it('delivers recipient, sender, subject and both bodies unchanged', async () => {
       await under.mailer.send(mail);
       const [got, ...more] = await under.received();
       expect(more).toEqual([]);
@@ -41,22 +41,22 @@ export function mailerContract(name: string, start: () => Promise<MailerUnderTes
       expect(got?.html.trim()).toBe(mail.html);
     });
 
-    it('keeps the Message-ID, so that a receiver can drop doubles', async () => {
+    it('keeps the Message-ID, so that receivers can recognise duplicates', async () => {
       await under.mailer.send(mail);
       expect((await under.received())[0]?.messageId).toBe(mail.messageId);
     });
 
-    it('offers the text first and the HTML as the richer alternative', async () => {
+    it('sends the text first, then the HTML as the preferred alternative', async () => {
       await under.mailer.send(mail);
       expect((await under.received())[0]?.headers.get('content-type')).toMatch(/^multipart\/alternative;/);
     });
 
-    it('marks the mail as written by a machine, so that no machine answers', async () => {
+    it('marks the mail as auto-generated, so that there are no automatic replies', async () => {
       await under.mailer.send(mail);
       expect((await under.received())[0]?.headers.get('auto-submitted')).toBe('auto-generated');
     });
 
-    it('lets no text become a header', async () => {
+    it('does not allow header injection', async () => {
       await under.mailer.send({ ...mail, subject: 'one\r\nBcc: eve@example.test\r\n\r\nmore' });
       const [got] = await under.received();
       expect(got?.headers.has('bcc')).toBe(false);
@@ -70,19 +70,19 @@ export function mailerContract(name: string, start: () => Promise<MailerUnderTes
       'Eve <eve@example.test>',
       'ada@example.test\r\nBcc: eve@example.test',
       'a:ada@example.test;',
-    ])('refuses %j for good, for it is not the address of one person', async (to) => {
+    ])('permanently rejects %j, which is not a single address', async (to) => {
       await expect(under.mailer.send({ ...mail, to })).rejects.toMatchObject({ name: 'MailError', permanent: true });
       expect(await under.received()).toEqual([]);
     });
 
-    it('takes several mails at once', async () => {
+    it('accepts several mails concurrently', async () => {
       const addresses = Array.from({ length: 12 }, (_, i) => `user${i}@example.test`);
       await Promise.all(addresses.map((to, i) => under.mailer.send({ ...mail, to, messageId: `<m${i}@parley.test>` })));
       const got = (await under.received()).flatMap(({ recipients }) => recipients);
       expect(got.toSorted()).toEqual(addresses.toSorted());
     });
 
-    it('takes nothing once it is closed, and may be closed twice', async () => {
+    it('rejects mails after it was closed, and can be closed twice', async () => {
       await under.mailer.close();
       await under.mailer.close();
       await expect(under.mailer.send(mail)).rejects.toMatchObject({ name: 'MailError', permanent: false });

@@ -1,14 +1,14 @@
 import { readFileSync } from 'node:fs';
 
-/** What a compose file holds: every scalar as its text. */
+/** The content of a compose file; scalars are text. */
 export type Node = string | readonly Node[] | { readonly [key: string]: Node };
 export type Mapping = { readonly [key: string]: Node };
 
 type Line = Readonly<{ indent: number; text: string; number: number }>;
 
 /**
- * Reads the part of YAML that our compose files keep to: block mappings, block lists of scalars, anchors, aliases and merges (`<<: *one`). Throws for
- * anything else, so that nothing is misread.
+ * Reads the subset of YAML that the compose files use: block mappings, block lists of scalars, anchors, aliases and merges (`<<: *one`). Throws for
+ * anything else.
  */
 export function readComposeFile(path: URL): Mapping {
   const lines = readFileSync(path, 'utf8')
@@ -21,21 +21,21 @@ export function readComposeFile(path: URL): Mapping {
   return root;
 }
 
-/** A node that must be a mapping; a key without a value is an empty one. */
+/** The node as a mapping; empty for a key without a value. Throws for anything else. */
 export function asMapping(node: Node | undefined): Mapping {
   if (node === undefined || node === '') return {};
   if (typeof node === 'string' || isList(node)) throw new Error(`expected a mapping, found ${JSON.stringify(node)}`);
   return node;
 }
 
-/** A node that must be a list of scalars; a missing one is empty. */
+/** The node as a list of scalars; empty when it is missing. Throws for anything else. */
 export function asList(node: Node | undefined): readonly string[] {
   if (node === undefined) return [];
   if (!isList(node)) throw new Error(`expected a list, found ${JSON.stringify(node)}`);
   return node.map(String);
 }
 
-/** Puts variables in, as compose does: `${NAME}`, `${NAME:-default}`, and `${NAME:?words}`, which throws when it is not set. */
+/** Replaces variables as Compose does: `${NAME}`, `${NAME:-default}`, and `${NAME:?message}`, which throws when the variable is not set. */
 export function interpolate(text: string, env: Readonly<Record<string, string>>): string {
   return text.replace(/\$\{(\w+)(?::([-?])([^}]*))?\}/g, (_all, name: string, kind?: string, rest?: string) => {
     const value = env[name];
@@ -58,10 +58,10 @@ class Reader {
 
   expectEnd(): void {
     const line = this.#lines[this.#at];
-    if (line !== undefined) throw new Error(`line ${line.number} is indented as nothing before it`);
+    if (line !== undefined) throw new Error(`line ${line.number}: unexpected indentation`);
   }
 
-  /** The mapping or the list of scalars whose lines are indented by just this much. */
+  /** The mapping or list whose lines have exactly this indentation. */
   block(indent: number): Node {
     const isListed = this.#lines[this.#at]?.text.startsWith('- ') === true;
     const items: string[] = [];
@@ -73,7 +73,7 @@ class Reader {
         continue;
       }
       const [, key, value = ''] = /^([\w<./-]+):(?: (.*))?$/.exec(line.text) ?? [];
-      if (key === undefined) throw new Error(`line ${line.number} is neither a key nor an item of a list`);
+      if (key === undefined) throw new Error(`line ${line.number}: neither a key nor a list item`);
       const node = this.#value(value, line);
       entries = key === '<<' ? { ...asMapping(node), ...entries } : { ...entries, [key]: node };
     }
@@ -83,7 +83,7 @@ class Reader {
   #value(value: string, line: Line): Node {
     if (value.startsWith('*')) {
       const node = this.#anchors.get(value.slice(1));
-      if (node === undefined) throw new Error(`line ${line.number}: no anchor ${value}`);
+      if (node === undefined) throw new Error(`line ${line.number}: unknown anchor ${value}`);
       return node;
     }
     const [, anchor] = /^&([\w-]+)$/.exec(value) ?? [];
@@ -98,6 +98,6 @@ class Reader {
 function scalar(text: string, { number }: Line): string {
   const [, quoted] = /^'([^']*)'$/.exec(text) ?? [];
   if (quoted !== undefined) return quoted;
-  if (/^[[{|>&*!'"%@`]|: | #/.test(text)) throw new Error(`line ${number}: '${text}' is beyond what is read here`);
+  if (/^[[{|>&*!'"%@`]|: | #/.test(text)) throw new Error(`line ${number}: unsupported YAML: ${text}`);
   return text;
 }

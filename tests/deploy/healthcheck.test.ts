@@ -8,7 +8,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 const SCRIPT = fileURLToPath(new URL('../../scripts/healthcheck.mjs', import.meta.url));
 
 const server = createServer((request, response) => {
-  response.writeHead(request.url === '/healthz' ? 200 : 503).end(`asked for ${request.url}`);
+  response.writeHead(request.url === '/healthz' ? 200 : 503).end(`requested ${request.url}`);
 });
 
 function check(env: Record<string, string>, ...args: string[]): Promise<{ code: unknown; output: string }> {
@@ -19,7 +19,7 @@ function check(env: Record<string, string>, ...args: string[]): Promise<{ code: 
   });
 }
 
-describe('the health check of a container', () => {
+describe('the container health check', () => {
   let port: string;
 
   beforeEach(async () => {
@@ -32,25 +32,25 @@ describe('the health check of a container', () => {
     server.close();
   });
 
-  it('is content when the process answers', async () => {
-    expect(await check({ PORT: port })).toEqual({ code: 0, output: 'asked for /healthz' });
+  it('succeeds when the server answers', async () => {
+    expect(await check({ PORT: port })).toEqual({ code: 0, output: 'requested /healthz' });
   });
 
-  it('finds the port and the address where the server does', async () => {
+  it('reads port and address from the same variables as the server', async () => {
     expect(await check({ PORT: '', SERVER_PORT: port, HOST: '0.0.0.0' })).toEqual({
       code: 0,
-      output: 'asked for /healthz',
+      output: 'requested /healthz',
     });
   });
 
-  it('fails for an answer that is none of success, and shows it', async () => {
-    expect(await check({ PORT: port }, '/readyz')).toEqual({ code: 1, output: 'asked for /readyz' });
+  it('fails for an error status, and prints the response', async () => {
+    expect(await check({ PORT: port }, '/readyz')).toEqual({ code: 1, output: 'requested /readyz' });
   });
 
-  it('fails when nobody answers', async () => {
+  it('fails when the server does not answer', async () => {
     server.close();
     await once(server, 'close');
     const { code, output } = await check({ PORT: port });
-    expect({ code, output }).toEqual({ code: 1, output: expect.stringContaining('no answer: ') });
+    expect({ code, output }).toEqual({ code: 1, output: expect.stringContaining('no response: ') });
   });
 });

@@ -22,42 +22,42 @@ afterAll(() => server.close());
 const register = (payload: object): Asking => ({ method: 'POST', url: '/api/v1/users', payload });
 
 describe('signing up', () => {
-  it('answers 202 with where to read on', async () => {
+  it('answers 202 with the location of the user', async () => {
     const payload = { email: 'grace@example.org', username: 'grace', firstname: 'Grace', lastname: 'Hopper' };
     const answer = await server.ask(null, register(payload));
     expect(answer.status).toBe(202);
     expect(Object.keys(answer.json)).toEqual(['_id', 'position']);
     expect(answer.headers.location).toBe(`/api/v1/users/${answer.json._id}`);
-    const [registered] = (await server.events.readStream(`user-${answer.json._id}`)).events;
+    const [registered] = (await server.log.readStream(`user-${answer.json._id}`)).events;
     expect(registered).toMatchObject({ type: 'UserRegistered', data: payload, position: expect.any(String) });
   });
 
-  it('takes a form for the same as JSON', async () => {
+  it('accepts forms as well as JSON', async () => {
     const form = { email: 'form@example.org', username: 'form', firstname: 'Fo Rm & Ünï' };
     const answer = await server.ask(null, { method: 'POST', url: '/api/v1/users/', form });
     expect(answer.status).toBe(202);
-    const [registered] = (await server.events.readStream(`user-${answer.json._id}`)).events;
+    const [registered] = (await server.log.readStream(`user-${answer.json._id}`)).events;
     expect(registered?.data).toMatchObject({ ...form, lastname: null });
   });
 
-  it('answers the same for an address that is in use', async () => {
+  it('answers the same for an address that is already in use', async () => {
     const again = await server.ask(null, register({ email: ada.email, username: 'other' }));
     expect(again.status).toBe(202);
     expect(again.json._id).not.toBe(ada.userId);
     expect(again.headers.location).toBe(`/api/v1/users/${again.json._id}`);
   });
 
-  it('refuses a username that is taken', async () => {
+  it('rejects a username that is taken', async () => {
     const answer = await server.ask(null, register({ email: 'new@example.org', username: 'ADA' }));
     expectProblem(answer, 409, 'username-taken', ['/username']);
   });
 
-  it('does the same once for the same key', async () => {
+  it('registers once for the same key', async () => {
     const headers = { 'idempotency-key': 'sign-up-1' };
     const asking = { ...register({ email: 'once@example.org', username: 'once' }), headers };
     const [first, second] = [await server.ask(null, asking), await server.ask(null, asking)];
     expect(second.json._id).toBe(first.json._id);
-    expect((await server.events.readStream(`user-${first.json._id}`)).events.map(({ type }) => type)).toEqual([
+    expect((await server.log.readStream(`user-${first.json._id}`)).events.map(({ type }) => type)).toEqual([
       'UserRegistered',
       'PasswordLinkIssued',
     ]);
@@ -72,14 +72,14 @@ describe('the link to set a password', () => {
   });
   const setPassword = (payload: object): Asking => ({ method: 'POST', url: '/api/v1/passwords', payload });
 
-  it('is 204 while it is good, else 403', async () => {
+  it('is 204 while the link can be used, otherwise 403', async () => {
     const good = await server.ask(null, { method: 'GET', url: `/api/v1/password-tokens/${token}` });
     expect([good.status, good.text]).toEqual([204, '']);
     const bad = await server.ask(null, { method: 'GET', url: '/api/v1/password-tokens/nonsense' });
     expectProblem(bad, 403, 'invalid-link');
   });
 
-  it('sets no password that will not do', async () => {
+  it('rejects weak passwords, different passwords and wrong tokens', async () => {
     const weak = await server.ask(null, setPassword({ token, password: 'short', confirmPassword: 'other' }));
     expectProblem(weak, 422, 'out-of-range', ['/password', '/confirmPassword']);
     const wrong = await server.ask(null, setPassword({ token: 'x', password: PASSWORD, confirmPassword: PASSWORD }));
@@ -88,7 +88,7 @@ describe('the link to set a password', () => {
     expectProblem(shape, 400, 'malformed', ['/password', '/confirmPassword']);
   });
 
-  it('works once, and again only for the same key', async () => {
+  it('can be used once, and repeated only with the same key', async () => {
     const asking = setPassword({ token, password: PASSWORD, confirmPassword: PASSWORD });
     const headers = { 'idempotency-key': 'password-1' };
     const first = await server.ask(null, { ...asking, headers });
@@ -99,10 +99,10 @@ describe('the link to set a password', () => {
   });
 });
 
-describe('the page behind the mailed link', () => {
+describe('the page of the mailed link', () => {
   const form = (fields: Record<string, string>): Asking => ({ method: 'POST', url: '/set-password', form: fields });
 
-  it('leads from the link to the password, without JavaScript', async () => {
+  it('sets the password without JavaScript', async () => {
     const registered = await server.ask(null, register({ email: 'page@example.org', username: 'page' }));
     const token = await linkToken(server, registered.json._id);
     const page = await server.ask(null, { method: 'GET', url: `/set-password?token=${token}` });
@@ -124,7 +124,7 @@ describe('the page behind the mailed link', () => {
   });
 
   it.each(['/set-password', '/set-password?token=nonsense', '/set-password?token=%22%3E%3Cscript%3E'])(
-    'is a 403 page for %s',
+    'is a 403 page at %s',
     async (url) => {
       const page = await server.ask(null, { method: 'GET', url });
       expect(page.status).toBe(403);
@@ -133,14 +133,14 @@ describe('the page behind the mailed link', () => {
     },
   );
 
-  it('says in a page what is wrong with a form', async () => {
+  it('shows errors of a form as a page', async () => {
     const page = await server.ask(null, { ...form({}), payload: 'x', headers: { 'content-type': 'text/plain' } });
     expect(page.status).toBe(415);
     expect(page.headers['content-type']).toBe('text/html; charset=utf-8');
     expect((await server.ask(null, form({ token: 'x' }))).status).toBe(403);
   });
 
-  it('comes under a policy that allows no script and no frame', async () => {
+  it('has a policy that allows neither scripts nor frames', async () => {
     const page = await server.ask(null, { method: 'GET', url: '/' });
     expect(page.headers['content-security-policy']).toBe(
       "default-src 'none';style-src 'self';img-src 'self';form-action 'self';base-uri 'none';frame-ancestors 'none'",
@@ -155,7 +155,7 @@ describe('the page behind the mailed link', () => {
 describe('signing in', () => {
   const signIn = (payload: object): Asking => ({ method: 'POST', url: '/api/v1/sessions', payload });
 
-  it('answers with tokens and the user', async () => {
+  it('returns tokens and the user', async () => {
     const answer = await server.ask(null, signIn({ email: ada.email, password: PASSWORD }));
     expect(answer.status).toBe(200);
     expect(answer.headers['cache-control']).toBe('no-store');
@@ -179,7 +179,7 @@ describe('signing in', () => {
     });
   });
 
-  it('tells an unknown address from a wrong password by nothing', async () => {
+  it('answers the same for an unknown address and a wrong password', async () => {
     const wrong = await server.ask(null, signIn({ email: ada.email, password: 'something else' }));
     const unknown = await server.ask(null, signIn({ email: 'nobody@example.org', password: PASSWORD }));
     expectProblem(wrong, 401, 'unauthenticated');
@@ -187,7 +187,7 @@ describe('signing in', () => {
     expect(wrong.headers['www-authenticate']).toBe('Bearer realm="parley"');
   });
 
-  it('goes on with the refresh token, by JSON and by form', async () => {
+  it('refreshes a session, by JSON and by form', async () => {
     const url = '/api/v1/sessions/refresh';
     const { json } = await server.ask(null, signIn({ email: ada.email, password: PASSWORD }));
     const first = await server.ask(null, { method: 'POST', url, payload: { refreshToken: json.refreshToken } });
@@ -203,7 +203,7 @@ describe('signing in', () => {
 });
 
 describe('users', () => {
-  it('see themselves with their address, and others without', async () => {
+  it('see their own address, but not those of others', async () => {
     const bob = await signUp(server, 'bob');
     const me = await server.ask(bob, { method: 'GET', url: '/api/v1/users/me' });
     expect(me.json).toMatchObject({ _id: bob.userId, email: bob.email, roles: [] });
@@ -219,7 +219,7 @@ describe('users', () => {
     });
   });
 
-  it('are found by how a name begins, page by page, and only once they are active', async () => {
+  it('are found by the start of a name, page by page, and only once they are active', async () => {
     const people = await Promise.all(['zoe.a', 'zoe.b', 'zoe.c'].map((name) => signUp(server, name)));
     const pending = await server.ask(null, register({ email: 'zoe@example.org', username: 'zoe.d' }));
     const search = (query: Record<string, string>) =>

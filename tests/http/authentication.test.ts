@@ -23,18 +23,18 @@ const claimsOf = (token: string): Record<string, unknown> =>
 const encode = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64url');
 
 async function expectRefused(accessToken: string): Promise<void> {
-  const before = await server.events.head();
+  const before = await server.log.head();
   const answer = await server.ask(
     { ...ada, accessToken },
     { method: 'POST', url: `/api/v1/conversations/${team}/messages`, payload: { content: 'x' } },
   );
   expectProblem(answer, 401, 'unauthenticated');
   expect(answer.headers['www-authenticate']).toBe('Bearer realm="parley", error="invalid_token"');
-  expect(await server.events.head()).toBe(before);
+  expect(await server.log.head()).toBe(before);
 }
 
-describe('a route for the signed-in', () => {
-  it('asks for a token, before it looks at the body', async () => {
+describe('a route for signed-in users', () => {
+  it('requires a token, before it reads the body', async () => {
     const answer = await server.ask(null, {
       method: 'POST',
       url: `/api/v1/conversations/${team}/messages`,
@@ -45,13 +45,13 @@ describe('a route for the signed-in', () => {
     expect(answer.headers['www-authenticate']).toBe('Bearer realm="parley"');
   });
 
-  it('refuses a token of another kind', async () => {
+  it('rejects invalid tokens and refresh tokens', async () => {
     await expectRefused('x');
     await expectRefused(ada.refreshToken);
     await expectRefused(`${ada.accessToken}x`);
   });
 
-  it('refuses a token that has run out', async () => {
+  it('rejects expired tokens', async () => {
     hoursAhead = 1;
     try {
       await expectRefused(ada.accessToken);
@@ -60,13 +60,13 @@ describe('a route for the signed-in', () => {
     }
   });
 
-  it('refuses alg none', async () => {
+  it('rejects alg none', async () => {
     const claims = claimsOf(ada.accessToken);
     await expectRefused(`${encode({ alg: 'none', typ: 'at+jwt' })}.${encode(claims)}.`);
     await expectRefused(`${encode({ alg: 'none' })}.${encode(claims)}.${ada.accessToken.split('.')[2]}`);
   });
 
-  it('refuses a token that the public key signed as a secret', async () => {
+  it('rejects a token signed with the public key as a secret', async () => {
     const { keys } = server.identity.jwks();
     const [header] = ada.accessToken.split('.');
     const { kid } = JSON.parse(Buffer.from(header ?? '', 'base64url').toString());
@@ -76,7 +76,7 @@ describe('a route for the signed-in', () => {
     await expectRefused(token);
   });
 
-  it("refuses a foreign key's signature, also under our key's id", async () => {
+  it("rejects signatures of foreign keys, also under the id of the server's key", async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256');
     const [header] = ada.accessToken.split('.');
     const ours = JSON.parse(Buffer.from(header ?? '', 'base64url').toString());
@@ -86,7 +86,7 @@ describe('a route for the signed-in', () => {
     await expectRefused(await new SignJWT(claimsOf(ada.accessToken)).setProtectedHeader(own).sign(privateKey));
   });
 
-  it('refuses a token of a session that was ended', async () => {
+  it('rejects tokens of a session that has ended', async () => {
     const bob = await signUp(server, 'bob');
     const ended = await server.ask(bob, { method: 'DELETE', url: '/api/v1/sessions/current' });
     expect(ended.status).toBe(202);
@@ -94,7 +94,7 @@ describe('a route for the signed-in', () => {
     expectProblem(await server.ask(bob, { method: 'GET', url: '/api/v1/users/me' }), 401, 'unauthenticated');
   });
 
-  it('is told in the issuer and keys that are published', async () => {
+  it('publishes its issuer and its public keys', async () => {
     const discovery = await server.ask(null, { method: 'GET', url: '/.well-known/openid-configuration' });
     expect(discovery.json).toEqual({
       issuer: PUBLIC_URL,
@@ -115,7 +115,7 @@ describe('an Authorization header', () => {
     ['Bearer', null],
     ['Bearer a b', null],
     [undefined, null],
-  ])('%j holds the token %j', (header, token) => {
+  ])('%j has the token %j', (header, token) => {
     expect(bearerToken(header)).toBe(token);
   });
 });

@@ -17,12 +17,12 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 beforeEach(async () => {
-  before = await server.events.head();
+  before = await server.log.head();
 });
 
-/** What is refused leaves nothing in the log. */
+/** A rejected request writes nothing. */
 async function nothingWritten(): Promise<void> {
-  expect(await server.events.head()).toBe(before);
+  expect(await server.log.head()).toBe(before);
 }
 
 const send = (more: Partial<Asking>): Asking => ({
@@ -31,15 +31,15 @@ const send = (more: Partial<Asking>): Asking => ({
   ...more,
 });
 
-describe('a body of the wrong shape is malformed', () => {
+describe('a body of the wrong shape is rejected as malformed', () => {
   it.each([
     ['a wrong type', { content: 1 }, ['/content']],
-    ['null for a text', { content: null }, ['/content']],
+    ['null instead of a string', { content: null }, ['/content']],
     ['a missing field', {}, ['/content']],
-    ['a surplus field', { content: 'x', extra: true }, ['/extra']],
+    ['an unknown field', { content: 'x', extra: true }, ['/extra']],
     ['a lone surrogate', { content: 'x\ud800' }, ['/content']],
-    ['a wrong type within a list', { content: 'x', mentions: ['0'.repeat(24), 7] }, ['/mentions/1']],
-    ['a text for a list', { content: 'x', mentions: 'x' }, ['/mentions']],
+    ['a wrong type in a list', { content: 'x', mentions: ['0'.repeat(24), 7] }, ['/mentions/1']],
+    ['a string instead of a list', { content: 'x', mentions: 'x' }, ['/mentions']],
     ['a list', [], ['']],
     ['a number', 12, ['']],
     ['null', null, ['']],
@@ -52,22 +52,22 @@ describe('a body of the wrong shape is malformed', () => {
 
   it.each([
     ['broken JSON', '{"content":'],
-    ['JSON with something behind it', '{"content":"x"} y'],
-    ['a prototype', '{"content":"x","__proto__":{"admin":true}}'],
-    ['bytes that are no UTF-8', Buffer.from([0x7b, 0x22, 0x63, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d])],
+    ['JSON followed by other text', '{"content":"x"} y'],
+    ['__proto__', '{"content":"x","__proto__":{"admin":true}}'],
+    ['invalid UTF-8', Buffer.from([0x7b, 0x22, 0x63, 0x22, 0x3a, 0x22, 0xff, 0x22, 0x7d])],
   ])('%s', async (_name, payload) => {
     const answer = await server.ask(ada, send({ payload, headers: { 'content-type': 'application/json' } }));
     expectProblem(answer, 400, 'malformed');
     await nothingWritten();
   });
 
-  it('no body at all', async () => {
+  it('a missing body', async () => {
     expectProblem(await server.ask(ada, send({})), 400, 'malformed', ['']);
     const headers = { 'content-type': 'application/json' };
     expectProblem(await server.ask(ada, send({ headers, payload: '' })), 400, 'malformed', ['']);
   });
 
-  it('a form with what is no number in place of one, or of no UTF-8', async () => {
+  it('a form with text instead of a number, or with invalid UTF-8', async () => {
     const read: Asking = { method: 'PUT', url: `/api/v1/conversations/${team}/read` };
     expectProblem(await server.ask(ada, { ...read, form: { seq: 'two' } }), 400, 'malformed', ['/seq']);
     expectProblem(await server.ask(ada, { ...read, form: { seq: ['0', '0'] } }), 400, 'malformed', ['/seq']);
@@ -77,19 +77,19 @@ describe('a body of the wrong shape is malformed', () => {
   });
 });
 
-describe('a value out of its range is 422', () => {
+describe('a value out of range is 422', () => {
   it.each([
     ['empty text', { content: '' }, ['/content']],
     ['text of 16,385 characters', { content: 'x'.repeat(16_385) }, ['/content']],
-    ['an id that is none', { content: 'x', messageId: 'X' }, ['/messageId']],
+    ['an invalid id', { content: 'x', messageId: 'X' }, ['/messageId']],
     ['too many mentions', { content: 'x', mentions: Array(101).fill('0'.repeat(24)) }, ['/mentions']],
-    ['a reply to what is no id', { content: 'x', replyTo: 'x' }, ['/replyTo']],
+    ['a reply to an invalid id', { content: 'x', replyTo: 'x' }, ['/replyTo']],
   ])('%s', async (_name, payload, paths) => {
     expectProblem(await server.ask(ada, send({ payload })), 422, 'out-of-range', paths);
     await nothingWritten();
   });
 
-  it('tells each field, and is malformed when anything is', async () => {
+  it('reports each field, and is malformed when the shape of any field is wrong', async () => {
     const url = '/api/v1/users';
     const range = await server.ask(null, {
       method: 'POST',
@@ -102,7 +102,7 @@ describe('a value out of its range is 422', () => {
     await nothingWritten();
   });
 
-  it('in a query too', async () => {
+  it('in a query string', async () => {
     const url = '/api/v1/conversations';
     expectProblem(await server.ask(ada, { method: 'GET', url, query: { limit: '101' } }), 422, 'out-of-range', [
       'limit',
@@ -112,7 +112,7 @@ describe('a value out of its range is 422', () => {
     expectProblem(await server.ask(ada, { method: 'GET', url, query: { before: 'x' } }), 400, 'malformed', ['before']);
   });
 
-  it('a mark beyond the last message', async () => {
+  it('a mark after the last message', async () => {
     const answer = await server.ask(ada, {
       method: 'PUT',
       url: `/api/v1/conversations/${team}/read`,
@@ -123,8 +123,8 @@ describe('a value out of its range is 422', () => {
   });
 });
 
-describe('a body that is too large, or of another kind', () => {
-  it('is 413 above 256 KiB, and taken below', async () => {
+describe('a body that is too large, or of another media type', () => {
+  it('is 413 above 256 KiB', async () => {
     const content = 'x'.repeat(BODY_MAX);
     expectProblem(await server.ask(ada, send({ payload: { content } })), 413, 'too-large');
     await nothingWritten();
@@ -140,7 +140,7 @@ describe('a body that is too large, or of another kind', () => {
   );
 });
 
-describe('what is not there, or not yours to know of, is 404', () => {
+describe('resources that do not exist, or that the caller may not know of, are 404', () => {
   it.each([
     ['GET', '/api/v1/conversations/0123456789abcdef01234567'],
     ['GET', '/api/v1/conversations/0123456789abcdef01234567/messages'],
@@ -180,19 +180,19 @@ describe('what is not there, or not yours to know of, is 404', () => {
     await nothingWritten();
   });
 
-  it('nobody can be added or written to who does not exist', async () => {
-    const nobody = '0123456789abcdef01234567';
+  it('users who do not exist cannot be added or written to', async () => {
+    const missing = '0123456789abcdef01234567';
     const members: Asking = {
       method: 'POST',
       url: `/conversations/${team}/members`,
-      payload: { participant_id: nobody },
+      payload: { participant_id: missing },
     };
     expectProblem(await server.ask(ada, members), 404, 'not-found');
-    const groups: Asking = { method: 'POST', url: '/conversations/', payload: { name: 'x', participants: [nobody] } };
+    const groups: Asking = { method: 'POST', url: '/conversations/', payload: { name: 'x', participants: [missing] } };
     expectProblem(await server.ask(ada, groups), 404, 'not-found');
     const direct: Asking = {
       method: 'POST',
-      url: `/api/v1/chat/convo/one-to-one/message?otherUserId=${nobody}`,
+      url: `/api/v1/chat/convo/one-to-one/message?otherUserId=${missing}`,
       payload: { content: 'x' },
     };
     expectProblem(await server.ask(ada, direct), 404, 'not-found');
@@ -201,17 +201,17 @@ describe('what is not there, or not yours to know of, is 404', () => {
 });
 
 describe('methods and paths', () => {
-  it('says which methods there are', async () => {
+  it('lists the allowed methods', async () => {
     const answer = await server.ask(ada, { method: 'PATCH', url: '/api/v1/users/me' });
     expectProblem(answer, 405, 'method-not-allowed');
     expect(answer.headers.allow).toBe('GET, HEAD');
   });
 
-  it('takes a path that is no URL for malformed', async () => {
+  it('rejects invalid percent-encoding in a path as malformed', async () => {
     expectProblem(await server.ask(ada, { method: 'GET', url: '/api/v1/%zz' }), 400, 'malformed');
   });
 
-  it('does not find what is longer than any path here', async () => {
+  it('answers 404 for a path that is longer than any route', async () => {
     expectProblem(
       await server.ask(null, { method: 'GET', url: `/api/v1/password-tokens/${'x'.repeat(300)}` }),
       404,
@@ -220,12 +220,12 @@ describe('methods and paths', () => {
   });
 });
 
-describe('headers that are not what they should be', () => {
+describe('invalid headers are malformed', () => {
   it.each([
     ['Idempotency-Key', 'x'.repeat(129)],
     ['Idempotency-Key', 'schlüssel'],
     ['Idempotency-Key', ''],
-  ])('%s %j is malformed', async (name, value) => {
+  ])('%s %j', async (name, value) => {
     const answer = await server.ask(ada, send({ payload: { content: 'x' }, headers: { [name]: value } }));
     expectProblem(answer, 400, 'malformed', ['Idempotency-Key']);
     await nothingWritten();

@@ -5,7 +5,7 @@ import { isForm, parseForm } from '../../src/http/request/body-parsers.ts';
 const plain = (fields: Record<string, unknown>) => Object.fromEntries(Object.entries(fields));
 
 describe('a form', () => {
-  it('is read as browsers write it', () => {
+  it('is parsed as browsers encode it', () => {
     expect(plain(parseForm('name=Analytical+engines&note=50%25+%26+more&empty=&bare'))).toEqual({
       name: 'Analytical engines',
       note: '50% & more',
@@ -14,11 +14,11 @@ describe('a form', () => {
     });
   });
 
-  it('makes a list of a name that occurs again', () => {
+  it('makes a list of a repeated name', () => {
     expect(plain(parseForm('p=a&p=b&p=c&q=d'))).toEqual({ p: ['a', 'b', 'c'], q: 'd' });
   });
 
-  it('takes names of the prototype for names', () => {
+  it('gives names of the prototype no special meaning', () => {
     const form = parseForm('__proto__=a&constructor=b&toString=c&__proto__=d');
     expect(Object.getPrototypeOf(form)).toBeNull();
     expect(Object.entries(form)).toEqual([
@@ -28,19 +28,19 @@ describe('a form', () => {
     ]);
   });
 
-  it('is refused when it is no UTF-8', () => {
+  it('is rejected when it is not valid UTF-8', () => {
     expect(() => parseForm('a=%ff')).toThrow(expect.objectContaining({ code: 'malformed' }));
     expect(() => parseForm('a=%zz')).toThrow(expect.objectContaining({ code: 'malformed' }));
     expect(() => parseForm('a=%ed%a0%80')).toThrow(expect.objectContaining({ code: 'malformed' }));
     expect(() => parseForm('a=\xff')).toThrow(expect.objectContaining({ code: 'malformed' }));
   });
 
-  it('is refused with more fields than any form has', () => {
+  it('is rejected when it has too many fields', () => {
     expect(() => parseForm('a=1&'.repeat(1_001))).toThrow(expect.objectContaining({ code: 'malformed' }));
     expect(Object.keys(parseForm(`${'&'.repeat(2_000)}a=1`))).toEqual(['a']);
   });
 
-  it('reads what URLSearchParams writes', () => {
+  it('parses everything that URLSearchParams encodes', () => {
     const field = fc.tuple(fc.string({ unit: 'grapheme' }), fc.string({ unit: 'grapheme' }));
     fc.assert(
       fc.property(fc.uniqueArray(field, { selector: ([name]) => name, maxLength: 20 }), (pairs) => {

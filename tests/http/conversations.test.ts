@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { uuidv7 } from '../../src/kernel/ids.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import {
   type Answer,
   type Asking,
@@ -27,10 +27,10 @@ const write = (person: Person, id: string, content: string, more: object = {}): 
   server.ask(person, { method: 'POST', url: `/api/v1/conversations/${id}/messages`, payload: { content, ...more } });
 
 const streamOf = async (id: string) =>
-  (await server.events.readStream(`conversation-${id}`)).events.map(({ type, data }) => ({ type, data }));
+  (await server.log.readStream(`conversation-${id}`)).events.map(({ type, data }) => ({ type, data }));
 
 describe('a group', () => {
-  it('begins under both paths, from JSON and from a form', async () => {
+  it('is created under both paths, from JSON and from a form', async () => {
     const bodies: readonly Partial<Asking>[] = [
       { url: '/api/v1/conversations', payload: { name: 'Team', participants: [bob.userId, eve.userId] } },
       { url: '/conversations/', form: { name: 'Team', participants: [bob.userId, eve.userId] } },
@@ -49,7 +49,7 @@ describe('a group', () => {
     }
   });
 
-  it('needs no participants, and takes one from a form', async () => {
+  it('needs no participants, and accepts a single one from a form', async () => {
     const alone = await server.ask(ada, { method: 'POST', url: '/conversations/', form: { name: 'Alone' } });
     const pair = await server.ask(ada, {
       method: 'POST',
@@ -60,7 +60,7 @@ describe('a group', () => {
     expect((await read(server, ada, pair.headers.location ?? '')).json.memberCount).toBe(2);
   });
 
-  it('has the shape of the contract', async () => {
+  it('has the shape of the specification', async () => {
     const id = await group(server, ada, bob);
     await write(bob, id, 'hello');
     const { json, headers } = await read(server, ada, `/api/v1/conversations/${id}`);
@@ -141,7 +141,7 @@ describe('a group', () => {
 });
 
 describe('a message', () => {
-  it('is sent in every way there is', async () => {
+  it('is sent under every path, as JSON and as a form', async () => {
     const id = await group(server, ada, bob);
     const ways: readonly Asking[] = [
       { method: 'POST', url: `/conversations/${id}`, payload: { message_content: 'Grüße & mehr' } },
@@ -159,9 +159,9 @@ describe('a message', () => {
     expect((await read(server, ada, `/api/v1/conversations/${id}`)).json.lastSeq).toBe(ways.length);
   });
 
-  it('with an id of its sender is sent once, whatever is repeated', async () => {
+  it('with an id from its sender is sent once, however often it is repeated', async () => {
     const id = await group(server, ada, bob);
-    const messageId = uuidv7(Date.now());
+    const messageId = createSystemRandom().uuid(Date.now());
     const first = await write(ada, id, 'once', { messageId });
     const second = await write(ada, id, 'once', { messageId });
     expect(first.json._id).toBe(messageId);
@@ -170,7 +170,7 @@ describe('a message', () => {
     expect(await streamOf(id)).toHaveLength(2);
   });
 
-  it('may answer another, one level deep, and mention members', async () => {
+  it('may reply to another, one level deep, and mention members', async () => {
     const id = await group(server, ada, bob);
     const question = await write(ada, id, 'well?', { replyTo: null });
     const answer = await write(bob, id, 'yes', { replyTo: question.json._id, mentions: [ada.userId, eve.userId] });
@@ -179,7 +179,7 @@ describe('a message', () => {
     expectProblem(await write(ada, id, 'no', { replyTo: answer.json._id }), 409, 'rule-broken');
   });
 
-  it('is 404 by an id that is not of this conversation', async () => {
+  it('is 404 in another conversation', async () => {
     const [id, other] = [await group(server, ada), await group(server, ada)];
     const sent = await write(ada, id, 'here');
     expectProblem(
@@ -191,7 +191,7 @@ describe('a message', () => {
 });
 
 describe('history', () => {
-  it('comes newest first, page by page, without gap and double', async () => {
+  it('lists newest first, page by page, without gaps or duplicates', async () => {
     const id = await group(server, ada, bob);
     for (let i = 1; i <= 25; i++) await write(ada, id, `message ${i}`);
     const seen: number[] = [];
@@ -205,7 +205,7 @@ describe('history', () => {
     expect(seen).toEqual(Array.from({ length: 25 }, (_, i) => 25 - i));
   });
 
-  it('comes oldest first behind a message', async () => {
+  it('lists oldest first after a message', async () => {
     const id = await group(server, ada);
     for (let i = 1; i <= 5; i++) await write(ada, id, `message ${i}`);
     const page = await read(server, ada, `/api/v1/conversations/${id}/messages`, { query: { after: '2', limit: '2' } });
@@ -218,7 +218,7 @@ describe('history', () => {
     expectProblem(both, 400, 'malformed', ['after']);
   });
 
-  it('begins for a member where the member joined', async () => {
+  it('starts where the member joined', async () => {
     const id = await group(server, ada);
     await write(ada, id, 'before');
     await server.ask(ada, {
@@ -236,8 +236,8 @@ describe('history', () => {
   });
 });
 
-describe('reading', () => {
-  it('moves a mark, which only goes forward', async () => {
+describe('marking as read', () => {
+  it('moves the mark, and only forward', async () => {
     const id = await group(server, ada, bob);
     for (const content of ['a', 'b', 'c']) await write(ada, id, content);
     const url = `/api/v1/conversations/${id}/read`;
@@ -255,8 +255,8 @@ describe('reading', () => {
   });
 });
 
-describe("one's conversations", () => {
-  it('come by latest activity, page by page', async () => {
+describe('the list of conversations', () => {
+  it('is ordered by latest activity, page by page', async () => {
     const person = await signUp(server, 'lister');
     const ids: string[] = [];
     for (let i = 0; i < 3; i++) ids.push(await group(server, person, bob));

@@ -14,14 +14,14 @@ afterAll(() => server.close());
 describe('the conversation with another user', () => {
   const paths = ['/api/v1/chat/convo/one-to-one', '/api/v1/conversations/one-to-one'];
 
-  it.each(paths)('is the same for both, before and after the first message, at %s', async (path) => {
+  it.each(paths)('is the same for both users, before and after the first message, at %s', async (path) => {
     const [ann, ben] = await Promise.all([
       signUp(server, `ann${paths.indexOf(path)}`),
       signUp(server, `ben${paths.indexOf(path)}`),
     ]);
     const id = directConversationId(ann.userId, ben.userId);
     const details = async (person: Person, other: Person) => {
-      const minPosition = (await server.events.head()) ?? '';
+      const minPosition = (await server.log.head()) ?? '';
       const query = { otherUserId: other.userId, minPosition };
       return (await server.ask(person, { method: 'POST', url: path, query })).json;
     };
@@ -42,7 +42,7 @@ describe('the conversation with another user', () => {
     const both = await Promise.all([say(ann, ben, 'hello Ben'), say(ben, ann, 'hello Ann')]);
     expect(both.map(({ status }) => status)).toEqual([202, 202]);
     expect(both[0]?.headers.location).toBe(`/api/v1/conversations/${id}/messages/${both[0]?.json._id}`);
-    expect((await server.events.readStream(`conversation-${id}`)).events.map(({ type }) => type)).toEqual([
+    expect((await server.log.readStream(`conversation-${id}`)).events.map(({ type }) => type)).toEqual([
       'ConversationCreated',
       'MessageSent',
       'MessageSent',
@@ -60,7 +60,7 @@ describe('the conversation with another user', () => {
     );
   });
 
-  it('is with somebody who exists, and is somebody else', async () => {
+  it('requires another user who exists', async () => {
     const url = '/api/v1/chat/convo/one-to-one';
     const at = (otherUserId: string) => server.ask(ada, { method: 'POST', url, query: { otherUserId } });
     expectProblem(await at('0123456789abcdef01234567'), 404, 'not-found');

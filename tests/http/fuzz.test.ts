@@ -19,7 +19,7 @@ const id = fc.oneof(
   fc.string({ maxLength: 30 }).map(encodeURIComponent),
 );
 
-/** Values of the right names, and sometimes of the right kind. */
+/** Known field names with values that are sometimes of the right type. */
 const body = fc.oneof(
   fc.record(
     {
@@ -74,14 +74,14 @@ const request = fc.record({
   key: fc.option(fc.string({ maxLength: 140 }), { nil: undefined }),
 });
 
-describe('whatever is sent', () => {
-  it('is answered, with a problem where it is refused, and never by a failure', async () => {
+describe('random requests', () => {
+  it('are answered, with a problem where they are rejected, and never with a server error', async () => {
     await fc.assert(
       fc.asyncProperty(request, async ({ method, path, ids, query, type, body, key }) => {
         let i = 0;
         const url = path.replaceAll('TEAM', team).replaceAll('ID', () => ids[i++] ?? '');
         const payload = typeof body === 'string' ? body : (JSON.stringify(body) ?? '');
-        // A header of other characters never leaves a client.
+        // Clients cannot send headers with other characters.
         const isHeader = key !== undefined && /^[\t\x20-\x7e]*$/.test(key);
         const asking: Asking = {
           method: method as 'POST',

@@ -1,21 +1,22 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { escapeHtml, html } from '../../src/http/pages/html.ts';
+import { html } from '../../src/http/pages/html.ts';
 import { setPasswordPage } from '../../src/http/pages/set-password.ts';
+import { escapeHtml } from '../../src/kernel/html.ts';
 
 describe('html', () => {
-  it('escapes what is put into it', () => {
+  it('escapes interpolated text', () => {
     expect(html`<p title="${'"><script>'}">${"Tom & 'Jerry'"}</p>`.text).toBe(
       '<p title="&quot;&gt;&lt;script&gt;">Tom &amp; &#39;Jerry&#39;</p>',
     );
   });
 
-  it('leaves what is HTML already', () => {
+  it('does not escape HTML twice', () => {
     const items = ['a', '<b>'].map((item) => html`<li>${item}</li>`);
     expect(html`<ul>${items}</ul>`.text).toBe('<ul><li>a</li><li>&lt;b&gt;</li></ul>');
   });
 
-  it('never lets text end an attribute or begin an element', () => {
+  it('never lets text end an attribute or start an element', () => {
     fc.assert(
       fc.property(fc.string(), (text) => {
         expect(escapeHtml(text)).not.toMatch(/[<>"']/);
@@ -25,7 +26,7 @@ describe('html', () => {
 });
 
 describe('the page to set a password', () => {
-  it('holds the token as data and puts an error beside its field', () => {
+  it('escapes the token and shows an error beside its field', () => {
     const page = setPasswordPage('"><img>', [{ path: '/password', message: 'must have at least 8 characters' }]);
     expect(page).toContain('name="token" value="&quot;&gt;&lt;img&gt;"');
     expect(page).toContain('aria-invalid="true" aria-describedby="password-error"');

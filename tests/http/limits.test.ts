@@ -47,25 +47,25 @@ async function askUntilLimited(person: Person | null, asking: Asking, most: numb
 }
 
 describe('limits', () => {
-  it('hold messages to their rate, over all paths together, and say when to go on', async () => {
+  it('restrict the rate of messages over all paths together, and report when to try again', async () => {
     const url = `/api/v1/conversations/${team}/messages`;
     expect((await server.ask(ada, { method: 'POST', url, payload: { content: 'x' } })).status).toBe(202);
     const old: Asking = { method: 'POST', url: `/conversations/${team}`, payload: { message_content: 'x' } };
     expect((await server.ask(ada, old)).status).toBe(202);
-    const before = await server.events.head();
+    const before = await server.log.head();
     const direct = `/api/v1/chat/convo/one-to-one/message?otherUserId=${bob.userId}`;
     expect(expectLimited(await server.ask(ada, { method: 'POST', url: direct, payload: { content: 'x' } }))).toBe(1);
-    expect(await server.events.head()).toBe(before);
+    expect(await server.log.head()).toBe(before);
     expect((await server.ask(bob, { method: 'POST', url, payload: { content: 'x' } })).status).toBe(202);
   });
 
-  it('hold the requests of a user', async () => {
+  it('restrict the requests of a user', async () => {
     const answer = await askUntilLimited(ada, { method: 'GET', url: '/api/v1/conversations' }, 21);
     expect(expectLimited(answer)).toBe(10);
     expect((await server.ask(bob, { method: 'GET', url: '/api/v1/conversations' })).status).toBe(200);
   });
 
-  it('hold registrations from one network, by the address that a trusted proxy tells', async () => {
+  it('restrict registrations from one network, by the address that a trusted proxy forwards', async () => {
     const from = (address: string, i: number): Asking => ({
       method: 'POST',
       url: '/api/v1/users',
@@ -78,7 +78,7 @@ describe('limits', () => {
     expect((await server.ask(null, from('2001:db8:0:1::1', 5))).status).toBe(202);
   });
 
-  it('keep a network that sent bad tokens from sending more, and nobody else', async () => {
+  it('restrict a network that sent invalid tokens, and no other', async () => {
     const asking: Asking = { method: 'GET', url: '/api/v1/users/me', headers: { 'x-forwarded-for': '192.0.2.9' } };
     const mallory = { ...ada, accessToken: 'bad' };
     for (let i = 0; i < 3; i++) expectProblem(await server.ask(mallory, asking), 401, 'unauthenticated');
@@ -86,7 +86,7 @@ describe('limits', () => {
     expect((await server.ask(bob, { ...asking, headers: { 'x-forwarded-for': '192.0.2.10' } })).status).toBe(200);
   });
 
-  it('hold those without a session, but not the probes', async () => {
+  it('restrict requests without a session, but not probes', async () => {
     const headers = { 'x-forwarded-for': '192.0.2.20' };
     const answer = await askUntilLimited(null, { method: 'GET', url: '/.well-known/jwks.json', headers }, 101);
     expect(expectLimited(answer)).toBe(60);

@@ -40,7 +40,7 @@ function refsIn(value: unknown): string[] {
 }
 
 describe('/openapi.json', () => {
-  it('is OpenAPI 3.1, and every reference in it leads somewhere', () => {
+  it('is OpenAPI 3.1, and every reference in it resolves', () => {
     expect(document.openapi).toBe('3.1.0');
     expect(document.info).toMatchObject({ title: 'Parley', version: '0.0.0' });
     const refs = new Set(refsIn(document));
@@ -54,7 +54,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('describes the routes of the contract', () => {
+  it('describes the routes of the specification', () => {
     expect(operations.map(({ name }) => name).sort()).toEqual([
       'delete /api/v1/conversations/{id}',
       'delete /api/v1/conversations/{id}/delete',
@@ -77,6 +77,7 @@ describe('/openapi.json', () => {
       'get /api/v1/users/me',
       'get /api/v1/users/{id}',
       'get /healthz',
+      'get /metrics',
       'get /readyz',
       'post /api/v1/chat/convo/one-to-one',
       'post /api/v1/chat/convo/one-to-one/message',
@@ -99,7 +100,7 @@ describe('/openapi.json', () => {
     ]);
   });
 
-  it('says of each what it does, under a tag that is explained', () => {
+  it('gives each operation a summary and a tag that is described', () => {
     const tags = document.tags.map(({ name }) => name);
     for (const { name, operation } of operations) {
       expect(operation.summary, name).toMatch(/^[A-Z].{2,}/);
@@ -108,7 +109,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('names every parameter of a path, and only those', () => {
+  it('lists every parameter of a path, and only those', () => {
     for (const { name, path, operation } of operations) {
       const named = (operation.parameters ?? []).filter((parameter) => parameter.in === 'path');
       const inPath = [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]);
@@ -120,7 +121,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('has a good answer with a description, and the problems as references', () => {
+  it('lists one successful response with a description, and problems as references', () => {
     for (const { name, operation } of operations) {
       const good = Object.entries(operation.responses).filter(([status]) => /^2/.test(status));
       expect(good.length, name).toBe(1);
@@ -134,7 +135,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('asks for a token wherever the server does', async () => {
+  it('requires a token wherever the server does', async () => {
     for (const { name, method, path, operation } of operations) {
       const url = path.replace(/\{\w+\}/g, '0123456789abcdef01234567');
       const answer = await server.ask(null, { method: method.toUpperCase() as 'GET', url });
@@ -143,7 +144,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('takes every body as JSON and as a form, with an example that fits', () => {
+  it('accepts every body as JSON and as a form, with a valid example', () => {
     const bodies = operations.filter(({ operation }) => operation.requestBody !== undefined);
     expect(bodies.length).toBeGreaterThan(10);
     for (const { name, operation } of bodies) {
@@ -157,7 +158,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('documents the headers of commands and queries', () => {
+  it('documents the request headers of commands and queries', () => {
     for (const { name, operation } of operations) {
       const headers = (operation.parameters ?? []).filter((parameter) => parameter.in === 'header');
       const names = headers.map((parameter) => parameter.name);
@@ -169,7 +170,7 @@ describe('/openapi.json', () => {
     }
   });
 
-  it('documents the headers of answers, and which body may be left out', () => {
+  it('documents the response headers, and which body is optional', () => {
     const good = (name: string) => {
       const operation = operations.find((candidate) => candidate.name === name)?.operation;
       return Object.keys((operation?.responses['202'] ?? operation?.responses['200'])?.headers ?? {});
@@ -181,7 +182,7 @@ describe('/openapi.json', () => {
     expect(optional.map(({ name }) => name)).toEqual(['put /api/v1/conversations/{id}/read']);
   });
 
-  it('shows each code of a problem', () => {
+  it('lists each code of a problem', () => {
     const text = JSON.stringify(document.components.responses);
     for (const [code, { status, title }] of Object.entries(problemKinds)) {
       expect(Object.keys(document.components.responses)).toContain(`Problem${status}`);
@@ -192,7 +193,7 @@ describe('/openapi.json', () => {
 });
 
 describe('/docs', () => {
-  it('is a page of our own files, under a policy that allows no others', async () => {
+  it('is a page of files from this server, with a policy that allows no others', async () => {
     const page = await server.ask(null, { method: 'GET', url: '/docs' });
     expect(page.status).toBe(200);
     const policy = page.headers['content-security-policy'] ?? '';

@@ -7,13 +7,13 @@ function clockAt(start: number) {
 }
 
 describe('a rate limit', () => {
-  it('lets the burst through, then says when there is room again', () => {
+  it('allows the burst, then reports when to try again', () => {
     const limit = createRateLimit({ burst: 3, perMinute: 60 }, clockAt(0));
     expect([1, 2, 3].map(() => limit.take('a'))).toEqual([{ ok: true }, { ok: true }, { ok: true }]);
     expect(limit.take('a')).toEqual({ ok: false, retryAfterMs: 1_000 });
   });
 
-  it('fills up over time, and no further than the burst', () => {
+  it('refills over time, up to the burst', () => {
     const clock = clockAt(0);
     const limit = createRateLimit({ burst: 2, perMinute: 60 }, clock);
     limit.take('a', 2);
@@ -25,13 +25,13 @@ describe('a rate limit', () => {
     expect(limit.take('a').ok).toBe(false);
   });
 
-  it('keeps keys apart', () => {
+  it('counts each key separately', () => {
     const limit = createRateLimit({ burst: 1, perMinute: 60 }, clockAt(0));
     limit.take('a');
     expect(limit.take('b')).toEqual({ ok: true });
   });
 
-  it('takes nothing when it refuses, or is only asked', () => {
+  it('takes nothing when it refuses or only checks', () => {
     const limit = createRateLimit({ burst: 2, perMinute: 60 }, clockAt(0));
     expect(limit.take('a', 3).ok).toBe(false);
     expect(limit.has('a', 2)).toBe(true);
@@ -39,12 +39,12 @@ describe('a rate limit', () => {
     expect(limit.take('a', 2)).toEqual({ ok: true });
   });
 
-  it('lets everything through when limits are off', () => {
+  it('allows everything when limits are off', () => {
     const limits = createRateLimits('off', clockAt(0));
     for (let i = 0; i < 10_000; i++) expect(limits.message.take('a')).toEqual({ ok: true });
   });
 
-  it('takes the rate it is given in place of the default', () => {
+  it('uses a configured rate instead of the default', () => {
     const limits = createRateLimits({ message: { burst: 1, perMinute: 1 } }, clockAt(0));
     limits.message.take('a');
     expect(limits.message.take('a')).toEqual({ ok: false, retryAfterMs: 60_000 });

@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { describe, expect, it } from 'vitest';
 import { createConverter } from '../../src/http/request/convert.ts';
-import { nullable } from '../../src/http/shapes/answers.ts';
 import { createValidator } from '../../src/http/request/validation.ts';
+import { nullable } from '../../src/http/shapes/common.ts';
 import { Refusal } from '../../src/kernel/errors.ts';
 
 const schema = Type.Object(
@@ -28,25 +28,25 @@ function refusal(value: unknown) {
 }
 
 describe('validation', () => {
-  it('lets through what fits, without changing it', () => {
+  it('accepts valid values without changing them', () => {
     const value = Object.freeze({ content: 'hello', to: ['a'], seq: 0, reply: null, email: 'ada@example.org' });
     expect(refusal(value)).toBeNull();
   });
 
   it.each([
-    ['no object', null, [{ path: '', message: 'must be an object' }]],
+    ['null', null, [{ path: '', message: 'must be an object' }]],
     ['a wrong type', { content: 1 }, [{ path: '/content', message: 'must be a string' }]],
-    ['a missing field', {}, [{ path: '/content', message: 'is missing' }]],
-    ['a surplus field', { content: 'a', 'x/y': 1 }, [{ path: '/x~1y', message: 'is not known here' }]],
+    ['a missing field', {}, [{ path: '/content', message: 'is required' }]],
+    ['an unknown field', { content: 'a', 'x/y': 1 }, [{ path: '/x~1y', message: 'is not a known field' }]],
     [
       'a lone surrogate',
       { content: '\ud800' },
       [{ path: '/content', message: 'must be well-formed text, without lone surrogates' }],
     ],
     ['a fraction for an integer', { content: 'a', seq: 1.5 }, [{ path: '/seq', message: 'must be an integer' }]],
-    ['a wrong type where null may be', { content: 'a', reply: 1 }, [{ path: '/reply', message: 'must be a string' }]],
+    ['a wrong type of a nullable field', { content: 'a', reply: 1 }, [{ path: '/reply', message: 'must be a string' }]],
     ['a wrong type in a list', { content: 'a', to: [1] }, [{ path: '/to/0', message: 'must be a string' }]],
-  ])('calls %s malformed', (_name, value, errors) => {
+  ])('reports %s as malformed', (_name, value, errors) => {
     expect(refusal(value)).toEqual({ code: 'malformed', errors });
   });
 
@@ -55,9 +55,9 @@ describe('validation', () => {
     ['long text', { content: 'abcdef' }, [{ path: '/content', message: 'must have at most 5 characters' }]],
     ['a long list', { content: 'a', to: ['a', 'b', 'c'] }, [{ path: '/to', message: 'must have at most 2 items' }]],
     ['a low number', { content: 'a', seq: -1 }, [{ path: '/seq', message: 'must be at least 0' }]],
-    ['a wrong form', { content: 'a', reply: 'y' }, [{ path: '/reply', message: 'is not of the right form' }]],
-    ['no address', { content: 'a', email: 'ada' }, [{ path: '/email', message: 'must be an e-mail address' }]],
-  ])('calls %s out of range', (_name, value, errors) => {
+    ['an invalid format', { content: 'a', reply: 'y' }, [{ path: '/reply', message: 'has an invalid format' }]],
+    ['an invalid address', { content: 'a', email: 'ada' }, [{ path: '/email', message: 'must be an e-mail address' }]],
+  ])('reports %s as out of range', (_name, value, errors) => {
     expect(refusal(value)).toEqual({ code: 'out-of-range', errors });
   });
 
@@ -66,24 +66,24 @@ describe('validation', () => {
     expect(refusal({ content: '👍'.repeat(6) })?.code).toBe('out-of-range');
   });
 
-  it('calls it malformed when both are wrong, and tells both', () => {
+  it('reports malformed when both are wrong, and lists both', () => {
     expect(refusal({ content: '', more: 1 })).toEqual({
       code: 'malformed',
       errors: [
-        { path: '/more', message: 'is not known here' },
+        { path: '/more', message: 'is not a known field' },
         { path: '/content', message: 'must not be empty' },
       ],
     });
   });
 
-  it('explains a large hostile body by its first faults', () => {
+  it('reports only the first errors of a large hostile body', () => {
     const fields = Object.fromEntries(Array.from({ length: 20_000 }, (_, i) => [`field${i}`, i]));
     expect(refusal({ content: 'a', ...fields })?.errors.length).toBeLessThan(10);
     expect(refusal({ content: 'a', to: Array(60_000).fill('?') })?.errors.length).toBeLessThan(10);
   });
 
   it.each(['ada@example.org', 'a.b+c@sub.example.org', 'jörg@müller.example', 'ada@localhost'])(
-    'takes %s for an address',
+    'accepts the address %s',
     (email) => {
       expect(refusal({ content: 'a', email })).toBeNull();
     },
@@ -99,7 +99,7 @@ describe('validation', () => {
     '"a\r\nBcc: x"@example.org',
     'ada@example.org\n',
     'ada@example.org, eve@example.org',
-  ])('does not take %j for an address', (email) => {
+  ])('rejects the address %j', (email) => {
     expect(refusal({ content: 'a', email })?.code).toBe('out-of-range');
   });
 });
@@ -119,7 +119,7 @@ describe('conversion of text', () => {
     return fields;
   };
 
-  it('makes of text what plainly is a number, a boolean or a list', () => {
+  it('converts text that clearly is a number, a boolean or a list', () => {
     expect(converted({ count: '12', share: '-0.5', flag: 'true', list: 'a', text: '12' })).toEqual({
       count: 12,
       share: -0.5,
@@ -130,7 +130,7 @@ describe('conversion of text', () => {
   });
 
   it.each(['', ' 1', '1.5', '0x10', '1e3', 'true', '99999999999999999'])(
-    'leaves %j for the schema to refuse',
+    'leaves %j for the schema to reject',
     (count) => {
       expect(converted({ count })).toEqual({ count });
     },

@@ -8,6 +8,7 @@ import { type ManualClock, manualClock } from '../support/manual-clock.ts';
 
 const FOREIGN = 'https://evil.example';
 const FRIENDLY = 'https://app.example';
+const STEP_MS = 1_000;
 
 let clock: ManualClock;
 let server: Server;
@@ -24,11 +25,16 @@ afterAll(() => server.close());
 
 const auth = ({ accessToken }: Pick<Person, 'accessToken'>) => ({ type: 'auth', token: accessToken });
 
-/** Another token of the same person, of a session of its own. */
+/** The same person with the token of another session. */
 async function anotherToken({ refreshToken: _, ...person }: Person): Promise<Person> {
   const payload = { email: person.email, password: 'correct horse battery' };
   const { json } = await server.ask(null, { method: 'POST', url: '/api/v1/sessions', payload });
   return { ...person, accessToken: json.accessToken, refreshToken: json.refreshToken };
+}
+
+/** Lets a long time pass in steps, so that the node can renew its leases meanwhile. */
+async function pass(ms: number): Promise<void> {
+  for (let left = ms; left > 0; left -= STEP_MS) await clock.advance(Math.min(left, STEP_MS));
 }
 
 const isUnauthenticated = async (live: Live): Promise<void> => {
@@ -36,13 +42,13 @@ const isUnauthenticated = async (live: Live): Promise<void> => {
   expect(server.hub.stats().connections).toBe(0);
 };
 
-describe('who speaks must be proved', () => {
+describe('authentication is required', () => {
   it.each([
-    ['a frame that is no auth', { type: 'ping' }],
+    ['another frame', { type: 'ping' }],
     ['a message', { type: 'send', otherUserId: 'f'.repeat(24), content: 'hello' }],
-    ['a token that is none', { type: 'auth', token: 'nonsense' }],
-    ['a token that nobody signed', { type: 'auth', token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.' }],
-  ])('%s is refused and ends the connection with 4401', async (_name, frame) => {
+    ['an invalid token', { type: 'auth', token: 'nonsense' }],
+    ['an unsigned token', { type: 'auth', token: 'eyJhbGciOiJub25lIn0.eyJzdWIiOiJ4In0.' }],
+  ])('%s is rejected and closes the connection with 4401', async (_name, frame) => {
     const live = await open(server);
     expect(await live.request(frame)).toMatchObject({ ok: false, problem: { code: 'unauthenticated', status: 401 } });
     await isUnauthenticated(live);
@@ -58,9 +64,9 @@ describe('who speaks must be proved', () => {
     expect(live.frames).toStrictEqual([]);
   });
 
-  it('and a token that could not be looked at by then is not taken for a bad one', async () => {
+  it('and a token that could not be verified by then does not count as invalid', async () => {
     const { connect } = server.hub;
-    // As when the read model of who is where does not come up to date.
+    // As when the read model of memberships is lagging.
     server.hub.connect = () => new Promise(() => {});
     const live = await open(server);
     live.send(auth(ann));
@@ -70,7 +76,7 @@ describe('who speaks must be proved', () => {
     server.hub.connect = connect;
   });
 
-  it('and broken frames do not lengthen that', async () => {
+  it('and malformed frames do not extend the time', async () => {
     const live = await open(server);
     live.send('{');
     expect(await live.frame(() => true)).toMatchObject({ type: 'error', problem: { code: 'malformed' } });
@@ -78,7 +84,7 @@ describe('who speaks must be proved', () => {
     await isUnauthenticated(live);
   });
 
-  it('nothing in the address counts', async () => {
+  it('and a token in the query string is ignored', async () => {
     const live = await open(server, { path: `/api/v1/live?token=${ann.accessToken}&access_token=${ann.accessToken}` });
     await live.request({ type: 'ping' });
     await isUnauthenticated(live);
@@ -86,7 +92,7 @@ describe('who speaks must be proved', () => {
 });
 
 describe('a token as subprotocol', () => {
-  it('proves who speaks; a protocol beside it is the one that is chosen', async () => {
+  it('authenticates; a protocol besides it is the one that is chosen', async () => {
     for (const [protocols, chosen] of [
       [[`bearer.${ann.accessToken}`], `bearer.${ann.accessToken}`],
       [[`bearer.${ann.accessToken}`, 'parley'], 'parley'],
@@ -98,13 +104,13 @@ describe('a token as subprotocol', () => {
     }
   });
 
-  it('that is no good ends the connection', async () => {
+  it('that is invalid closes the connection', async () => {
     const live = await open(server, { protocols: ['bearer.nonsense'] });
     await isUnauthenticated(live);
     expect(live.frames).toMatchObject([{ type: 'error', problem: { code: 'unauthenticated' } }]);
   });
 
-  it('still lets the client resume', async () => {
+  it('allows the client to resume', async () => {
     const first = await open(server);
     const { after } = await first.request(auth(ann));
     await first.close();
@@ -113,7 +119,7 @@ describe('a token as subprotocol', () => {
   });
 });
 
-describe('where a connection comes from', () => {
+describe('the origin of a connection', () => {
   it.each([undefined, PUBLIC_URL, FRIENDLY])('may be %s', async (origin) => {
     const live = await open(server, origin === undefined ? {} : { origin });
     expect(await live.request(auth(ann))).toMatchObject({ ok: true });
@@ -123,7 +129,7 @@ describe('where a connection comes from', () => {
     await expect(open(server, { origin })).rejects.toMatchObject({ status: 403 });
   });
 
-  it('whoever does not ask for a WebSocket is told so', async () => {
+  it('is not checked without an upgrade, whose absence is malformed', async () => {
     const { port } = await addressOf(server);
     const answer = await fetch(`http://127.0.0.1:${port}/api/v1/live`);
     expect(answer.headers.get('content-type')).toBe('application/problem+json; charset=utf-8');
@@ -134,24 +140,24 @@ describe('where a connection comes from', () => {
 describe('a connection lasts as long as its token', () => {
   it('and no longer', async () => {
     const live = await goLive(server, await anotherToken(ann));
-    await clock.advance(ACCESS_TOKEN_S * 1_000);
+    await pass(ACCESS_TOKEN_S * 1_000);
     await isUnauthenticated(live);
   });
 
-  it('or as long as the one that took its place', async () => {
+  it('or as long as the token that renewed it', async () => {
     ann = await anotherToken(ann);
     const live = await goLive(server, ann);
-    await clock.advance(ACCESS_TOKEN_S * 500);
+    await pass(ACCESS_TOKEN_S * 500);
     const renewed = await anotherToken(ann);
     expect(await live.request(auth(renewed))).toStrictEqual({ type: 'ack', id: 'c3', ok: true });
-    await clock.advance(ACCESS_TOKEN_S * 500);
+    await pass(ACCESS_TOKEN_S * 500);
     expect(await live.request({ type: 'ping' })).toMatchObject({ ok: true });
-    await clock.advance(ACCESS_TOKEN_S * 500);
+    await pass(ACCESS_TOKEN_S * 500);
     await isUnauthenticated(live);
     [ann, bob] = [await anotherToken(ann), await anotherToken(bob)];
   });
 
-  it('which must be of the same user', async () => {
+  it('which must be a token of the same user', async () => {
     const live = await goLive(server, ann);
     expect(await live.request(auth(bob))).toMatchObject({ ok: false, problem: { code: 'forbidden', status: 403 } });
     expect(await live.request({ type: 'send', otherUserId: bob.userId, content: 'it is ann' })).toMatchObject({
@@ -162,41 +168,41 @@ describe('a connection lasts as long as its token', () => {
   });
 });
 
-/** Ends the session as another node would: this one only hears of it by the log. */
+/** Ends the session as another node would: this one learns of it only from the log. */
 async function endElsewhere({ userId, accessToken }: Person): Promise<void> {
   const { sessionId } = await server.identity.authenticate(accessToken, 'command');
   const stream = `sessions-${userId}`;
-  const { events } = await server.events.readStream(stream, { direction: 'backwards', limit: 1 });
+  const { events } = await server.log.readStream(stream, { direction: 'backwards', limit: 1 });
   const data = { userId, sessionId, reason: 'signed-out', endedAt: new Date(clock.now()).toISOString() };
   const metadata = { actor: userId, correlationId: 'test', causationId: null, commandId: randomUUID() };
   const event = { id: randomUUID(), type: 'SessionEnded', data, metadata };
-  await server.events.append(stream, [event], { expect: events[0]?.revision ?? 'none' });
+  await server.log.append(stream, [event], { expect: events[0]?.revision ?? 'none' });
 }
 
-describe('a session that ends', () => {
+describe('the end of a session', () => {
   const signOut = (person: Person) => server.ask(person, { method: 'DELETE', url: '/api/v1/sessions/current' });
 
-  it('ends its connections with 4401, and no others', async () => {
+  it('closes its connections with 4401, and no others', async () => {
     const [first, second] = [await anotherToken(ann), await anotherToken(ann)];
     const [ofFirst, ofSecond] = [await goLive(server, first), await goLive(server, second)];
     expect((await signOut(first)).status).toBe(202);
-    expect(await ofFirst.closed).toStrictEqual({ code: 4401, reason: 'the session was ended' });
+    expect(await ofFirst.closed).toStrictEqual({ code: 4401, reason: 'the session has ended' });
     expect(await ofSecond.request({ type: 'ping' })).toMatchObject({ ok: true });
   });
 
-  it('on another node ends them here, and lets nobody in any more who comes with its token', async () => {
+  it('on another node closes its connections here, and its token is rejected', async () => {
     const person = await signUp(server, 'eve');
     const live = await goLive(server, person);
     await endElsewhere(person);
     expect(await live.closed).toMatchObject({ code: 4401 });
-    // The clock stands still: what this node knows of the session is still believed.
+    // The clock stands still, so that the cached state of the session is still valid.
     expect(await server.identity.authenticate(person.accessToken, 'command')).toMatchObject({ userId: person.userId });
     const late = await open(server);
     expect(await late.request(auth(person))).toMatchObject({ problem: { code: 'unauthenticated' } });
     await isUnauthenticated(late);
   });
 
-  it('is the one of the last token', async () => {
+  it('concerns the session of the latest token', async () => {
     const [first, second] = [await anotherToken(ann), await anotherToken(ann)];
     const live = await goLive(server, first);
     await live.request(auth(second));
@@ -207,7 +213,7 @@ describe('a session that ends', () => {
   });
 });
 
-it('a user has only so many connections: one more is refused and ended with 4429', async () => {
+it('the number of connections of a user is limited: one more is rejected and closed with 4429', async () => {
   const lives = [await goLive(server, ann), await goLive(server, ann)];
   const surplus = await open(server);
   expect(await surplus.request(auth(ann))).toMatchObject({
@@ -220,7 +226,7 @@ it('a user has only so many connections: one more is refused and ended with 4429
   await goLive(server, ann);
 });
 
-it('delivery begins a quarter of a second behind auth when the client says nothing', async () => {
+it('delivery starts a quarter of a second after auth when the client sends nothing', async () => {
   const bobs = await open(server);
   await bobs.request(auth(bob));
   const conversationId = await group(server, ann, bob);

@@ -21,17 +21,17 @@ afterEach(async () => {
   await server.close();
 });
 
-/** A client that speaks WebSocket over a bare TCP connection, so that it can do what no library does: not read. */
+/** A client that speaks WebSocket over a bare TCP connection, because no library allows it to stop reading. */
 class RawClient {
   readonly tcp: Socket;
-  /** What has come: texts as JSON, and the code of a close frame. */
+  /** Received frames: texts as JSON, and the code of a close frame. */
   readonly received: Received[] = [];
   #rest: Buffer | null = null;
 
   constructor(tcp: Socket) {
     this.tcp = tcp;
     tcp.on('data', (chunk) => {
-      // Behind the answer to the upgrade, which comes in one piece, come frames.
+      // Frames follow the response to the upgrade, which arrives in one piece.
       this.#rest =
         this.#rest === null ? chunk.subarray(chunk.indexOf('\r\n\r\n') + 4) : Buffer.concat([this.#rest, chunk]);
       while (this.#takeFrame());
@@ -46,7 +46,7 @@ class RawClient {
     this.tcp.write(Buffer.concat([head, payload]));
   }
 
-  /** Resolves once this holds, looked at whenever something came. */
+  /** Resolves once this holds, checked whenever data arrives. */
   async until(holds: () => boolean): Promise<void> {
     while (!holds()) await once(this.tcp, 'data');
   }
@@ -83,16 +83,16 @@ async function rawClient(person: Person): Promise<RawClient> {
 const isMessage = ({ event }: Received): boolean => event === 'message:sent';
 const contentOf = ({ payload }: Received): string => payload.message.content.split(' ', 1)[0];
 
-/** The high-water mark of what waits to go out, one large frame, and the heads of frames. */
+/** The high-water mark of the socket, one large frame, and the headers of frames. */
 const BUFFERED_MAX = (64 + 48 + 4) * 1024;
 
-/** The most that waits to go out to any client. */
+/** The largest number of bytes that wait to be sent to one client. */
 function buffered(): number {
   return Math.max(...[...server.app.websocketServer.clients].map(({ bufferedAmount }) => bufferedAmount));
 }
 
 describe('a client that does not read', () => {
-  it('costs no more than a bounded buffer, is ended with 4408, and can resume where it was', async () => {
+  it('uses a bounded buffer only, is closed with 4408, and can resume', async () => {
     const conversationId = await group(server, ann, bob);
     const stuck = await rawClient(bob);
     stuck.tcp.pause();
@@ -104,7 +104,7 @@ describe('a client that does not read', () => {
       const some = Array.from({ length: 50 }, (_, n) => `${round}.${n} ${padding}`);
       await Promise.all(some.map((content) => anns.request({ type: 'send', conversationId, content })));
       sent.push(...some.map((content) => content.split(' ', 1)[0] ?? ''));
-      await bobs.until(() => bobs.heard().length === sent.length);
+      await bobs.until(() => bobs.contents().length === sent.length);
       expect(buffered()).toBeLessThan(BUFFERED_MAX);
       expect(round).toBeLessThan(40);
     }
@@ -114,17 +114,17 @@ describe('a client that does not read', () => {
     await stuck.until(() => stuck.received.at(-1).closed !== undefined);
     expect(stuck.received.at(-1)).toStrictEqual({ closed: 4408 });
     stuck.tcp.destroy();
-    const heard = stuck.received.filter(isMessage);
-    const back = await goLive(server, bob, heard.at(-1).id);
-    await back.until(() => back.heard().length === sent.length - heard.length);
-    const all = [...heard, ...back.frames.filter(isMessage)];
+    const received = stuck.received.filter(isMessage);
+    const back = await goLive(server, bob, received.at(-1).id);
+    await back.until(() => back.contents().length === sent.length - received.length);
+    const all = [...received, ...back.frames.filter(isMessage)];
     expect(all.map(contentOf)).toStrictEqual(sent);
   });
 
-  it('but asks is answered no further, so that its answers do not pile up either', async () => {
+  it('but sends frames gets no more answers, so that these use a bounded buffer too', async () => {
     const stuck = await rawClient(bob);
     stuck.tcp.pause();
-    // The answer, a refusal, is several times as long as the question.
+    // The answer, a problem, is several times as long as the frame.
     for (let n = 0; n < 60_000; n++) stuck.send({ type: 'shout', id: 'x'.repeat(64) });
     const other = await goLive(server, bob);
     for (let n = 0; n < 200; n++) {
@@ -135,16 +135,16 @@ describe('a client that does not read', () => {
   });
 });
 
-it('a client that asks faster than can be done is read no further meanwhile, and then answered to the last frame', async () => {
+it('a client that sends faster than frames are handled is not read meanwhile, and then every frame is answered', async () => {
   const conversationId = await group(server, ann, bob);
   const [greedy, other] = [await goLive(server, ann), await goLive(server, bob)];
   const gate = Promise.withResolvers<void>();
   server.events.beforeAppend.hook = () => gate.promise;
-  greedy.send({ type: 'send', conversationId, content: 'takes its time' });
+  greedy.send({ type: 'send', conversationId, content: 'slow' });
   const [count, size] = [200, 100_000];
   for (let n = 0; n < count; n++) greedy.send({ type: 'shout', id: `n${n}`, padding: 'x'.repeat(size) });
   for (let n = 0; n < 300; n++) await other.request({ type: 'ping' });
-  // What was not read waits on the other side; the kernel holds a part of it.
+  // The unread rest is in the buffers of the client and of the kernel.
   expect(greedy.unsent()).toBeGreaterThan((count * size) / 5);
   gate.resolve();
   await greedy.frame(({ id }) => id === `n${count - 1}`);
@@ -152,7 +152,7 @@ it('a client that asks faster than can be done is read no further meanwhile, and
 });
 
 describe('heartbeats', () => {
-  it('go to each connection every 25 s, and keep one that answers', async () => {
+  it('are sent to each connection every 25 s, and keep one that answers', async () => {
     const live = await goLive(server, ann);
     for (let beat = 1; beat <= 3; beat++) {
       await clock.advance(HEARTBEAT_MS);
@@ -162,7 +162,7 @@ describe('heartbeats', () => {
     expect(await live.request({ type: 'ping' })).toMatchObject({ ok: true });
   });
 
-  it('find out which connection has died, and cut it', async () => {
+  it('detect a dead connection, and cut it', async () => {
     const dead = await rawClient(ann);
     await clock.advance(HEARTBEAT_MS);
     expect(server.hub.connectionsOf(ann.userId)).toBe(1);
@@ -172,7 +172,7 @@ describe('heartbeats', () => {
   });
 });
 
-/** Resolves once the person has no connection any more. Another's comes and goes meanwhile, so that the server gets its turn. */
+/** Resolves once the person has no connection. Another person connects and disconnects meanwhile, so that the server runs. */
 async function gone(person: Person): Promise<void> {
   for (let tries = 0; server.hub.connectionsOf(person.userId) > 0; tries++) {
     expect(tries).toBeLessThan(100);
@@ -181,7 +181,7 @@ async function gone(person: Person): Promise<void> {
 }
 
 describe('a server that stops', () => {
-  it('finishes what it was asked, says goodbye with 1001, and lets nobody in', async () => {
+  it('finishes the frames in progress, closes with 1001, and accepts no connection', async () => {
     const live: Live = await goLive(server, ann);
     const [asked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     server.events.beforeAppend.hook = async () => {
@@ -194,12 +194,12 @@ describe('a server that stops', () => {
     await expect(goLive(server, bob)).rejects.toThrow();
     gate.resolve();
     expect(await sent).toMatchObject({ ok: true });
-    expect(await live.closed).toStrictEqual({ code: 1001, reason: 'the server stops' });
+    expect(await live.closed).toStrictEqual({ code: 1001, reason: 'the server is stopping' });
     await stopped;
     expect(server.hub.stats()).toMatchObject({ connections: 0, users: 0 });
   });
 
-  it('waits for it no longer than two seconds', async () => {
+  it('waits no longer than two seconds', async () => {
     const live = await goLive(server, ann);
     const [asked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     server.events.beforeAppend.hook = async () => {

@@ -8,7 +8,7 @@ import { manualClock } from '../support/manual-clock.ts';
 const NOBODY = 'f'.repeat(24);
 const send = { type: 'send', otherUserId: NOBODY, content: 'hello' };
 
-describe('a frame that cannot be', () => {
+describe('an invalid frame', () => {
   let server: Server;
   let ann: Person;
   let live: Live;
@@ -23,23 +23,23 @@ describe('a frame that cannot be', () => {
   afterEach(() => closeAll(server));
   afterAll(() => server.close());
 
-  /** Neither was anything written nor the connection harmed. */
+  /** Nothing was written, and the connection still works. */
   async function expectNoHarm(act: () => Promise<unknown>): Promise<void> {
-    const before = await server.events.head();
+    const before = await server.log.head();
     await act();
-    expect(await server.events.head()).toBe(before);
+    expect(await server.log.head()).toBe(before);
     expect(await live.request({ type: 'ping' })).toMatchObject({ ok: true });
   }
 
   it.each([
     ['broken JSON', '{"type":"ping"'],
-    ['no JSON', 'hello'],
-    ['nothing', ''],
+    ['other text', 'hello'],
+    ['an empty message', ''],
     ['a list', '[]'],
     ['null', 'null'],
-    ['a text', '"ping"'],
-    ['bytes', Buffer.from('{"type":"ping","id":"x"}')],
-  ])('%s is answered with an error', async (_name, sent) => {
+    ['a string', '"ping"'],
+    ['a binary message', Buffer.from('{"type":"ping","id":"x"}')],
+  ])('(%s) is answered with an error', async (_name, sent) => {
     await expectNoHarm(async () => {
       live.send(sent);
       expect(await live.frame(({ type }) => type === 'error')).toStrictEqual({
@@ -48,7 +48,7 @@ describe('a frame that cannot be', () => {
           type: 'urn:parley:problem:malformed',
           title: 'Malformed request',
           status: 400,
-          detail: 'a frame is a JSON object in a text message',
+          detail: 'a frame must be a JSON object in a text message',
           instance: '/api/v1/live',
           code: 'malformed',
         },
@@ -58,23 +58,23 @@ describe('a frame that cannot be', () => {
 
   it.each([
     ['no type', {}, 'malformed', '/type'],
-    ['a type that is not known', { type: 'shout' }, 'malformed', '/type'],
-    ['a type of another kind', { type: 5 }, 'malformed', '/type'],
-    ['the name of what every object has', { type: 'constructor' }, 'malformed', '/type'],
-    ['a surplus field', { type: 'ping', extra: 1 }, 'malformed', '/extra'],
+    ['an unknown type', { type: 'shout' }, 'malformed', '/type'],
+    ['a type that is not a string', { type: 5 }, 'malformed', '/type'],
+    ['a type named like a property of every object', { type: 'constructor' }, 'malformed', '/type'],
+    ['an unknown field', { type: 'ping', extra: 1 }, 'malformed', '/extra'],
     ['a missing field', { type: 'send', otherUserId: NOBODY }, 'malformed', '/content'],
-    ['a number for a text', { ...send, content: 5 }, 'malformed', '/content'],
-    ['an empty text', { ...send, content: '' }, 'out-of-range', '/content'],
-    ['too long a text', { ...send, content: 'x'.repeat(CONTENT_MAX + 1) }, 'out-of-range', '/content'],
-    ['half a character', { ...send, content: 'a\ud800b' }, 'malformed', '/content'],
-    ['an id of no user', { ...send, otherUserId: 'bob' }, 'out-of-range', '/otherUserId'],
-    ['an id of no message', { ...send, messageId: 'x' }, 'out-of-range', '/messageId'],
-    ['a reply to no message', { ...send, replyTo: 7 }, 'malformed', '/replyTo'],
+    ['a number instead of a string', { ...send, content: 5 }, 'malformed', '/content'],
+    ['an empty string', { ...send, content: '' }, 'out-of-range', '/content'],
+    ['too long a string', { ...send, content: 'x'.repeat(CONTENT_MAX + 1) }, 'out-of-range', '/content'],
+    ['a lone surrogate', { ...send, content: 'a\ud800b' }, 'malformed', '/content'],
+    ['an invalid id of a user', { ...send, otherUserId: 'bob' }, 'out-of-range', '/otherUserId'],
+    ['an invalid id of a message', { ...send, messageId: 'x' }, 'out-of-range', '/messageId'],
+    ['an invalid reply', { ...send, replyTo: 7 }, 'malformed', '/replyTo'],
     ['too many mentions', { ...send, mentions: Array(101).fill(NOBODY) }, 'out-of-range', '/mentions'],
-    ['a mark below zero', { type: 'open', conversationId: NOBODY, seq: -1 }, 'out-of-range', '/seq'],
-    ['half a mark', { type: 'open', conversationId: NOBODY, seq: 0.5 }, 'malformed', '/seq'],
-    ['too long a place', { type: 'resume', after: 'x'.repeat(129) }, 'out-of-range', '/after'],
-  ])('%s is refused in its ack, with the path of the field', async (_name, frame, code, path) => {
+    ['a negative mark', { type: 'open', conversationId: NOBODY, seq: -1 }, 'out-of-range', '/seq'],
+    ['a fractional mark', { type: 'open', conversationId: NOBODY, seq: 0.5 }, 'malformed', '/seq'],
+    ['too long an id to resume from', { type: 'resume', after: 'x'.repeat(129) }, 'out-of-range', '/after'],
+  ])('(%s) is rejected in its ack, with the path of the field', async (_name, frame, code, path) => {
     await expectNoHarm(async () => {
       const { ok, problem } = await live.request(frame);
       expect(ok).toBe(false);
@@ -82,14 +82,17 @@ describe('a frame that cannot be', () => {
     });
   });
 
-  it.each([[5], [null], [['x']], [{ a: 1 }]])('an id that is no text (%j) cannot be answered by it', async (id) => {
-    await expectNoHarm(async () => {
-      live.send({ type: 'ping', id });
-      expect(await live.frame(({ type }) => type === 'error')).toMatchObject({ problem: { code: 'malformed' } });
-    });
-  });
+  it.each([[5], [null], [['x']], [{ a: 1 }]])(
+    'with an id that is not a string (%j) is answered without it',
+    async (id) => {
+      await expectNoHarm(async () => {
+        live.send({ type: 'ping', id });
+        expect(await live.frame(({ type }) => type === 'error')).toMatchObject({ problem: { code: 'malformed' } });
+      });
+    },
+  );
 
-  it('too long an id comes back cut', async () => {
+  it('with too long an id is answered with a shortened one', async () => {
     live.send({ type: 'ping', id: 'x'.repeat(65) });
     const { id, ok } = await live.frame(({ type, ok }) => type === 'ack' && !ok);
     expect([id, ok]).toStrictEqual(['x'.repeat(64), false]);
@@ -103,14 +106,14 @@ describe('a frame that cannot be', () => {
     expect(live.frames.slice(before).map(({ type }) => type)).toStrictEqual(['error', 'ack']);
   });
 
-  it('of more than 128 KiB ends the connection with 1009, and no other', async () => {
+  it('of more than 128 KiB closes the connection with 1009, and no other', async () => {
     const other = await goLive(server, ann);
     live.send({ type: 'ping', id: 'x'.repeat(128 * 1024) });
     expect(await live.closed).toMatchObject({ code: 1009 });
     expect(await other.request({ type: 'ping' })).toMatchObject({ ok: true });
   });
 
-  it('that is no UTF-8 ends the connection with 1007', async () => {
+  it('of invalid UTF-8 closes the connection with 1007', async () => {
     await live.close();
     live = await open(server);
     live.sendRaw(Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0xc3, 0x28]));
@@ -119,7 +122,7 @@ describe('a frame that cannot be', () => {
   });
 });
 
-it('very many frames at once are all answered, in order', async () => {
+it('a large number of frames is answered completely and in order', async () => {
   const server = await startServer();
   const live = await goLive(server, await signUp(server, 'ann'));
   const ids = Array.from({ length: 1_000 }, (_, n) => `n${n}`);
@@ -130,16 +133,16 @@ it('very many frames at once are all answered, in order', async () => {
   await server.close();
 });
 
-describe('limits', () => {
+describe('rate limits', () => {
   const { burst, perMinute } = defaultRates.frame;
   const refused = { ok: false, problem: { code: 'too-many-requests', status: 429 }, retryAfter: expect.any(Number) };
 
-  it('of frames are per user, and told with when to try again', async () => {
+  it('of frames are per user, and report when to try again', async () => {
     const clock = manualClock(Date.now());
     const server = await startServer({ clock, config: { rateLimits: {} } });
     const [ann, bob] = [await signUp(server, 'ann'), await signUp(server, 'bob')];
     const [first, second, other] = [await goLive(server, ann), await goLive(server, ann), await goLive(server, bob)];
-    // Each of them has said `ping` already.
+    // Each of them has sent `ping` already.
     for (let n = 2; n < burst; n++) expect(await first.request({ type: 'ping' })).toMatchObject({ ok: true });
     expect(await first.request({ type: 'ping' })).toMatchObject(refused);
     expect(await second.request({ type: 'send', otherUserId: bob.userId, content: 'hello' })).toMatchObject(refused);
@@ -150,7 +153,7 @@ describe('limits', () => {
     await server.close();
   });
 
-  it('of messages are those of HTTP, and other frames go on', async () => {
+  it('of messages are shared with HTTP, and do not affect other frames', async () => {
     const clock = manualClock(Date.now());
     const server = await startServer({ clock, config: { rateLimits: { message: { burst: 2, perMinute: 1 } } } });
     const [ann, bob] = [await signUp(server, 'ann'), await signUp(server, 'bob')];
@@ -165,7 +168,7 @@ describe('limits', () => {
     await server.close();
   });
 
-  it('whoever goes on and on behind them is sent away', async () => {
+  it('close the connection of a client that keeps exceeding them', async () => {
     const clock = manualClock(Date.now());
     const server = await startServer({ clock, config: { rateLimits: { frame: { burst: 2, perMinute: 1 } } } });
     const live = await goLive(server, await signUp(server, 'ann'));
@@ -174,7 +177,7 @@ describe('limits', () => {
     await server.close();
   });
 
-  it('of bad tokens are per network: who sent too many does not even get a connection', async () => {
+  it('of invalid tokens are per network: after too many, connections are rejected', async () => {
     const clock = manualClock(Date.now());
     const server = await startServer({ clock, config: { rateLimits: { badToken: { burst: 2, perMinute: 1 } } } });
     for (let n = 0; n < 2; n++) {

@@ -1,5 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
-import { uuidv7 } from '../../src/kernel/ids.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { group, type Person, type Server, signUp, startServer } from '../support/http.ts';
 import { closeAll, goLive, open } from '../support/live.ts';
 
@@ -23,7 +23,7 @@ const post = (content: string) =>
   server.ask(ann, { method: 'POST', url: `/api/v1/conversations/${conversationId}/messages`, payload: { content } });
 
 describe('a message', () => {
-  it('is heard by every device of its members, that of the sender too, in the same words, and by nobody else', async () => {
+  it('reaches every device of every member, the sender included, as the same bytes, and no one else', async () => {
     const devices = [
       await goLive(server, ann),
       await goLive(server, ann),
@@ -39,10 +39,10 @@ describe('a message', () => {
       _id: expect.stringMatching(/^[0-9a-f-]{36}$/),
       position: expect.any(String),
     });
-    const heard = await Promise.all(devices.map((device) => device.message('hello')));
-    expect(heard[0]).toStrictEqual({
+    const received = await Promise.all(devices.map((device) => device.message('hello')));
+    expect(received[0]).toStrictEqual({
       event: 'message:sent',
-      id: `${await server.events.epoch()}.${ack.position}.0`,
+      id: `${await server.log.epoch()}.${ack.position}.0`,
       at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       user: { _id: ann.userId },
       payload: {
@@ -64,39 +64,39 @@ describe('a message', () => {
     const texts = devices.map(({ texts }) => texts.filter((text) => text.includes('message:sent')));
     expect(new Set(texts.flat()).size).toBe(1);
     await stranger.request({ type: 'ping' });
-    expect(stranger.heard()).toStrictEqual([]);
+    expect(stranger.contents()).toStrictEqual([]);
   });
 
-  it('to another user begins the 1-1 conversation, and can be read back at the position of its ack', async () => {
+  it('to another user creates the 1-1 conversation, and can be read at the position of its ack', async () => {
     const [anns, eves] = [await goLive(server, ann), await goLive(server, eve)];
     const { _id, position } = await anns.request({ type: 'send', otherUserId: eve.userId, content: 'first' });
     const { payload } = await eves.message('first');
     const url = `/api/v1/conversations/${payload.message.conversationId}/messages`;
     const read = await server.ask(eve, { method: 'GET', url, headers: { 'min-position': position } });
     expect(read.json.items.map((message: { _id: string }) => message._id)).toStrictEqual([_id]);
-    // What is heard is what is read.
+    // The frame has the same shape as the query.
     expect(read.json.items).toStrictEqual([payload.message]);
   });
 
-  it('that was sent over HTTP is heard too', async () => {
+  it('that was sent over HTTP is delivered too', async () => {
     const bobs = await goLive(server, bob);
     expect((await post('over HTTP')).status).toBe(202);
     await bobs.message('over HTTP');
   });
 
-  it('sent twice under one id is one message', async () => {
+  it('sent twice with the same id is one message', async () => {
     const anns = await goLive(server, ann);
-    const frame = { type: 'send', conversationId, content: 'once', messageId: uuidv7(Date.now()) };
+    const frame = { type: 'send', conversationId, content: 'once', messageId: createSystemRandom().uuid(Date.now()) };
     const acks = await Promise.all([anns.request(frame), anns.request(frame)]);
     expect(acks.map(({ ok, _id, position }) => [ok, _id, position])).toStrictEqual(
       Array(2).fill([true, frame.messageId, acks[0].position]),
     );
     await anns.request({ type: 'send', conversationId, content: 'end' });
     await anns.message('end');
-    expect(anns.heard()).toStrictEqual(['once', 'end']);
+    expect(anns.contents()).toStrictEqual(['once', 'end']);
   });
 
-  it('is acknowledged when it is durable and no earlier, and what was sent behind it waits', async () => {
+  it('is acknowledged when it is durable and not earlier, and later frames wait', async () => {
     const anns = await goLive(server, ann);
     const [asked, gate] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     server.events.beforeAppend.hook = async () => {
@@ -117,7 +117,7 @@ describe('a message', () => {
     expect(acks.map(({ ok }) => ok)).toStrictEqual([true, true]);
   });
 
-  it('that cannot be written is refused with when to try again, and that of unknown outcome is written once', async () => {
+  it('that cannot be written is rejected with a time to try again; one of unknown outcome is written once', async () => {
     const anns = await goLive(server, ann);
     server.events.faults.push('away');
     expect(await anns.request({ type: 'send', conversationId, content: 'lost' })).toMatchObject({
@@ -129,10 +129,10 @@ describe('a message', () => {
     expect(await anns.request({ type: 'send', conversationId, content: 'kept' })).toMatchObject({ ok: true });
     await anns.request({ type: 'send', conversationId, content: 'end' });
     await anns.message('end');
-    expect(anns.heard()).toStrictEqual(['kept', 'end']);
+    expect(anns.contents()).toStrictEqual(['kept', 'end']);
   });
 
-  it('goes to a conversation that one is in, and to nobody who is not there', async () => {
+  it('is rejected for conversations of others and for users who do not exist', async () => {
     const eves = await goLive(server, eve);
     const to = (target: object) => eves.request({ type: 'send', content: 'hello?', ...target });
     expect(await to({ conversationId })).toMatchObject({ ok: false, problem: { code: 'not-found', status: 404 } });
@@ -144,7 +144,7 @@ describe('a message', () => {
   });
 });
 
-it('how far one has read is told to the others, and only what there is can be read', async () => {
+it('read marks are sent to the other members, and cannot exceed the last message', async () => {
   const [anns, bobs] = [await goLive(server, ann), await goLive(server, bob)];
   await post('to be read');
   await bobs.message('to be read');
@@ -157,24 +157,24 @@ it('how far one has read is told to the others, and only what there is can be re
   });
 });
 
-it('who was removed hears of that, and of nothing behind it', async () => {
+it('a removed member is informed of that, and gets nothing after it', async () => {
   const [anns, bobs] = [await goLive(server, ann), await goLive(server, bob)];
   const url = `/api/v1/conversations/${conversationId}/members/${bob.userId}`;
   expect((await server.ask(ann, { method: 'DELETE', url })).status).toBe(202);
-  await post('behind his back');
-  await anns.message('behind his back');
+  await post('after the removal');
+  await anns.message('after the removal');
   await bobs.frame(({ event }) => event === 'conversation:member:removed');
   await bobs.request({ type: 'ping' });
-  expect(bobs.heard()).toStrictEqual([]);
+  expect(bobs.contents()).toStrictEqual([]);
   expect(await bobs.request({ type: 'send', conversationId, content: 'hello?' })).toMatchObject({
     problem: { code: 'not-found' },
   });
 });
 
-describe('coming back', () => {
+describe('resuming', () => {
   const auth = (extra: object = {}) => ({ type: 'auth', token: bob.accessToken, ...extra });
 
-  it('with `after` in auth, what was missed comes behind its ack, in order', async () => {
+  it('with `after` in auth delivers missed frames after its ack, in order', async () => {
     const before = await goLive(server, bob);
     await post('seen');
     const { id: after } = await before.message('seen');
@@ -190,10 +190,10 @@ describe('coming back', () => {
     });
     await back.message('3');
     expect(back.frames[0].type).toBe('ack');
-    expect(back.heard()).toStrictEqual(['1', '2', '3']);
+    expect(back.contents()).toStrictEqual(['1', '2', '3']);
   });
 
-  it('with a frame of its own, behind what auth answered when nothing was heard', async () => {
+  it('with a resume frame continues after the id that auth returned, when nothing was received', async () => {
     const first = await open(server);
     const { after } = await first.request(auth());
     await first.close();
@@ -202,10 +202,10 @@ describe('coming back', () => {
     await back.request(auth());
     expect(await back.request({ type: 'resume', after })).toMatchObject({ ok: true, outcome: 'resumed', after });
     await back.message('missed');
-    expect(back.heard()).toStrictEqual(['missed']);
+    expect(back.contents()).toStrictEqual(['missed']);
   });
 
-  it('what cannot be resumed is one resync, from whose place it goes on', async () => {
+  it('that is not possible gives one resync, and delivery continues from its place', async () => {
     const back = await open(server);
     const ack = await back.request(auth({ after: 'another-log.0000000000000001.0' }));
     expect(ack).toMatchObject({ ok: true, outcome: 'resync' });
@@ -215,14 +215,14 @@ describe('coming back', () => {
       id: ack.after,
       at: expect.any(String),
       user: null,
-      payload: { position: await server.events.head() },
+      payload: { position: await server.log.head() },
     });
     await post('next');
     await back.message('next');
     expect(back.frames.map(({ type, event }) => type ?? event)).toStrictEqual(['ack', 'resync', 'message:sent']);
   });
 
-  it('is possible once, and only before anything else', async () => {
+  it('is possible once, and only before any other frame', async () => {
     const bobs = await goLive(server, bob);
     expect(await bobs.request({ type: 'resume', after: 'x' })).toMatchObject({
       problem: { code: 'rule-broken', status: 409 },

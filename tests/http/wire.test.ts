@@ -17,7 +17,7 @@ beforeAll(async () => {
 });
 afterAll(() => server.close());
 
-/** Sends bytes as they are, and gives all that comes back until the server ends the connection. */
+/** Sends bytes as they are, and returns everything that the server sends until it closes the connection. */
 async function exchange(text: string): Promise<string> {
   const socket = connect(port, '127.0.0.1');
   await once(socket, 'connect');
@@ -27,7 +27,7 @@ async function exchange(text: string): Promise<string> {
 
 async function readAll(socket: Socket): Promise<string> {
   const chunks: Buffer[] = [];
-  // The server may cut the connection while the rest of a body is on its way.
+  // The server may cut the connection while the rest of a body is being sent.
   socket.on('error', () => {});
   socket.on('data', (chunk) => chunks.push(chunk));
   await once(socket, 'close');
@@ -43,7 +43,7 @@ async function stillServes(): Promise<void> {
   expect(await answer.json()).toEqual({ status: 'ok' });
 }
 
-/** Waits until requests are refused, by the server or by the machine. */
+/** Waits until requests are refused, by the server or by the operating system. */
 async function refused(url: string): Promise<void> {
   for (;;) {
     const answer = await fetch(url).catch(() => null);
@@ -57,20 +57,20 @@ async function refused(url: string): Promise<void> {
 }
 
 describe('on the wire', () => {
-  it('answers with a problem what is not HTTP', async () => {
+  it('answers bytes that are not HTTP with a problem', async () => {
     const answer = await exchange('hello?\r\n\r\n');
     expect(answer).toMatch(/^HTTP\/1\.1 400 Bad Request\r\nContent-Type: application\/problem\+json/);
     expect(bodyOf(answer)).toMatchObject({ status: 400, code: 'malformed' });
     await stillServes();
   });
 
-  it('answers with a problem to a header that is too large', async () => {
+  it('answers a header that is too large with a problem', async () => {
     const answer = await exchange(head('GET / HTTP/1.1', `X-Large: ${'x'.repeat(20_000)}`));
     expect(bodyOf(answer)).toMatchObject({ status: 431, code: 'header-too-large' });
     await stillServes();
   });
 
-  it('stops reading a body that grows over the limit, however it comes', async () => {
+  it('stops reading a chunked body that exceeds the limit', async () => {
     const chunk = `10000\r\n${'x'.repeat(0x10000)}\r\n`;
     const chunked = head(
       `POST /api/v1/conversations/${team}/messages HTTP/1.1`,
@@ -84,7 +84,7 @@ describe('on the wire', () => {
     await stillServes();
   });
 
-  it('outlives who goes away in the middle of a body', async () => {
+  it('survives a client that disconnects in the middle of a body', async () => {
     const socket = connect(port, '127.0.0.1');
     await once(socket, 'connect');
     socket.write(
@@ -100,14 +100,14 @@ describe('on the wire', () => {
     await stillServes();
   });
 
-  it('waits for a position as long as the caller does', async () => {
-    const head = await server.events.head();
+  it('waits for a position as long as the client does', async () => {
+    const head = await server.log.head();
     const leaving = new AbortController();
     const waiting = fetch(`http://127.0.0.1:${port}/api/v1/conversations`, {
       headers: { authorization: `Bearer ${ada.accessToken}`, 'min-position': `${head}z` },
       signal: leaving.signal,
     });
-    // Were the server to take the end of the request for the caller's going, it would have answered by the time of another request.
+    // If the server mistook the end of the request for a disconnect, it would have answered before another request.
     await stillServes();
     const first = await Promise.race([waiting, stillServes().then(() => 'still waiting')]);
     expect(first).toBe('still waiting');
@@ -116,7 +116,7 @@ describe('on the wire', () => {
     await stillServes();
   });
 
-  it('finishes what is under way when it stops, and takes nothing new', async () => {
+  it('finishes requests in progress when it stops, and accepts no new ones', async () => {
     const own = await startServer();
     const person = await signUp(own, 'last');
     const id = await group(own, person);
@@ -136,13 +136,13 @@ describe('on the wire', () => {
       reached.resolve();
       await released.promise;
     };
-    const underWay = send();
+    const inProgress = send();
     await reached.promise;
     const closed = own.app.close();
     await once(unused, 'close');
     await refused(`${url}/healthz`);
     released.resolve();
-    expect((await underWay).status).toBe(202);
+    expect((await inProgress).status).toBe(202);
     await closed;
     await own.close();
   });

@@ -2,6 +2,7 @@ import { createHmac, generateKeyPairSync } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWTPayload, SignJWT } from 'jose';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
+import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { type AccessTokens, createAccessTokens } from '../../src/identity/access-tokens.ts';
 import type { KeyStore } from '../../src/ports/keys.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
@@ -12,14 +13,14 @@ const SESSION = '0190d1a4-6f2b-7000-8000-000000000001';
 const refused = {
   name: 'Refusal',
   code: 'unauthenticated',
-  message: 'the access token is not valid or has expired; refresh it or sign in',
+  message: 'the access token is invalid or has expired; refresh it or sign in',
 };
 
 let keys: KeyStore;
 let clock: ManualClock;
 let tokens: AccessTokens;
 beforeEach(async () => {
-  keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.alloc(32, 9) });
+  keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.alloc(32, 9), random: createSystemRandom() });
   clock = manualClock();
   tokens = await createAccessTokens({ keys, clock, issuer: ISSUER });
 });
@@ -30,14 +31,14 @@ const part = (value: object): string => Buffer.from(JSON.stringify(value)).toStr
 const parse = (text: string | undefined) =>
   JSON.parse(Buffer.from(text ?? '', 'base64url').toString()) as Record<string, unknown>;
 
-/** The key that signs here, which only the server should have. */
+/** The private key that signs the tokens. */
 async function ownKey() {
   const [name = ''] = await keys.list('signing/');
   const jwk = JSON.parse(Buffer.from((await keys.get(name)) ?? []).toString());
   return { key: await importJWK(jwk, 'ES256'), kid: await calculateJwkThumbprint(jwk) };
 }
 
-/** A token that is good but for what is changed. */
+/** A valid token except for the given changes. */
 async function forged(changes: { claims?: JWTPayload; header?: object; without?: string } = {}): Promise<string> {
   const { key, kid } = await ownKey();
   const claims: JWTPayload = {
@@ -54,7 +55,7 @@ async function forged(changes: { claims?: JWTPayload; header?: object; without?:
 }
 
 describe('an access token', () => {
-  it('says who it is for and for what, and nothing else', async () => {
+  it('contains its user, session and use, and nothing else', async () => {
     const [header, payload] = (await tokens.sign(USER, SESSION)).split('.');
     expect(parse(header)).toEqual({ alg: 'ES256', typ: 'at+jwt', kid: tokens.jwks().keys[0]?.kid });
     expect(parse(payload)).toEqual({
@@ -67,13 +68,13 @@ describe('an access token', () => {
     });
   });
 
-  it('is verified, also the way the tests forge it', async () => {
-    const claims = { userId: USER, sessionId: SESSION, issuedAt: clock.now(), expiresAt: clock.now() + 600_000 };
-    expect(await tokens.verify(await tokens.sign(USER, SESSION))).toEqual(claims);
-    expect(await tokens.verify(await forged())).toEqual(claims);
+  it('is verified, also when made by these tests', async () => {
+    const contents = { userId: USER, sessionId: SESSION, issuedAt: clock.now(), expiresAt: clock.now() + 600_000 };
+    expect(await tokens.verify(await tokens.sign(USER, SESSION))).toEqual(contents);
+    expect(await tokens.verify(await forged())).toEqual(contents);
   });
 
-  it('is refused once it has expired, though it was seen before', async () => {
+  it('is refused once it has expired, even if it was verified before', async () => {
     const token = await tokens.sign(USER, SESSION);
     await tokens.verify(token);
     await clock.advance(600_000);
@@ -90,7 +91,7 @@ describe('a token is refused', () => {
     }
   });
 
-  it('that is signed with the public key as if it were a shared secret (HS256)', async () => {
+  it('that is signed with the public key as a shared secret (HS256)', async () => {
     const [jwk = {}] = tokens.jwks().keys;
     const [, payload] = (await tokens.sign(USER, SESSION)).split('.');
     const signed = `${part({ alg: 'HS256', typ: 'at+jwt', kid: jwk.kid })}.${payload}`;
@@ -100,7 +101,7 @@ describe('a token is refused', () => {
     }
   });
 
-  it('that is signed by another key, also under our key’s name', async () => {
+  it('that is signed by another key, also with the id of our key', async () => {
     const { privateKey } = await generateKeyPair('ES256');
     const { kid } = await ownKey();
     for (const header of [
@@ -122,7 +123,7 @@ describe('a token is refused', () => {
     }
   });
 
-  it('that brings its own key along', async () => {
+  it('that contains its own key', async () => {
     const { privateKey, publicKey } = await generateKeyPair('ES256', { extractable: true });
     const jwk = await exportJWK(publicKey);
     const token = await new SignJWT({
@@ -157,25 +158,25 @@ describe('a token is refused', () => {
   it.each([
     ['of another issuer', { claims: { iss: 'https://other.test' } }],
     ['for another audience', { claims: { aud: 'other' } }],
-    ['that is expired', { claims: { exp: 1 } }],
-    ['that is not good yet', { claims: { nbf: 9_999_999_999 } }],
-    ['that is no access token', { header: { typ: 'JWT' } }],
-    ['that does not say what it is', { header: { typ: undefined } }],
-    ['that asks for what is not understood', { header: { crit: ['b64'], b64: false } }],
+    ['that has expired', { claims: { exp: 1 } }],
+    ['that is not valid yet', { claims: { nbf: 9_999_999_999 } }],
+    ['of another type', { header: { typ: 'JWT' } }],
+    ['without a type', { header: { typ: undefined } }],
+    ['with an unsupported critical header', { header: { crit: ['b64'], b64: false } }],
     ['without issuer', { without: 'iss' }],
     ['without audience', { without: 'aud' }],
     ['without user', { without: 'sub' }],
     ['without session', { without: 'sid' }],
     ['without time', { without: 'iat' }],
-    ['without end', { without: 'exp' }],
-    ['whose user is none', { claims: { sub: '../admin' } }],
-    ['whose session is none', { claims: { sid: { $ne: null } } }],
+    ['without expiry', { without: 'exp' }],
+    ['with an invalid user id', { claims: { sub: '../admin' } }],
+    ['with an invalid session id', { claims: { sid: { $ne: null } } }],
   ])('%s', async (_name, changes) => {
-    const token = await forged(changes).catch(() => 'jose itself refuses to make it');
+    const token = await forged(changes).catch(() => 'jose refuses to make it');
     await expect(tokens.verify(token)).rejects.toMatchObject(refused);
   });
 
-  it('that was tampered with, though the original was seen before', async () => {
+  it('that was modified, even if the original was verified before', async () => {
     const token = await tokens.sign(USER, SESSION);
     await tokens.verify(token);
     const [header, payload, signature = ''] = token.split('.');
@@ -186,15 +187,15 @@ describe('a token is refused', () => {
   });
 
   it.each(['', '.', '..', 'a.b.c', 'x'.repeat(100_000), `${'a.'.repeat(1_000)}`])(
-    'that is none: %.20j',
+    'that is malformed: %.20j',
     async (token) => {
       await expect(tokens.verify(token)).rejects.toMatchObject(refused);
     },
   );
 });
 
-describe('the keys', () => {
-  it('are published without their private part, under their RFC 7638 thumbprint', async () => {
+describe('signing keys', () => {
+  it('are published without their private part, with their RFC 7638 thumbprint as id', async () => {
     const { kid } = await ownKey();
     expect(tokens.jwks()).toEqual({
       keys: [{ kty: 'EC', crv: 'P-256', x: expect.any(String), y: expect.any(String), kid, alg: 'ES256', use: 'sig' }],
@@ -202,7 +203,7 @@ describe('the keys', () => {
   });
 
   it('are the same for nodes that start at the same time', async () => {
-    const fresh = await openSqliteKeys({ path: ':memory:', secret: Buffer.alloc(32, 9) });
+    const fresh = await openSqliteKeys({ path: ':memory:', secret: Buffer.alloc(32, 9), random: createSystemRandom() });
     const nodes = await Promise.all(
       Array.from({ length: 5 }, () => createAccessTokens({ keys: fresh, clock, issuer: ISSUER })),
     );
@@ -212,13 +213,13 @@ describe('the keys', () => {
     await fresh.close();
   });
 
-  it('survive a restart, so that nobody is signed out', async () => {
+  it('survive a restart, so that users stay signed in', async () => {
     const token = await tokens.sign(USER, SESSION);
     const restarted = await createAccessTokens({ keys, clock, issuer: ISSUER });
     await expect(restarted.verify(token)).resolves.toMatchObject({ userId: USER });
   });
 
-  it('that are newer sign from the next start on, and the old ones still verify', async () => {
+  it('that were added sign from the next start on, and the old ones still verify', async () => {
     const old = await tokens.sign(USER, SESSION);
     await addKey();
     const restarted = await createAccessTokens({ keys, clock, issuer: ISSUER });
@@ -228,7 +229,7 @@ describe('the keys', () => {
     await expect(restarted.verify(old)).resolves.toMatchObject({ userId: USER });
   });
 
-  it('that another node made are found when a token needs them, though not looked for at every unknown one', async () => {
+  it('that another node created are read when a token needs them, but not for each unknown key id', async () => {
     await addKey();
     const other = await createAccessTokens({ keys, clock, issuer: ISSUER });
     const token = await other.sign(USER, SESSION);

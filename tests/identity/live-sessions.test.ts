@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
 import { activated, type Node, openWorld, request, signIn, startNode, type World } from './world.ts';
 
-const over = { code: 'unauthenticated', message: 'this session is over; sign in again' };
+const over = { code: 'unauthenticated', message: 'this session has ended; sign in again' };
 
 let world: World;
 let node: Node;
@@ -17,8 +17,8 @@ afterEach(async () => {
   await world.close();
 });
 
-describe('whether a session is live', () => {
-  it('costs one look at the log in three seconds, however often it is asked', async () => {
+describe('the state of a session', () => {
+  it('is read from the log once in three seconds, independent of the number of requests', async () => {
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'command');
     const reads = countReads();
@@ -30,7 +30,7 @@ describe('whether a session is live', () => {
     expect(reads()).toBe(2);
   });
 
-  it('is believed for five seconds while the log is away, and then answered with unavailable', async () => {
+  it('is trusted for five seconds while the log is away, after which requests get unavailable', async () => {
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'command');
     const back = takeLogAway();
@@ -48,7 +48,7 @@ describe('whether a session is live', () => {
 describe('while the log is away', () => {
   const unavailable = { code: expect.stringMatching(/^unavailable$/i) };
 
-  it('queries of a session that was live go on until its access token runs out; its commands do not', async () => {
+  it('queries of a live session continue until its access token expires, commands do not', async () => {
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'query');
     takeLogAway();
@@ -61,7 +61,7 @@ describe('while the log is away', () => {
     await expect(node.identity.authenticate(accessToken, 'query')).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
-  it('a session that this node does not know is unavailable, also for queries', async () => {
+  it('an unknown session gets unavailable, also for queries', async () => {
     const elsewhere = await startNode(world);
     const known = await signIn(world, node);
     await elsewhere.identity.authenticate(known.accessToken, 'query');
@@ -72,7 +72,7 @@ describe('while the log is away', () => {
     await elsewhere.commands.close();
   });
 
-  it('a session that was ended meanwhile reads on, and is refused within five seconds of the return of the log', async () => {
+  it('queries of a session that has ended continue, and are refused within five seconds after the log is back', async () => {
     const elsewhere = await startNode(world);
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'query');
@@ -86,15 +86,15 @@ describe('while the log is away', () => {
     await elsewhere.commands.close();
   });
 
-  it('a silent log is waited for by one query in three seconds, for a second; what it says late holds', async () => {
+  it('one query in three seconds waits one second for a log that does not respond; a late response counts', async () => {
     const elsewhere = await startNode(world);
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'query');
     await endSession(elsewhere, accessToken);
-    const log = silenceLog();
+    const log = holdReads();
     await world.clock.advance(3_000);
     const waiting = node.identity.authenticate(accessToken, 'query');
-    await vi.waitUntil(() => log.isAsked());
+    await vi.waitUntil(() => log.isWaiting());
     const settled = vi.fn();
     void waiting.then(settled);
     await world.clock.advance(999);
@@ -102,21 +102,21 @@ describe('while the log is away', () => {
     await world.clock.advance(1);
     await expect(waiting).resolves.toMatchObject({ userId });
     await expect(node.identity.authenticate(accessToken, 'query')).resolves.toMatchObject({ userId });
-    await log.speak();
+    await log.respond();
     await expect(node.identity.authenticate(accessToken, 'query')).rejects.toMatchObject(over);
     await elsewhere.commands.close();
   });
 
-  it('a command that waited for a silent log for too long is not taken by what was known before', async () => {
+  it('a command that waited too long for the log is not accepted on the basis of the earlier state', async () => {
     const { accessToken } = await signIn(world, node);
     await node.identity.authenticate(accessToken, 'command');
-    const log = silenceLog();
+    const log = holdReads();
     await world.clock.advance(3_000);
     const asked = node.identity.authenticate(accessToken, 'command');
     const outcome = expect(asked).rejects.toMatchObject(unavailable);
-    await vi.waitUntil(() => log.isAsked());
+    await vi.waitUntil(() => log.isWaiting());
     await world.clock.advance(2_000);
-    await log.speak(new StoreError('UNAVAILABLE', 'no answer, as the test wants it'));
+    await log.respond(new StoreError('UNAVAILABLE', 'no response: fault of this test'));
     await outcome;
   });
 });
@@ -125,45 +125,45 @@ async function endSession(on: Node, accessToken: string): Promise<void> {
   await on.identity.signOut(await on.identity.authenticate(accessToken, 'command'), request(world));
 }
 
-/** Holds every read until `speak`, which fails them if it is given an error. */
-function silenceLog(): { isAsked(): boolean; speak(error?: Error): Promise<void> } {
-  const read = world.log.readStream.bind(world.log);
-  const { promise: spoken, resolve, reject } = Promise.withResolvers<void>();
-  spoken.catch(() => {});
+/** Holds every read until `respond`, which fails them when it gets an error. */
+function holdReads(): { isWaiting(): boolean; respond(error?: Error): Promise<void> } {
+  const read = world.store.readStream.bind(world.store);
+  const { promise: responded, resolve, reject } = Promise.withResolvers<void>();
+  responded.catch(() => {});
   const held: Promise<unknown>[] = [];
-  world.log.readStream = (...args) => {
-    const reading = spoken.then(() => read(...args));
+  world.store.readStream = (...args) => {
+    const reading = responded.then(() => read(...args));
     held.push(reading);
     return reading;
   };
   return {
-    isAsked: () => held.length > 0,
-    async speak(error) {
-      world.log.readStream = read;
+    isWaiting: () => held.length > 0,
+    async respond(error) {
+      world.store.readStream = read;
       if (error === undefined) resolve();
       else reject(error);
       await Promise.allSettled(held);
-      // Whoever reads has taken it in then.
+      // Lets the readers process it.
       await new Promise((done) => setImmediate(done));
     },
   };
 }
 
 function countReads(): () => number {
-  const read = world.log.readStream.bind(world.log);
+  const read = world.store.readStream.bind(world.store);
   let reads = 0;
-  world.log.readStream = (...args) => {
+  world.store.readStream = (...args) => {
     reads++;
     return read(...args);
   };
   return () => reads;
 }
 
-/** Every read fails until the function that it gives is called. */
+/** Makes every read fail until the returned function is called. */
 function takeLogAway(): () => void {
-  const read = world.log.readStream.bind(world.log);
-  world.log.readStream = () => Promise.reject(new StoreError('UNAVAILABLE', 'away, as the test wants it'));
+  const read = world.store.readStream.bind(world.store);
+  world.store.readStream = () => Promise.reject(new StoreError('UNAVAILABLE', 'away: fault of this test'));
   return () => {
-    world.log.readStream = read;
+    world.store.readStream = read;
   };
 }

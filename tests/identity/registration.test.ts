@@ -33,7 +33,7 @@ afterEach(async () => {
 });
 
 describe('a registration', () => {
-  it('writes the account and the link to be mailed, and answers with where they stand', async () => {
+  it('creates the account and the link to be mailed, and returns their position', async () => {
     const { userId, position } = await node.identity.register(ada, request(world));
     const events = await eventsOf(world, `user-${userId}`);
     const at = new Date(world.clock.now()).toISOString();
@@ -52,32 +52,32 @@ describe('a registration', () => {
     expect(position).toBe(events.at(-1)?.position);
   });
 
-  it('leaves no name in the reservations', async () => {
+  it('does not disclose names in the streams of reservations', async () => {
     await registered(world, node);
     const streams = (await logged(world, 'NameReserved')).map(({ stream }) => stream);
     expect(streams).toEqual([`username-${names.username('ada')}`, `address-${names.address('ada@example.org')}`]);
   });
 
-  it('takes the address without spaces around it', async () => {
+  it('trims the address', async () => {
     const userId = await registered(world, node, { email: '  Ada@Example.org ' });
     const [first] = await eventsOf(world, `user-${userId}`);
     expect(first?.data.email).toBe('Ada@Example.org');
   });
 
-  it('with a username in use is refused, however it is written, and reserves no address', async () => {
+  it('with a username in use is refused in any spelling, and reserves no address', async () => {
     await registered(world, node);
     const other = { ...ada, email: 'other@example.org', username: 'ADA' };
     await expect(node.identity.register(other, request(world))).rejects.toMatchObject(usernameTaken);
     expect(await eventsOf(world, `address-${names.address(other.email)}`)).toEqual([]);
   });
 
-  it('with a username whose registration ran out gets it', async () => {
+  it('can use a username whose reservation has expired', async () => {
     await registered(world, node);
     await world.clock.advance(24 * HOUR);
     await expect(registered(world, node, { email: 'other@example.org' })).resolves.toMatch(/^[0-9a-f]{24}$/);
   });
 
-  it('of one username, ten at once, is opened once', async () => {
+  it('of one username, ten at once, creates one account', async () => {
     const other = await startNode(world);
     const outcomes = await Promise.allSettled(
       Array.from({ length: 10 }, (_, i) => registered(world, i % 2 ? node : other, { email: `user${i}@example.org` })),
@@ -87,7 +87,7 @@ describe('a registration', () => {
     await other.commands.close();
   });
 
-  it('repeated with its key gives the same account and one mail', async () => {
+  it('repeated with its key returns the same account and issues one link', async () => {
     const first = await node.identity.register(ada, request(world, 'key'));
     await world.clock.advance(1_000);
     const again = await node.identity.register(ada, { ...request(world, 'key'), handledSince: -1n });
@@ -95,13 +95,13 @@ describe('a registration', () => {
     expect(await logged(world, 'UserRegistered', 'PasswordLinkIssued')).toHaveLength(2);
   });
 
-  it.each([0, 1, 2])('that was cut off after %i appends is finished by repeating it with its key', async (appends) => {
+  it.each([0, 1, 2])('that failed after %i appends is completed by repeating it with its key', async (appends) => {
     let seen = 0;
-    node.events.beforeAppend.hook = async () => {
-      if (seen++ === appends) node.events.faults.push('away');
+    node.log.beforeAppend.hook = async () => {
+      if (seen++ === appends) node.log.faults.push('away');
     };
     await expect(node.identity.register(ada, request(world, 'key'))).rejects.toMatchObject({ code: 'unavailable' });
-    node.events.beforeAppend.hook = async () => {};
+    node.log.beforeAppend.hook = async () => {};
     const { userId } = await node.identity.register(ada, { ...request(world, 'key'), handledSince: -1n });
     expect((await eventsOf(world, `user-${userId}`)).map(({ type }) => type)).toEqual([
       'UserRegistered',
@@ -111,7 +111,7 @@ describe('a registration', () => {
 });
 
 describe('a registration with the address of a pending account', () => {
-  it('is answered alike, and mails a new link of the account there is', async () => {
+  it('gets the same response, and issues a new link for the existing account', async () => {
     const userId = await registered(world, node);
     const before = await linkToken(world, node, userId);
     const repeated = await node.identity.register({ ...ada, username: 'ada2' }, request(world));
@@ -122,7 +122,7 @@ describe('a registration with the address of a pending account', () => {
     await expect(node.identity.checkPasswordLink(await linkToken(world, node, userId))).resolves.toBeUndefined();
   });
 
-  it('holds the names of the account for as long as the new link is good', async () => {
+  it('reserves the names of the account for as long as the new link is good', async () => {
     const userId = await registered(world, node);
     await world.clock.advance(23 * HOUR);
     await node.identity.register({ ...ada, username: 'ada2' }, request(world));
@@ -134,7 +134,7 @@ describe('a registration with the address of a pending account', () => {
     await expect(node.identity.setPassword(given, request(world))).resolves.toMatchObject({ userId });
   });
 
-  it('is a new account once the first one ran out', async () => {
+  it('creates a new account once the first reservation has expired', async () => {
     const first = await registered(world, node);
     await world.clock.advance(24 * HOUR);
     const second = await registered(world, node);
@@ -147,7 +147,7 @@ describe('a registration with the address of a pending account', () => {
 });
 
 describe('a registration with the address of an active account', () => {
-  it('is answered alike, and warns its owner', async () => {
+  it('gets the same response, and warns the owner', async () => {
     const userId = await activated(world, node);
     const repeated = await node.identity.register({ ...ada, username: 'eve' }, request(world));
     expect(repeated.userId).not.toBe(userId);
@@ -155,7 +155,7 @@ describe('a registration with the address of an active account', () => {
     expect((await eventsOf(world, `user-${userId}`)).at(-1)?.type).toBe('RegistrationRepeated');
   });
 
-  it('reserves its username all the same', async () => {
+  it('also reserves its username', async () => {
     await activated(world, node);
     await node.identity.register({ ...ada, username: 'eve' }, request(world));
     const again = { ...ada, email: 'other@example.org', username: 'eve' };
@@ -185,17 +185,17 @@ describe('a registration with the address of an active account', () => {
   });
 });
 
-describe('what a stranger can tell', () => {
+describe('a stranger', () => {
   it.each(['pending', 'active'] as const)(
-    'a new account from the address of one that is %s: nothing by the log’s growth',
+    'cannot distinguish a new account from an address with a %s account by the growth of the log',
     async (status) => {
       await (status === 'active' ? activated : registered)(world, node);
       await world.clock.advance(1_000);
       const grown = async (email: string, username: string) => {
-        const { appends, events } = node.events.counts;
+        const { appends, events } = node.log.counts;
         const { position } = await node.identity.register({ ...ada, email, username }, request(world));
         expect(position).toBe(await world.log.head());
-        return { appends: node.events.counts.appends - appends, events: node.events.counts.events - events };
+        return { appends: node.log.counts.appends - appends, events: node.log.counts.events - events };
       };
       const known = await grown(ada.email, 'one');
       const unknown = await grown('nobody@example.org', 'two');
@@ -206,18 +206,18 @@ describe('what a stranger can tell', () => {
   );
 });
 
-describe('an address that was reserved before the process died', () => {
-  /** A registration that ends right before its account is written. */
-  async function cutOff(): Promise<void> {
-    node.events.beforeAppend.hook = async (stream) => {
-      if (stream.startsWith('user-')) node.events.faults.push('away');
+describe('an address that was reserved by a registration that failed', () => {
+  /** A registration that fails just before it creates its account. */
+  async function failBeforeAccount(): Promise<void> {
+    node.log.beforeAppend.hook = async (stream) => {
+      if (stream.startsWith('user-')) node.log.faults.push('away');
     };
     await expect(registered(world, node)).rejects.toMatchObject({ code: 'unavailable' });
-    node.events.beforeAppend.hook = async () => {};
+    node.log.beforeAppend.hook = async () => {};
   }
 
-  it('is not lost: the next registration of it is finished under the id that holds it', async () => {
-    await cutOff();
+  it('is not lost: the next registration of it creates the account with the id of the holder', async () => {
+    await failBeforeAccount();
     await node.identity.register({ ...ada, username: 'countess' }, request(world));
     const [account] = await logged(world, 'UserRegistered');
     expect(account?.data.username).toBe('countess');
@@ -227,11 +227,11 @@ describe('an address that was reserved before the process died', () => {
     await expect(node.identity.setPassword(given, request(world))).resolves.toMatchObject({ userId });
   });
 
-  it('is written once when both write it after all', async () => {
+  it('gets one account when both registrations complete', async () => {
     const other = await startNode(world);
-    node.events.beforeAppend.hook = async (stream) => {
+    node.log.beforeAppend.hook = async (stream) => {
       if (!stream.startsWith('user-')) return;
-      node.events.beforeAppend.hook = async () => {};
+      node.log.beforeAppend.hook = async () => {};
       await other.identity.register({ ...ada, username: 'countess' }, request(world));
     };
     await registered(world, node);

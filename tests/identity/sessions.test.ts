@@ -16,9 +16,10 @@ import {
 } from './world.ts';
 
 const DAY = 24 * 60 * 60_000;
-const SIGN_IN_FAILED = 'signing in did not work: check address and password, and after several tries wait a little';
+const SIGN_IN_FAILED =
+  'sign-in failed: check the e-mail address and the password, and wait a moment after several attempts';
 const failed = { name: 'Refusal', code: 'unauthenticated', message: SIGN_IN_FAILED };
-const over = { name: 'Refusal', code: 'unauthenticated', message: 'this session is over; sign in again' };
+const over = { name: 'Refusal', code: 'unauthenticated', message: 'this session has ended; sign in again' };
 
 let world: World;
 let node: Node;
@@ -34,7 +35,7 @@ afterEach(async () => {
 });
 
 describe('signing in', () => {
-  it('gives tokens that work, and the user as they see themselves', async () => {
+  it('returns valid tokens and the user’s own profile', async () => {
     const signedIn = await signIn(world, node);
     expect(signedIn).toEqual({
       accessToken: expect.any(String),
@@ -60,13 +61,13 @@ describe('signing in', () => {
     });
   });
 
-  it('takes the address however it is written, and the password only as it was set', async () => {
+  it('accepts any spelling of the address, but only the exact password', async () => {
     await expect(signIn(world, node, { email: ' ADA@Example.ORG' })).resolves.toMatchObject({ user: { _id: userId } });
     await expect(signIn(world, node, { password: `${PASSWORD} ` })).rejects.toMatchObject(failed);
     await expect(signIn(world, node, { password: PASSWORD.toUpperCase() })).rejects.toMatchObject(failed);
   });
 
-  it('fails in the same words for a wrong password, an unknown address and a pending account', async () => {
+  it('fails with the same text for a wrong password, an unknown address and a pending account', async () => {
     await registered(world, node, { email: 'bob@example.org', username: 'bob' });
     await expect(signIn(world, node, { password: 'wrong password' })).rejects.toMatchObject(failed);
     await expect(signIn(world, node, { email: 'nobody@example.org' })).rejects.toMatchObject(failed);
@@ -74,7 +75,7 @@ describe('signing in', () => {
     await expect(signIn(world, node, { email: 'no address', password: '' })).rejects.toMatchObject(failed);
   });
 
-  it('is slowed down after repeated failures in the same words, known account or not, and works again after', async () => {
+  it('is delayed after repeated failures with the same text, whether the account exists or not, and works again afterwards', async () => {
     for (const email of [ada.email, 'nobody@example.org']) {
       for (let i = 0; i < 5; i++) {
         await expect(signIn(world, node, { email, password: 'wrong password' })).rejects.toMatchObject(failed);
@@ -89,7 +90,7 @@ describe('signing in', () => {
     await expect(signIn(world, node)).resolves.toMatchObject({ user: { _id: userId } });
   });
 
-  it('is not slowed down when limits are off', async () => {
+  it('is not delayed when limits are off', async () => {
     const open = await startNode(world, 'off');
     for (let i = 0; i < 8; i++) {
       await expect(signIn(world, open, { password: 'wrong password' })).rejects.toMatchObject(failed);
@@ -97,17 +98,17 @@ describe('signing in', () => {
     await open.commands.close();
   });
 
-  it('works at once on a node whose clock is behind that of the one where the password was set', async () => {
-    const behind = await startNode({ ...world, clock: manualClock(world.clock.now() - 2_000) });
-    const { accessToken } = await behind.identity.signIn(
+  it('works at once on a node whose clock is slower than that of the node where the password was set', async () => {
+    const slow = await startNode({ ...world, clock: manualClock(world.clock.now() - 2_000) });
+    const { accessToken } = await slow.identity.signIn(
       { email: ada.email, password: PASSWORD, userAgent: null, address: '192.0.2.1' },
       request({ ...world, clock: manualClock(world.clock.now() - 2_000) }),
     );
     await expect(node.identity.authenticate(accessToken, 'command')).resolves.toMatchObject({ userId });
-    await behind.commands.close();
+    await slow.commands.close();
   });
 
-  it('starts a session of its own each time', async () => {
+  it('starts a new session each time', async () => {
     const [one, two] = [await signIn(world, node), await signIn(world, node)];
     const sessions = await Promise.all(
       [one, two].map(({ accessToken }) => node.identity.authenticate(accessToken, 'command')),
@@ -117,7 +118,7 @@ describe('signing in', () => {
 });
 
 describe('a refresh', () => {
-  it('gives the next tokens of the same session', async () => {
+  it('returns the next tokens of the same session', async () => {
     const first = await signIn(world, node);
     const second = await node.identity.refresh(first.refreshToken, request(world));
     expect(second.refreshToken).not.toBe(first.refreshToken);
@@ -128,7 +129,7 @@ describe('a refresh', () => {
     expect(after?.sessionId).toBe(before?.sessionId);
   });
 
-  it('with the token before the current is forgiven once, and gives the current one', async () => {
+  it('accepts the token before the current one once, and returns the current one', async () => {
     const first = await signIn(world, node);
     const second = await node.identity.refresh(first.refreshToken, request(world));
     const forgiven = await node.identity.refresh(first.refreshToken, request(world));
@@ -138,7 +139,7 @@ describe('a refresh', () => {
     });
   });
 
-  it('with the token before the current a second time ends the session', async () => {
+  it('with the token before the current one a second time ends the session', async () => {
     const first = await signIn(world, node);
     const second = await node.identity.refresh(first.refreshToken, request(world));
     await node.identity.refresh(first.refreshToken, request(world));
@@ -147,7 +148,7 @@ describe('a refresh', () => {
     await expect(node.identity.authenticate(second.accessToken, 'command')).rejects.toMatchObject(over);
   });
 
-  it('with an older token ends the session, and no other', async () => {
+  it('with an older token ends only this session', async () => {
     const other = await signIn(world, node);
     const first = await signIn(world, node);
     const second = await node.identity.refresh(first.refreshToken, request(world));
@@ -160,7 +161,7 @@ describe('a refresh', () => {
     });
   });
 
-  it('of two at once with the same token, on two nodes, gives both the same', async () => {
+  it('on two nodes at once with the same token returns the same token to both', async () => {
     const elsewhere = await startNode(world);
     const first = await signIn(world, node);
     const [one, two] = await Promise.all([
@@ -178,7 +179,7 @@ describe('a refresh', () => {
     }
   });
 
-  it('works for 30 days and no longer, however often it is done', async () => {
+  it('works for 30 days and no longer, also when repeated', async () => {
     let { refreshToken } = await signIn(world, node);
     for (let day = 0; day < 29; day++) {
       await world.clock.advance(DAY);
@@ -197,7 +198,7 @@ describe('a refresh', () => {
 });
 
 describe('an access token', () => {
-  it('runs out after ten minutes', async () => {
+  it('expires after ten minutes', async () => {
     const { accessToken } = await signIn(world, node);
     await world.clock.advance(599_999);
     await expect(node.identity.authenticate(accessToken, 'command')).resolves.toMatchObject({ userId });
@@ -205,7 +206,7 @@ describe('an access token', () => {
     await expect(node.identity.authenticate(accessToken, 'command')).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
-  it('of a session that was signed out is refused at once here, and within five seconds elsewhere', async () => {
+  it('of a session that was signed out is refused at once on the same node, and within five seconds on others', async () => {
     const elsewhere = await startNode(world);
     const { accessToken } = await signIn(world, node);
     await elsewhere.identity.authenticate(accessToken, 'command');
@@ -243,14 +244,14 @@ describe('signing out', () => {
     await expect(node.identity.refresh(refreshToken, request(world))).rejects.toMatchObject(over);
   });
 
-  it('leaves the other sessions', async () => {
+  it('does not affect other sessions', async () => {
     const [one, two] = [await signIn(world, node), await signIn(world, node)];
     await node.identity.signOut(await node.identity.authenticate(one.accessToken, 'command'), request(world));
     await expect(node.identity.authenticate(two.accessToken, 'command')).resolves.toMatchObject({ userId });
   });
 });
 
-/** As a password reset will: by a link that was issued to the account. */
+/** Sets another password for the account, as a link to reset it would. */
 async function setAnotherPassword(): Promise<void> {
   const last = (await eventsOf(world, `user-${userId}`)).at(-1);
   const setAt = new Date(world.clock.now()).toISOString();

@@ -40,7 +40,7 @@ afterEach(async () => {
 const given = (password = PASSWORD, confirmPassword = password) => ({ token, password, confirmPassword });
 
 describe('a password set by a good link', () => {
-  it('activates the account and keeps its names for good', async () => {
+  it('activates the account and confirms its names', async () => {
     const { position } = await node.identity.setPassword(given(), request(world));
     const set = (await eventsOf(world, `user-${userId}`)).at(-1);
     expect(set).toMatchObject({ type: 'PasswordSet', position, metadata: { actor: userId } });
@@ -52,7 +52,7 @@ describe('a password set by a good link', () => {
     await expect(signIn(world, node)).resolves.toMatchObject({ user: { _id: userId } });
   });
 
-  it('uses the link up', async () => {
+  it('cannot be set by the same link again', async () => {
     await node.identity.setPassword(given(), request(world));
     await expect(node.identity.checkPasswordLink(token)).rejects.toMatchObject(invalidLink);
     await expect(node.identity.setPassword(given('another password'), request(world))).rejects.toMatchObject(
@@ -60,13 +60,13 @@ describe('a password set by a good link', () => {
     );
   });
 
-  it('repeated with its key is answered alike, though the link is used up', async () => {
+  it('repeated with its key returns the same response, although the link was used', async () => {
     const first = await node.identity.setPassword(given(), request(world, 'key'));
     const again = await node.identity.setPassword(given(), { ...request(world, 'key'), handledSince: -1n });
     expect(again).toEqual(first);
   });
 
-  it('by two at once is set once', async () => {
+  it('is set once by two requests at the same time', async () => {
     const other = await startNode(world);
     const outcomes = await Promise.allSettled([
       node.identity.setPassword(given('a first password'), request(world)),
@@ -77,7 +77,7 @@ describe('a password set by a good link', () => {
     await other.commands.close();
   });
 
-  it('never stands in the log, and neither does the token', async () => {
+  it('is not stored in the log, and neither is the token', async () => {
     await node.identity.setPassword(given(), request(world));
     const { events } = await world.log.readAll({ direction: 'forwards', from: null });
     const text = JSON.stringify(events, (_key, value) => (typeof value === 'bigint' ? String(value) : value));
@@ -87,8 +87,8 @@ describe('a password set by a good link', () => {
   });
 });
 
-describe('a password that will not do', () => {
-  it('is refused with the path of its field, and the link stays good', async () => {
+describe('an unacceptable password', () => {
+  it('is refused with the path of its field, and the link remains good', async () => {
     const refused = node.identity.setPassword(given('password1', 'password2'), request(world));
     await expect(refused).rejects.toMatchObject({
       code: 'out-of-range',
@@ -97,7 +97,7 @@ describe('a password that will not do', () => {
     await expect(node.identity.checkPasswordLink(token)).resolves.toBeUndefined();
   });
 
-  it('is refused when it is the owner’s address or name', async () => {
+  it('is refused when it is the owner’s address or username', async () => {
     await expect(node.identity.setPassword(given(ada.email), request(world))).rejects.toMatchObject({
       code: 'out-of-range',
       errors: [{ path: '/password', message: 'must not be your e-mail address or username' }],
@@ -106,7 +106,7 @@ describe('a password that will not do', () => {
 });
 
 describe('a link', () => {
-  it('that is not ours is refused in the same words', async () => {
+  it('that is not ours is refused with the same text', async () => {
     for (const wrong of ['', 'x', token.slice(0, -1), `${token.slice(0, -4)}AAAA`]) {
       await expect(node.identity.checkPasswordLink(wrong)).rejects.toMatchObject(invalidLink);
       const asked = node.identity.setPassword({ ...given(), token: wrong }, request(world));
@@ -115,7 +115,7 @@ describe('a link', () => {
     }
   });
 
-  it('tells whose it is, good or not', async () => {
+  it('identifies its user, whether it is good or not', async () => {
     await node.identity.setPassword(given(), request(world));
     expect(node.identity.userOfPasswordLink(token)).toBe(userId);
   });
@@ -128,10 +128,10 @@ describe('a link', () => {
     await expect(node.identity.setPassword(given(), request(world))).rejects.toMatchObject(invalidLink);
   });
 
-  it('of an account that lost its username is refused, and holds nothing for good', async () => {
+  it('of an account that lost its username is refused, and confirms no name', async () => {
     await world.clock.advance(23 * HOUR);
     await node.identity.register({ ...ada, username: 'ada2' }, request(world));
-    // The reservation of the username alone runs out: as if the process had died between the two.
+    // Only the reservation of the username expires, as after a crash between the two renewals.
     const newest = await linkToken(world, node, userId);
     await world.clock.advance(24 * HOUR - 1);
     await releaseAndTake('username');
@@ -141,7 +141,7 @@ describe('a link', () => {
     expect(await logged(world, 'NameConfirmed')).toEqual([]);
   });
 
-  it('of an account that lost its address is refused, and gives its username up', async () => {
+  it('of an account that lost its address is refused, and releases its username', async () => {
     await releaseAndTake('address');
     await expect(node.identity.setPassword(given(), request(world))).rejects.toMatchObject(invalidLink);
     const ofUsername = (await logged(world, 'NameConfirmed', 'NameReleased')).filter(
@@ -150,7 +150,7 @@ describe('a link', () => {
     expect(ofUsername.map(({ type }) => type)).toEqual(['NameConfirmed', 'NameReleased']);
   });
 
-  /** Somebody else gets a name that Ada had reserved. */
+  /** Another user reserves a name that Ada had reserved. */
   async function releaseAndTake(kind: 'username' | 'address'): Promise<void> {
     const [reserved] = (await logged(world, 'NameReserved')).filter(({ data }) => data.kind === kind);
     const stream = reserved?.stream ?? '';
@@ -180,11 +180,11 @@ describe('a link', () => {
 });
 
 describe('an account without a password', () => {
-  it('cannot be signed in to', async () => {
+  it('does not allow sign-in', async () => {
     await expect(signIn(world, node)).rejects.toMatchObject({ code: 'unauthenticated' });
   });
 
-  it('is no hindrance to others', async () => {
+  it('does not affect other accounts', async () => {
     await activated(world, node, { email: 'bob@example.org', username: 'bob' });
     await expect(signIn(world, node, { email: 'bob@example.org' })).resolves.toMatchObject({ tokenType: 'Bearer' });
   });

@@ -11,7 +11,7 @@ const others = deriveSecrets('a secret of another server, as long');
 const hex = (length: number) => fc.stringMatching(new RegExp(`^[0-9a-f]{${length}}$`));
 const uuid = fc.uuid();
 
-/** A token with one character changed to another of its alphabet. */
+/** The token with one character replaced by another of its alphabet. */
 function tampered(token: string, at: number, by: number): string {
   const alphabet = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_';
   const index = at % token.length;
@@ -22,7 +22,7 @@ function tampered(token: string, at: number, by: number): string {
 describe('the token of a mailed link', () => {
   const links = createPasswordLinks(secrets.links);
 
-  it('gives back what it was made from, and is the same each time', () =>
+  it('is read back, and is the same each time it is made', () =>
     fc.assert(
       fc.property(hex(24), uuid, (userId, linkId) => {
         const token = links.token({ userId, linkId });
@@ -52,18 +52,18 @@ describe('the token of a mailed link', () => {
 
 describe('a refresh token', () => {
   const tokens = createRefreshTokens(secrets.refresh);
-  const claim = fc.record({ userId: hex(24), sessionId: uuid, counter: fc.nat(2 ** 32 - 1) });
+  const subject = fc.record({ userId: hex(24), sessionId: uuid, counter: fc.nat(2 ** 32 - 1) });
 
-  it('gives back what it was made from', () =>
+  it('is read back', () =>
     fc.assert(
-      fc.property(claim, (made) => {
+      fc.property(subject, (made) => {
         expect(tokens.read(tokens.token(made))).toEqual(made);
       }),
     ));
 
-  it('is refused with any character changed, so that nobody makes the next one', () =>
+  it('is refused with any character changed, so that the next one cannot be guessed', () =>
     fc.assert(
-      fc.property(claim, fc.nat(), fc.nat(), (made, at, by) => {
+      fc.property(subject, fc.nat(), fc.nat(), (made, at, by) => {
         expect(tokens.read(tampered(tokens.token(made), at, by))).toBeNull();
       }),
     ));
@@ -74,20 +74,20 @@ describe('a refresh token', () => {
   });
 });
 
-describe('the ids of names', () => {
+describe('ids of names', () => {
   const names = createNameIds(secrets.names);
 
-  it('are one for all ways to write a username', () => {
+  it('are the same for all spellings of a username', () => {
     expect(new Set(['Ada', 'ada', 'ADA', 'Ａｄａ'].map(names.username)).size).toBe(1);
     expect(names.username('ada')).not.toBe(names.username('adá'));
   });
 
-  it('are one for all ways to write an address', () => {
+  it('are the same for all spellings of an address', () => {
     expect(new Set(['ada@example.org', ' Ada@Example.ORG '].map(names.address)).size).toBe(1);
     expect(names.address('ada@example.org')).not.toBe(names.address('ada+1@example.org'));
   });
 
-  it('tell neither the name nor its kind, and differ from server to server', () => {
+  it('disclose neither the name nor its kind, and differ between servers', () => {
     expect(names.username('ada')).toMatch(/^[0-9a-f]{64}$/);
     expect(names.username('ada')).not.toBe(names.address('ada'));
     expect(names.username('ada')).not.toBe(createNameIds(others.names).username('ada'));

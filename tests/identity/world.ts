@@ -1,8 +1,3 @@
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { eventRegistry } from '../../src/aggregates/registry.ts';
 import type { CommandHandler } from '../../src/commands/command-handler.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
 import type { RequestContext } from '../../src/commands/request-context.ts';
@@ -10,69 +5,52 @@ import { createIdentity, type IdentityLimits } from '../../src/identity/create-i
 import type { Identity } from '../../src/identity/identity.ts';
 import { deriveSecrets } from '../../src/identity/secrets.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
-import { derivedIds, type IdSource, randomIds, uuidv7 } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
-import type { DocumentStore } from '../../src/ports/documents.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
-import type { KeyStore } from '../../src/ports/keys.ts';
-import { type FaultyEventStore, faulty } from '../support/faulty-event-store.ts';
+import { derivedIds, type IdSource } from '../../src/kernel/ids.ts';
+import { openLog } from '../commands/node.ts';
+import { type FaultyEventLog, faulty } from '../support/faulty-event-log.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+import { type MemoryStores, openMemoryStores, SERVER_SECRET, system } from '../support/stores.ts';
 
 export const PUBLIC_URL = 'https://parley.test';
-export const SECRET = 'a secret of the server, long enough';
+export const SECRET = SERVER_SECRET;
 export const PASSWORD = 'correct horse battery';
 
-/** The stores of one installation, and a clock that all of its nodes go by. */
-export type World = Readonly<{
-  log: EventStore;
-  documents: DocumentStore;
-  keys: KeyStore;
-  clock: ManualClock;
-  close(): Promise<void>;
-}>;
+const { random, logger } = system;
 
+/** The stores of one installation, and the clock of all of its nodes. */
+export type World = MemoryStores & Readonly<{ clock: ManualClock }>;
+
+/** The stores themselves run on the system's clock. */
 export async function openWorld(): Promise<World> {
-  // The stores' own time is not what is tested here.
-  const system = { clock: createSystemClock(), logger: silentLogger };
-  const log = await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, ...system });
-  const documents = await openSqliteDocuments({ path: ':memory:', ...system });
-  const keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.from(SECRET) });
-  return {
-    log,
-    documents,
-    keys,
-    clock: manualClock(),
-    close: async () => {
-      await Promise.all([log.close(), documents.close(), keys.close()]);
-    },
-  };
+  return { ...(await openMemoryStores()), clock: manualClock() };
 }
 
 /** One node: its own caches over the shared stores. */
-export type Node = Readonly<{ events: FaultyEventStore; commands: CommandHandler; identity: Identity }>;
+export type Node = Readonly<{ log: FaultyEventLog; commands: CommandHandler; identity: Identity }>;
 
 const LIMITS: IdentityLimits = { signInFailures: 5, mails: { perHour: 2, perDay: 5 } };
 
 export async function startNode(world: World, limits: IdentityLimits | 'off' = LIMITS): Promise<Node> {
   const { clock, keys, documents } = world;
-  const events = faulty(world.log);
-  const commands = await createCommandHandler({ events, documents, clock, logger: silentLogger, alone: true });
+  const log = faulty(openLog(world));
+  const commands = await createCommandHandler({ log, documents, clock, random, logger, singleWriter: true });
   const identity = await createIdentity({
     commands,
     keys,
     clock,
+    random,
     secrets: deriveSecrets(SECRET),
     publicUrl: PUBLIC_URL,
     limits,
   });
-  return { events, commands, identity };
+  return { log, commands, identity };
 }
 
-/** What stands behind a request, now. With a key, its ids are always the same. */
+/** The context of a request at the current time. With a key, the ids are the same each time. */
 export function request(world: World, key?: string): RequestContext {
   const now = world.clock.now();
-  const ids: IdSource = key === undefined ? randomIds : derivedIds(Buffer.alloc(32, 3), key);
-  const commandId = key === undefined ? uuidv7(now) : ids.uuid('command', 0);
+  const ids: IdSource = key === undefined ? random.ids : derivedIds(Buffer.alloc(32, 3), key);
+  const commandId = key === undefined ? random.uuid(now) : ids.uuid('command', 0);
   const metadata = {
     commandId,
     actor: null,
@@ -93,22 +71,22 @@ export async function logged(world: World, ...types: string[]): Promise<readonly
   return (await world.log.readAll({ direction: 'forwards', from: null, limit: 4_096, filter: { types } })).events;
 }
 
-/** The token that was mailed last to this user, as the mail would have it. */
+/** The token of the link that was last issued to this user, as it is mailed. */
 export async function linkToken(world: World, node: Node, userId: string): Promise<string> {
   const issued = (await logged(world, 'PasswordLinkIssued')).findLast(({ data }) => data.userId === userId);
   const link = await node.identity.mailAccounts.passwordLink(userId, String(issued?.data.linkId));
-  if (link === null) throw new Error('there is no good link');
+  if (link === null) throw new Error('the link is not good');
   return new URL(link).searchParams.get('token') ?? '';
 }
 
 export const ada = { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' };
 
-/** An account that is not active yet. */
+/** Registers an account, which is pending then. */
 export async function registered(world: World, node: Node, who: Partial<typeof ada> = {}): Promise<string> {
   return (await node.identity.register({ ...ada, ...who }, request(world))).userId;
 }
 
-/** An account with `PASSWORD`. */
+/** Registers an account and sets `PASSWORD`. */
 export async function activated(world: World, node: Node, who: Partial<typeof ada> = {}): Promise<string> {
   const userId = await registered(world, node, who);
   const token = await linkToken(world, node, userId);
@@ -116,7 +94,7 @@ export async function activated(world: World, node: Node, who: Partial<typeof ad
   return userId;
 }
 
-/** Signs in as Ada. */
+/** Signs in, by default as Ada. */
 export function signIn(
   world: World,
   node: Node,

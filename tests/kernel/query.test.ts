@@ -41,7 +41,7 @@ const served: readonly Case[] = [
   [{ tags: { contains: 'x' } }, null, [TAGS_B], 'tags/b: tags | - | - | sorted'],
 ];
 
-const refused: readonly Case[] = [
+const rejected: readonly Case[] = [
   [{ a: 1 }, [], [], null],
   [{}, ['a'], [AB], null],
   [{ a: 1 }, [], [AB], null],
@@ -70,15 +70,15 @@ function inShort([filter, sort, indexes]: Case): string | null {
 }
 
 describe('a plan', () => {
-  it.each(served)('for %j sorted by %j', (...args) => {
+  it.each(served)('exists for %j sorted by %j', (...args) => {
     expect(inShort(args)).toBe(args[3]);
   });
 
-  it.each(refused)('there is none for %j sorted by %j', (...args) => {
+  it.each(rejected)('does not exist for %j sorted by %j', (...args) => {
     expect(inShort(args)).toBeNull();
   });
 
-  it('that is required and missing is told in words, without the values', () => {
+  it('that is required but missing is described in the error, without values', () => {
     expect(() => requirePlan('people', [A], { name: 'Ada', tags: { contains: 'x' } }, ['a'])).toThrow(
       expect.objectContaining({
         code: 'INVALID',
@@ -90,7 +90,7 @@ describe('a plan', () => {
   });
 });
 
-/** Any string without lone surrogates, with those at the edges of UTF-16 and UTF-8 more often. */
+/** Any string without lone surrogates, with characters at the boundaries of UTF-16 and UTF-8 more often. */
 const text = fc.oneof(
   fc.string({ unit: 'binary', maxLength: 4 }),
   fc
@@ -98,7 +98,7 @@ const text = fc.oneof(
     .map((all) => all.join('')),
 );
 
-describe('texts', () => {
+describe('strings', () => {
   it('compare by their code points', () => {
     const points = (value: string): number[] => Array.from(value, (character) => character.codePointAt(0) ?? 0);
     const property = fc.property(text, text, (a, b) => {
@@ -111,7 +111,7 @@ describe('texts', () => {
     fc.assert(property);
   });
 
-  it('that start with a prefix are just those from it to its end', () => {
+  it('start with a prefix exactly when they are between it and its end', () => {
     const property = fc.property(text, text, fc.boolean(), (prefix, other, isJoined) => {
       const candidate = isJoined ? prefix + other : other;
       const end = prefixEnd(prefix);
@@ -162,7 +162,7 @@ describe('a scalar', () => {
 describe('a cursor', () => {
   const sort: Sort = { fields: ['a', 'b'], direction: 'asc' };
 
-  it('gives back the keyset it was made of', () => {
+  it('decodes to the keyset it was encoded from', () => {
     const value = fc.oneof(
       text,
       fc.double({ noNaN: true, noDefaultInfinity: true }).map((number) => number + 0),
@@ -175,13 +175,13 @@ describe('a cursor', () => {
     fc.assert(property);
   });
 
-  it('is the same however the filter was written down', () => {
+  it('does not depend on the order of the conditions in the filter', () => {
     const keyset = { values: [1, 2], id: 'x' };
     const cursor = encodeCursor(keyset, { a: 1, c: { in: [1] } }, sort);
     expect(decodeCursor(cursor, { c: { in: [1] }, a: 1 }, sort)).toEqual(keyset);
   });
 
-  it('is refused when it is anything else', () => {
+  it('is rejected when it is any other text', () => {
     const property = fc.property(
       fc.oneof(
         fc.string(),
@@ -201,7 +201,7 @@ describe('a cursor', () => {
     [{ b: { in: [2] } }, [1, 1], 'x'],
     [{ _id: { gt: 'y' } }, [1, 1], 'x'],
     [{ a: null }, [1, 1], 'x'],
-  ] as const)('is refused when it lies outside the filter %j', (filter, values, id) => {
+  ] as const)('is rejected when it is outside the filter %j', (filter, values, id) => {
     const cursor = encodeCursor({ values, id }, filter, sort);
     expect(() => decodeCursor(cursor, filter, sort)).toThrow(expect.objectContaining({ code: 'INVALID' }));
   });

@@ -1,173 +1,232 @@
 import { describe, expect, it } from 'vitest';
-import { silentLogger } from '../../src/kernel/logger.ts';
-import type { DocumentStore } from '../../src/ports/documents.ts';
-import { createLease, LEASE_TTL_MS } from '../../src/log/lease.ts';
-import { type ManualClock, manualClock } from '../support/manual-clock.ts';
-import { faultyDocuments, memoryDocuments } from '../projections/support.ts';
+import { StoreError } from '../../src/kernel/errors.ts';
+import { LEASE_TTL_MS, partitionOf } from '../../src/log/lease.ts';
+import { memoryDocuments } from '../projections/support.ts';
+import { manualClock } from '../support/manual-clock.ts';
+import { intercepted, isOfPartition, isRenewal, pass, settle, startNode, storedLeases } from './leases.ts';
 
-const never = new AbortController().signal;
-
-const leaseOf = (documents: DocumentStore, clock: ManualClock, owner: string) =>
-  createLease({ documents, clock, logger: silentLogger, name: 'work', owner });
-
-/** Moves time in the steps in which a live process would see it, until something is so. */
-async function pass(clock: ManualClock, ms: number, until: () => boolean = () => false): Promise<number> {
-  let passed = 0;
-  while (passed < ms && !until()) {
-    await clock.advance(500);
-    passed += 500;
-    // The embedded store gives others a turn before it writes; what was woken may need several.
-    for (let i = 0; i < 10; i++) await new Promise((resolve) => setImmediate(resolve));
-  }
-  return passed;
-}
-
-async function stored(documents: DocumentStore) {
-  return (await documents.getMany('leases', ['work'])).get('work')?.body;
-}
+const unavailable = () => Promise.reject(new StoreError('UNAVAILABLE', 'unavailable, as the test wants it'));
+const PARTITION = 'work/partition/0000';
 
 describe('a lease', () => {
-  it('is taken at once when nobody has had it', async () => {
+  it('is taken at once when no node has had it', async () => {
     const documents = await memoryDocuments();
-    const clock = manualClock();
-    const lease = await leaseOf(documents, clock, 'a').acquire(never);
-    expect(lease?.fence).toBe(1);
-    expect(await stored(documents)).toEqual({ owner: 'a', fence: 1, beat: 1 });
-    await lease?.release();
+    const a = startNode({ documents, clock: manualClock(), node: 'a' });
+    await settle();
+    expect(a.held().map(({ partition, fence }) => [partition, fence])).toEqual([[0, 1]]);
+    expect(await storedLeases(documents)).toEqual({
+      'work/node/a': { role: 'work', kind: 'node', node: 'a', running: true },
+      [PARTITION]: { role: 'work', kind: 'partition', partition: 0, owner: 'a', fence: 1 },
+    });
   });
 
-  it('is not taken from a holder that beats', async () => {
+  it('is not taken from a node that renews it', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
-    const first = await leaseOf(documents, clock, 'a').acquire(never);
-    const stop = new AbortController();
-    let second: unknown = 'waiting';
-    const contending = leaseOf(documents, clock, 'b')
-      .acquire(stop.signal)
-      .then((lease) => {
-        second = lease;
-      });
-    await pass(clock, 60_000);
-    expect(second).toBe('waiting');
-    expect(first?.lost.aborted).toBe(false);
-    stop.abort();
-    await contending;
-    expect(second).toBeNull();
-    await first?.release();
+    const a = startNode({ documents, clock, node: 'a' });
+    await settle();
+    const b = startNode({ documents, clock, node: 'b' });
+    await pass([clock], 60_000);
+    expect([a.held().length, a.taken.length, b.taken.length]).toEqual([1, 1, 0]);
+    await b.stop();
+    expect(b.taken).toEqual([]);
+    expect((await storedLeases(documents))[PARTITION]).toMatchObject({ owner: 'a', fence: 1 });
   });
 
-  it('is taken over within 15 s after its holder died, and not before the ttl', async () => {
+  it('is taken over within 15 s after its holder died, and not before the TTL', async () => {
     const documents = await memoryDocuments();
-    const dead = manualClock();
-    // Its clock stands still from now on: it beats no more, like a killed process.
-    await leaseOf(documents, dead, 'a').acquire(never);
+    // Its clock stands still from now on: it renews no more, like a killed process.
+    startNode({ documents, clock: manualClock(), node: 'a' });
+    await settle();
     const clock = manualClock();
-    let fence: number | undefined;
-    const contending = leaseOf(documents, clock, 'b')
-      .acquire(never)
-      .then((lease) => {
-        fence = lease?.fence;
-        return lease;
-      });
-    const passed = await pass(clock, 15_000, () => fence !== undefined);
-    expect(fence).toBe(2);
+    const b = startNode({ documents, clock, node: 'b' });
+    const passed = await pass([clock], 15_000, () => b.held().length > 0);
+    expect(b.held().map(({ fence }) => fence)).toEqual([2]);
     expect(passed).toBeGreaterThanOrEqual(LEASE_TTL_MS);
-    await (await contending)?.release();
+    expect(passed).toBeLessThan(15_000);
   });
 
-  it('is free at once after it was released', async () => {
+  it('is free at once after it was given up', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
-    const first = await leaseOf(documents, clock, 'a').acquire(never);
-    await first?.release();
-    expect(await stored(documents)).toMatchObject({ owner: null, fence: 1 });
-    const second = await leaseOf(documents, clock, 'b').acquire(never);
-    expect(second?.fence).toBe(2);
-    await second?.release();
+    const a = startNode({ documents, clock, node: 'a' });
+    await settle();
+    const [held] = a.held();
+    await a.stop();
+    expect(held?.lost.aborted).toBe(true);
+    expect(await storedLeases(documents)).toMatchObject({
+      'work/node/a': { running: false },
+      [PARTITION]: { owner: null, fence: 1 },
+    });
+    const b = startNode({ documents, clock, node: 'b' });
+    await settle();
+    expect(b.held().map(({ fence }) => fence)).toEqual([2]);
   });
 
-  it('is taken at once by an owner who was killed holding it and came back', async () => {
+  it('is free at once after its holder ended, also when it could not be given up', async () => {
     const documents = await memoryDocuments();
-    await leaseOf(documents, manualClock(), 'a').acquire(never);
-    const again = await leaseOf(documents, manualClock(), 'a').acquire(never);
-    expect(again?.fence).toBe(2);
-    await again?.release();
+    let isAway = false;
+    const failing = intercepted(documents, {
+      apply: (run, batch) => (isAway && isOfPartition(batch) ? unavailable() : run()),
+    });
+    const a = startNode({ documents: failing, clock: manualClock(), node: 'a' });
+    await settle();
+    isAway = true;
+    await a.stop();
+    expect((await storedLeases(documents))[PARTITION]).toMatchObject({ owner: 'a' });
+    const b = startNode({ documents, clock: manualClock(), node: 'b' });
+    await settle();
+    expect(b.held().map(({ fence }) => fence)).toEqual([2]);
   });
 
-  it('is lost by a holder that another has taken over', async () => {
+  it('is continued at once by a node that was killed holding it and came back under its name', async () => {
+    const documents = await memoryDocuments();
+    startNode({ documents, clock: manualClock(), node: 'a' });
+    await settle();
+    const again = startNode({ documents, clock: manualClock(), node: 'a' });
+    await settle();
+    expect(again.held().map(({ fence }) => fence)).toEqual([2]);
+  });
+
+  it('is lost by a node from which another has taken it over', async () => {
     const documents = await memoryDocuments();
     const slow = manualClock();
-    const first = await leaseOf(documents, slow, 'a').acquire(never);
+    const a = startNode({ documents, clock: slow, node: 'a' });
+    await settle();
     const clock = manualClock();
-    let second: Awaited<ReturnType<ReturnType<typeof leaseOf>['acquire']>> | undefined;
-    void leaseOf(documents, clock, 'b')
-      .acquire(never)
-      .then((lease) => {
-        second = lease;
-      });
-    await pass(clock, 15_000, () => second !== undefined);
-    expect(first?.lost.aborted).toBe(false);
-    await pass(slow, 10_000, () => first?.lost.aborted === true);
-    expect(first?.lost.aborted).toBe(true);
-    // Its release does not touch what is another's now.
-    await first?.release();
-    expect(await stored(documents)).toMatchObject({ owner: 'b', fence: 2 });
-    await second?.release();
+    const b = startNode({ documents, clock, node: 'b' });
+    await pass([clock], 15_000, () => b.held().length > 0);
+    expect(a.held()).toHaveLength(1);
+    await pass([slow], 2_000, () => a.held().length === 0);
+    expect(a.held()).toHaveLength(0);
+    // What it gives up does not touch what another node holds now.
+    await a.stop();
+    expect((await storedLeases(documents))[PARTITION]).toMatchObject({ owner: 'b', fence: 2 });
+    expect(b.held()).toHaveLength(1);
   });
 
-  it('is kept through a beat whose answer was lost, and through a short absence of the store', async () => {
+  it.each(['a renewal', 'a look'])(
+    'survives an answer to %s that was lost, and a short absence of the store',
+    async (what) => {
+      const documents = await memoryDocuments();
+      const clock = manualClock();
+      const script = ['none', 'lost', 'away', 'away', 'none', 'lost'] as const;
+      let calls = 0;
+      const next = async <Outcome>(run: () => Promise<Outcome>): Promise<Outcome> => {
+        const fault = script[calls++];
+        if (fault === 'away') return unavailable();
+        const outcome = await run();
+        return fault === 'lost' ? unavailable() : outcome;
+      };
+      const faulty = intercepted(
+        documents,
+        what === 'a look' ? { find: next } : { apply: (run, batch) => (isRenewal(batch) ? next(run) : run()) },
+      );
+      const a = startNode({ documents: faulty, clock, node: 'a' });
+      const b = startNode({ documents, clock: manualClock(), node: 'b' });
+      await settle();
+      await b.stop();
+      await pass([clock], 60_000);
+      expect(calls).toBeGreaterThan(10);
+      expect(a.taken.length).toBe(1);
+      expect(a.held().map(({ fence }) => fence)).toEqual([(await storedLeases(documents))[PARTITION]?.fence]);
+      expect(a.leases.unavailable).toBeNull();
+    },
+  );
+
+  it('is taken again by its own node when the answer to taking it was lost', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
-    const faults = ['none', 'lost', 'away', 'away', 'none'] as const;
-    let writes = 0;
-    const faulty = faultyDocuments(documents, () => faults[writes++] ?? 'none');
-    const lease = await leaseOf(faulty, clock, 'a').acquire(never);
-    await pass(clock, 60_000, () => writes >= 7);
-    expect(lease?.lost.aborted).toBe(false);
-    expect(await stored(documents)).toMatchObject({ owner: 'a', fence: 1 });
-    await lease?.release();
+    let isFirst = true;
+    const faulty = intercepted(documents, {
+      async apply(run, batch) {
+        const outcome = await run();
+        if (!isOfPartition(batch) || !isFirst) return outcome;
+        isFirst = false;
+        return unavailable();
+      },
+    });
+    const a = startNode({ documents: faulty, clock, node: 'a' });
+    await settle();
+    expect(a.taken).toEqual([]);
+    await pass([clock], 2_000, () => a.held().length > 0);
+    expect(a.held().map(({ fence }) => fence)).toEqual([2]);
+    expect((await storedLeases(documents))[PARTITION]).toMatchObject({ owner: 'a', fence: 2 });
   });
 
-  it('is given up by a holder that could not beat for the ttl', async () => {
+  it.each([
+    ['find', 'is unavailable'],
+    ['apply', 'is unavailable'],
+    ['find', 'does not answer'],
+    ['apply', 'does not answer'],
+  ])('is given up by a node that could not renew it for the TTL, when the store (%s) %s', async (broken, how) => {
     const documents = await memoryDocuments();
     const clock = manualClock();
-    let writes = 0;
-    const faulty = faultyDocuments(documents, () => (writes++ === 0 ? 'none' : 'away'));
-    const lease = await leaseOf(faulty, clock, 'a').acquire(never);
-    const passed = await pass(clock, 30_000, () => lease?.lost.aborted === true);
-    expect(lease?.lost.aborted).toBe(true);
-    expect(passed).toBeGreaterThanOrEqual(LEASE_TTL_MS);
-    await lease?.release();
+    const answer = Promise.withResolvers<never>();
+    answer.promise.catch(() => {});
+    let isBroken = false;
+    const fail = (): Promise<never> => (how === 'is unavailable' ? unavailable() : answer.promise);
+    const faulty = intercepted(documents, { [broken]: (run: () => Promise<never>) => (isBroken ? fail() : run()) });
+    const a = startNode({ documents: faulty, clock, node: 'a' });
+    await settle();
+    expect(a.held()).toHaveLength(1);
+    isBroken = true;
+    expect(await pass([clock], 30_000, () => a.held().length === 0)).toBe(LEASE_TTL_MS);
+    // And it is taken again once the store answers.
+    isBroken = false;
+    answer.reject(new StoreError('UNAVAILABLE', 'no answer, as the test wants it'));
+    await pass([clock], 5_000, () => a.held().length > 0);
+    expect(a.held().map(({ fence }) => fence)).toEqual([2]);
   });
 
-  it('is had by one of many who want it at the same moment', async () => {
+  it('is taken by exactly one of many nodes that want it at the same moment', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
-    const stop = new AbortController();
-    const all = ['a', 'b', 'c', 'd'].map((owner) => leaseOf(documents, clock, owner).acquire(stop.signal));
-    const first = await Promise.race(all);
-    stop.abort();
-    const held = (await Promise.all(all)).filter((lease) => lease !== null);
-    expect(held).toEqual([first]);
-    await first?.release();
+    const nodes = ['a', 'b', 'c', 'd'].map((node) => startNode({ documents, clock, node }));
+    await settle();
+    expect(nodes.flatMap((node) => node.held())).toHaveLength(1);
+    await pass([clock], 30_000);
+    expect(nodes.flatMap((node) => node.held())).toHaveLength(1);
+    expect(nodes.flatMap((node) => node.taken)).toHaveLength(1);
   });
 
-  it('says why it cannot be asked for, and asks again', async () => {
+  it('reports why it cannot be read or renewed, and is asked for again', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
     let isAway = true;
-    const faulty = faultyDocuments(documents, () => (isAway ? 'away' : 'none'));
-    const lease = leaseOf(faulty, clock, 'a');
-    let held: unknown;
-    const acquiring = lease.acquire(never).then((got) => {
-      held = got;
-      return got;
-    });
-    await pass(clock, 3_000);
-    expect(lease.unavailable).toBe('away, as the test wants it');
+    const faulty = intercepted(documents, { apply: (run) => (isAway ? unavailable() : run()) });
+    const a = startNode({ documents: faulty, clock, node: 'a' });
+    await pass([clock], 3_000);
+    expect(a.leases.unavailable).toBe('unavailable, as the test wants it');
     isAway = false;
-    await pass(clock, 3_000, () => held !== undefined);
-    expect(lease.unavailable).toBeNull();
-    await (await acquiring)?.release();
+    await pass([clock], 3_000, () => a.held().length > 0);
+    expect(a.leases.unavailable).toBeNull();
+    expect(a.held()).toHaveLength(1);
+  });
+
+  it('ends the run when the store was closed, and with errors that are not failures of the store', async () => {
+    const documents = await memoryDocuments();
+    const closed = intercepted(documents, { find: () => Promise.reject(new StoreError('CLOSED', 'closed')) });
+    await expect(startNode({ documents: closed, clock: manualClock(), node: 'a' }).running).resolves.toBeUndefined();
+    const broken = intercepted(documents, { find: () => Promise.reject(new TypeError('broken')) });
+    await expect(startNode({ documents: broken, clock: manualClock(), node: 'b' }).running).rejects.toThrow('broken');
+  });
+});
+
+describe('the partition of a key', () => {
+  it('is the same on every node and in every version', () => {
+    // Published values of FNV-1a.
+    expect(['', 'a', 'foobar'].map((key) => partitionOf(key, 2 ** 32))).toEqual([0x811c9dc5, 0xe40c292c, 0xbf9cf968]);
+    expect(['', 'a', 'foobar'].map((key) => partitionOf(key, 16))).toEqual([5, 12, 8]);
+    expect(partitionOf('anything', 1)).toBe(0);
+  });
+
+  it('spreads keys evenly', () => {
+    for (const keyOf of [(n: number) => `user-${n}`, (n: number) => n.toString(16).padStart(24, '0')]) {
+      const counts = Array.from({ length: 16 }, () => 0);
+      for (let n = 0; n < 16_000; n++) counts[partitionOf(keyOf(n), 16)]!++;
+      expect(Math.min(...counts)).toBeGreaterThan(850);
+      expect(Math.max(...counts)).toBeLessThan(1_150);
+    }
   });
 });

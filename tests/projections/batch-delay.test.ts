@@ -1,21 +1,21 @@
 import { describe, expect, it } from 'vitest';
-import { Gathering } from '../../src/projections/runner/batch-delay.ts';
+import { BatchDelay } from '../../src/projections/runner/batch-delay.ts';
 import { manualClock } from '../support/manual-clock.ts';
 
-/** A pause after a batch of so many ms, and how it is going. */
+/** Begins the pause after a batch that took so many ms. */
 function begin(tookMs: number, isAwaited: boolean) {
   const clock = manualClock();
-  const gathering = new Gathering({ isAwaited: () => isAwaited, sleep: clock.sleep });
+  const delay = new BatchDelay({ isAwaited: () => isAwaited, clock });
   const stop = new AbortController();
   const pause = { isOver: false };
-  const over = gathering.pause(tookMs, stop.signal).then(() => {
+  const over = delay.pause(tookMs, stop.signal).then(() => {
     pause.isOver = true;
   });
-  return { clock, gathering, stop, pause, over };
+  return { clock, delay, stop, pause, over };
 }
 
-describe('gathering between two batches', () => {
-  it('takes four times what the batch took, while nobody waits', async () => {
+describe('the pause between two batches', () => {
+  it('lasts four times as long as the batch while no request waits', async () => {
     const { clock, pause } = begin(50, false);
     await clock.advance(50);
     await clock.advance(149);
@@ -24,7 +24,7 @@ describe('gathering between two batches', () => {
     expect(pause.isOver).toBe(true);
   });
 
-  it('takes no longer than the batch for those who wait already', async () => {
+  it('lasts as long as the batch while a request waits', async () => {
     const { clock, pause } = begin(50, true);
     await clock.advance(49);
     expect(pause.isOver).toBe(false);
@@ -32,18 +32,26 @@ describe('gathering between two batches', () => {
     expect(pause.isOver).toBe(true);
   });
 
-  it('takes half a second at most', async () => {
+  it('lasts half a second at most', async () => {
     const { clock, pause } = begin(10_000, false);
     await clock.advance(500);
     await clock.advance(0);
     expect(pause.isOver).toBe(true);
   });
 
-  it('ends when somebody begins to wait, after the time of the batch', async () => {
-    const { clock, gathering, pause, over } = begin(50, false);
+  it('ends when a request begins to wait, after the time of the batch', async () => {
+    const { clock, delay, pause, over } = begin(50, false);
     await clock.advance(50);
     expect(pause.isOver).toBe(false);
-    gathering.hurry();
+    delay.hurry();
+    await over;
+    expect(pause.isOver).toBe(true);
+  });
+
+  it('lasts until a later turn of the event loop after a short batch', async () => {
+    const { pause, over } = begin(0.5, false);
+    await Promise.resolve();
+    expect(pause.isOver).toBe(false);
     await over;
     expect(pause.isOver).toBe(true);
   });

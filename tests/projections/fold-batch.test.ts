@@ -1,14 +1,14 @@
 import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
-import { createDocumentCache } from '../../src/projections/runner/document-cache.ts';
-import { BatchFold, type DocumentSource, type Standing } from '../../src/projections/runner/fold-batch.ts';
 import { memberships } from '../../src/projections/models/memberships.ts';
 import type { Projection } from '../../src/projections/models/projection.ts';
+import { createDocumentCache } from '../../src/projections/runner/document-cache.ts';
+import { BatchFold, type DocumentSource, type DocumentVersion } from '../../src/projections/runner/fold-batch.ts';
 import { added, counter, created, removed, sent } from './node.ts';
 import { objectId, positionOf, recorded } from './support.ts';
 
-/** A source that tells what was looked up. */
-function sourceOf(stored: Record<string, Standing>, trustFresh = true): DocumentSource & { loads: string[][] } {
+/** A source that notes what was loaded. */
+function sourceOf(stored: Record<string, DocumentVersion>, trustFresh = true): DocumentSource & { loads: string[][] } {
   const loads: string[][] = [];
   return {
     trustFresh,
@@ -22,7 +22,7 @@ function sourceOf(stored: Record<string, Standing>, trustFresh = true): Document
 }
 
 describe('folding a batch', () => {
-  it('looks every document up once and changes it in memory', async () => {
+  it('loads every document once and changes it in memory', async () => {
     const source = sourceOf({ [objectId(1)]: { position: positionOf(0), body: { count: 10 } } });
     const fold = new BatchFold(counter({}), source);
     expect(await fold.add(recorded([sent(1, 1, 1), sent(2, 1, 1), sent(1, 2, 1)]))).toEqual({
@@ -37,14 +37,14 @@ describe('folding a batch', () => {
     ]);
   });
 
-  it('passes over events that a document has already', async () => {
+  it('ignores events that a document already includes', async () => {
     const source = sourceOf({ [objectId(1)]: { position: positionOf(2), body: { count: 10 } } });
     const fold = new BatchFold(counter({}), source);
     await fold.add(recorded([sent(1, 1, 1), sent(1, 2, 1), sent(1, 3, 1)]));
     expect(fold.documents[0]).toMatchObject({ body: { count: 11 }, position: positionOf(3) });
   });
 
-  it('does not look up what an event says it brings into being, unless everything has to be looked up', async () => {
+  it('does not load documents that an event creates, unless the source requires it', async () => {
     const trusting = sourceOf({});
     await new BatchFold(memberships, trusting).add(recorded([created(1, [1, 2]), added(1, 3, 0)]));
     expect(trusting.loads).toEqual([]);
@@ -53,7 +53,7 @@ describe('folding a batch', () => {
     expect(careful.loads).toEqual([[1, 2, 3].map((n) => `${objectId(1)}:${objectId(n)}`)]);
   });
 
-  it('keeps what came and went within it as changed, so that its end is written', async () => {
+  it('treats a document that was created and deleted within it as changed, so that the deletion is written', async () => {
     const fold = new BatchFold(memberships, sourceOf({}));
     await fold.add(recorded([added(1, 3, 0), removed(1, 3)]));
     expect(fold.documents[0]).toMatchObject({
@@ -64,7 +64,7 @@ describe('folding a batch', () => {
     });
   });
 
-  it('leaves no trace of an event that one of its documents cannot take, and stops there', async () => {
+  it('folds nothing of an event that fails for one of its documents, and stops there', async () => {
     const pair: Projection = {
       ...counter({}),
       touches: ({ data }) => ['a', 'b'].map((id) => ({ collection: 'counts', id: `${id}${data.conversationId}` })),
@@ -83,20 +83,20 @@ describe('folding a batch', () => {
     expect(fold.events).toEqual(events.slice(0, 1));
   });
 
-  it('stops before an event whose documents cannot be told', async () => {
+  it('stops before an event whose documents cannot be determined', async () => {
     const lost: Projection = {
       ...counter({}),
       touches(event) {
-        if (event.data.content === 'poison') throw new Error('whose?');
+        if (event.data.content === 'poison') throw new Error('unknown documents');
         return counter({}).touches(event);
       },
     };
     const events = recorded([sent(1, 1, 1), sent(1, 2, 1, 'poison'), sent(1, 3, 1)]);
     const folded = await new BatchFold(lost, sourceOf({})).add(events);
-    expect(folded).toEqual({ consumed: 1, poison: { event: events[1], error: new Error('whose?') } });
+    expect(folded).toEqual({ consumed: 1, poison: { event: events[1], error: new Error('unknown documents') } });
   });
 
-  it('may be repeated when the store did not answer', async () => {
+  it('may be repeated after the store was unavailable', async () => {
     const source = sourceOf({ [objectId(1)]: { position: positionOf(0), body: { count: 10 } } });
     let isAway = true;
     const failing: DocumentSource = {
@@ -113,7 +113,7 @@ describe('folding a batch', () => {
     expect(fold.documents.map(({ body }) => body?.count)).toEqual([11]);
   });
 
-  it('takes only so many documents, however many events touch', async () => {
+  it('holds a limited number of documents, however many the events touch', async () => {
     const many: Projection = {
       ...counter({}),
       touches: ({ data }) =>
@@ -123,8 +123,24 @@ describe('folding a batch', () => {
     const events = recorded(Array.from({ length: 10 }, (_, i) => sent(1, i + 1, 1)));
     expect((await fold.add(events)).consumed).toBe(3);
     expect(fold.isFull).toBe(true);
-    // One that may have nothing more takes one event all the same: it has to go on.
+    // A single event may exceed the limit: it has to be folded somehow.
     expect((await new BatchFold(many, sourceOf({})).add(events.slice(9))).consumed).toBe(1);
+  });
+
+  it('folds an event into further documents too, each once', async () => {
+    const source = sourceOf({
+      [objectId(1)]: { position: positionOf(0), body: { count: 10 } },
+      [objectId(2)]: { position: positionOf(9), body: { count: 20 } },
+      [objectId(3)]: { position: positionOf(0), body: { count: 30 } },
+    });
+    const fold = new BatchFold(counter({}), source);
+    const further = [1, 2, 3].map((n) => ({ collection: 'counts', id: objectId(n) }));
+    expect(await fold.add(recorded([sent(1, 1, 1)]), further)).toEqual({ consumed: 1, poison: null });
+    expect(fold.documents.map(({ body, position, changed }) => [body?.count, position, changed])).toEqual([
+      [11, positionOf(1), true],
+      [20, positionOf(9), false],
+      [31, positionOf(1), true],
+    ]);
   });
 });
 
@@ -141,7 +157,7 @@ describe('the cache of documents', () => {
     ...more,
   });
 
-  it('keeps what is wanted again as it was written last', () => {
+  it('keeps documents that are used again as they were last written', () => {
     const cache = createDocumentCache(['counts']);
     cache.settle([folded(1)]);
     cache.settle([folded(2)]);
@@ -150,7 +166,7 @@ describe('the cache of documents', () => {
     expect(cache.get(ref)).toBeUndefined();
   });
 
-  it('does not keep what was only just made, nor what is gone', () => {
+  it('keeps neither documents that were only created nor deleted ones', () => {
     const cache = createDocumentCache(['counts']);
     cache.settle([folded(1, { wanted: false })]);
     expect(cache.get(ref)).toBeUndefined();
@@ -159,7 +175,7 @@ describe('the cache of documents', () => {
     expect(cache.get(ref)).toBeUndefined();
   });
 
-  it('is bounded by what the documents weigh', () => {
+  it('is limited by the size of its documents', () => {
     const cache = createDocumentCache(['counts']);
     const body = { text: 'x'.repeat(1024 * 1024) };
     const refs = Array.from({ length: 40 }, (_, i) => ({ collection: 'counts', id: String(i) }));

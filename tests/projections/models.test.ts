@@ -1,38 +1,10 @@
 import { describe, expect, it } from 'vitest';
-import type { JsonObject } from '../../src/kernel/json.ts';
 import { conversations, NAMED_MEMBERS } from '../../src/projections/models/conversations.ts';
 import { memberships } from '../../src/projections/models/memberships.ts';
 import { messages } from '../../src/projections/models/messages.ts';
-import type { Projection } from '../../src/projections/models/projection.ts';
 import { users } from '../../src/projections/models/users.ts';
-import { added, created, removed, sent } from './node.ts';
-import { type AnyEvent, objectId, positionOf, recorded, time, uuid } from './support.ts';
-
-/** The documents that a history leaves, by id. */
-function project(projection: Projection, ...history: readonly AnyEvent[]): Record<string, JsonObject> {
-  const documents = new Map<string, JsonObject>();
-  for (const event of recorded(history).filter(({ type }) => projection.handles.includes(type))) {
-    for (const ref of projection.touches(event)) {
-      const body = projection.evolve(ref, documents.get(ref.id), event);
-      if (body === undefined) documents.delete(ref.id);
-      else documents.set(ref.id, body);
-    }
-  }
-  return Object.fromEntries(documents);
-}
-
-const registered = (
-  n: number,
-  names: { username: string; firstname: string | null; lastname: string | null },
-): AnyEvent => ({
-  type: 'UserRegistered',
-  data: { userId: objectId(n), email: `u${n}@example.org`, ...names, registeredAt: time(0) },
-});
-
-const activated = (n: number): AnyEvent => ({
-  type: 'PasswordSet',
-  data: { userId: objectId(n), linkId: uuid(1), passwordHash: 'hash', setAt: time(1) },
-});
+import { activated, added, created, registered, removed, sent } from './node.ts';
+import { type AnyEvent, objectId, positionOf, project, time, uuid } from './support.ts';
 
 const opened = (n: number, userId: number, readSeq: number, at: number): AnyEvent => ({
   type: 'ConversationOpened',
@@ -49,7 +21,7 @@ const opened = (n: number, userId: number, readSeq: number, at: number): AnyEven
 describe('users', () => {
   const zoe = { username: 'zoe.m', firstname: 'Zoë', lastname: 'Müller Ångström' };
 
-  it('are pending and not to be found until they have a password', () => {
+  it('are pending and not found by a search until they have a password', () => {
     expect(project(users, registered(1, zoe))).toEqual({
       [objectId(1)]: {
         ...zoe,
@@ -64,7 +36,7 @@ describe('users', () => {
     });
   });
 
-  it('are found by every name and word of a name, without case and marks, once they are active', () => {
+  it('are found by every name and word of a name, without case and accents, once they are active', () => {
     const { terms, status, revision } = project(users, registered(1, zoe), activated(1))[objectId(1)]!;
     expect({ status, revision }).toEqual({ status: 'active', revision: 1 });
     expect(new Set(terms as string[])).toEqual(
@@ -88,7 +60,7 @@ describe('users', () => {
     expect(body).toMatchObject({ displayName: 'kim', terms: ['kim'] });
   });
 
-  it('take the revision of every event of their stream', () => {
+  it('have the revision of the last event of their stream', () => {
     const repeated: AnyEvent = { type: 'RegistrationRepeated', data: { userId: objectId(1), attemptedAt: time(2) } };
     expect(project(users, registered(1, zoe), activated(1), repeated)[objectId(1)]).toMatchObject({
       revision: 2,
@@ -98,7 +70,7 @@ describe('users', () => {
 });
 
 describe('conversations', () => {
-  it('go by the place of their latest activity in the log', () => {
+  it('are sorted by the position of their latest activity in the log', () => {
     const folded = project(conversations, created(1, [1, 2]), created(2, [1, 2]), sent(1, 1, 1));
     const activity = (n: number): string => String(folded[objectId(n)]?.activity);
     expect(activity(1) > activity(2)).toBe(true);
@@ -110,9 +82,11 @@ describe('conversations', () => {
       [objectId(1)]: {
         kind: 'group',
         name: 'c1',
+        namedBy: objectId(1),
         ownerId: objectId(1),
         memberCount: 2,
         memberIds: [objectId(1), objectId(3)],
+        otherSenders: [],
         flags: [],
         lastSeq: 1,
         latest: [{ messageId: uuid(10_001), seq: 1, senderId: objectId(1), content: 'm1', sentAt: time(1) }],
@@ -124,20 +98,20 @@ describe('conversations', () => {
     });
   });
 
-  it('carry their latest 10 messages, oldest first', () => {
+  it('contain their latest 10 messages, oldest first', () => {
     const history = Array.from({ length: 14 }, (_, i) => sent(1, i + 1, 1));
     const { latest, lastSeq } = project(conversations, created(1, [1]), ...history)[objectId(1)]!;
     expect((latest as { seq: number }[]).map(({ seq }) => seq)).toEqual([5, 6, 7, 8, 9, 10, 11, 12, 13, 14]);
     expect(lastSeq).toBe(14);
   });
 
-  it('never go back in their time of activity, whatever the clocks of nodes say', () => {
+  it('never go back in their time of activity, even if the clocks of nodes differ', () => {
     const early = sent(1, 2, 1);
     const history = [created(1, [1]), sent(1, 30, 1), { ...early, data: { ...early.data, seq: 31 } } as AnyEvent];
     expect(project(conversations, ...history)[objectId(1)]).toMatchObject({ lastSeq: 31, updatedAt: time(30) });
   });
 
-  it('stop naming their members above 200, and do not start again', () => {
+  it('stop naming their members above 200, and do not start again when they shrink', () => {
     const joins = Array.from({ length: NAMED_MEMBERS - 1 }, (_, i) => added(1, 1_000 + i, 0));
     const full = [created(1, [1]), ...joins];
     const named = project(conversations, ...full)[objectId(1)]!;
@@ -157,7 +131,7 @@ describe('conversations', () => {
     });
   });
 
-  it('are gone once they are deleted, and stay so', () => {
+  it('have no document once they are deleted, and get none by later events', () => {
     const deleted: AnyEvent = {
       type: 'ConversationDeleted',
       data: { conversationId: objectId(1), deletedAt: time(9) },
@@ -167,7 +141,7 @@ describe('conversations', () => {
 });
 
 describe('messages', () => {
-  it('are told apart by their place in their conversation, though clients use an id twice', () => {
+  it('are identified by their place in their conversation, even if clients use an id twice', () => {
     const twin = { ...sent(2, 1, 1).data, messageId: uuid(10_001) };
     const history = [sent(1, 1, 1), { type: 'MessageSent', data: twin } as AnyEvent, sent(1, 2, 2)];
     expect(Object.keys(project(messages, ...history))).toEqual([
@@ -177,7 +151,7 @@ describe('messages', () => {
     ]);
   });
 
-  it('keep what is unusual only where there is some', () => {
+  it('leave out reply and mentions where there are none', () => {
     const { data } = sent(1, 2, 1);
     const reply = {
       type: 'MessageSent',
@@ -239,7 +213,7 @@ describe('memberships', () => {
     });
   });
 
-  it('stand the same whether marks come one by one or summed up', () => {
+  it('are the same whether marks come one by one or summarised', () => {
     const summary: AnyEvent = {
       type: 'MarksSummarised',
       data: {
@@ -252,17 +226,17 @@ describe('memberships', () => {
     };
     const alone = project(memberships, created(1, [1]), summary);
     expect(alone[id(1, 1)]).toMatchObject({ readSeq: 5, receivedSeq: 6, lastOpenedAt: time(10) });
-    // A mark makes nobody a member.
+    // A mark does not create a membership.
     expect(Object.keys(alone)).toEqual([id(1, 1)]);
     expect(project(memberships, created(1, [1]), opened(1, 1, 5, 10), summary)).toEqual(alone);
   });
 
-  it('that a deleted conversation left behind mean nothing to one that has its id again', () => {
+  it('of a deleted conversation do not affect a new one with the same id', () => {
     const history = [created(1, [1, 2]), opened(1, 2, 4, 9), created(1, [2])];
     expect(project(memberships, ...history)[id(1, 2)]).toMatchObject({ readSeq: 0, since: positionOf(3) });
   });
 
-  it('end with the member, and begin anew when the member comes back', () => {
+  it('end when the member is removed, and begin again when the member returns', () => {
     const history = [created(1, [1, 2]), opened(1, 2, 4, 9), removed(1, 2)];
     expect(project(memberships, ...history)[id(1, 2)]).toBeUndefined();
     expect(project(memberships, ...history, added(1, 2, 8))[id(1, 2)]).toMatchObject({

@@ -1,59 +1,61 @@
 import { onTestFinished } from 'vitest';
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { eventRegistry } from '../../src/aggregates/registry.ts';
 import type { NewEvent } from '../../src/kernel/event.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Position } from '../../src/kernel/position.ts';
-import type { DocumentStore } from '../../src/ports/documents.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
+import type { EventLog, Subscribe } from '../../src/log/event-log.ts';
 import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
+import type { Projection } from '../../src/projections/models/projection.ts';
+import { readPointers } from '../../src/projections/runner/generations.ts';
 import {
   createProjections,
   type Projections,
   type ProjectionsOptions,
 } from '../../src/projections/runner/projections.ts';
-import type { Projection } from '../../src/projections/models/projection.ts';
+import type { ManualClock } from '../support/manual-clock.ts';
+import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
 import { type AnyEvent, objectId, streamOf, time, uuid } from './support.ts';
 
-export type World = Readonly<{
-  events: EventStore;
-  documents: DocumentStore;
-  /** Appends, each event to its stream; gives the position of the last. */
-  append(...events: readonly AnyEvent[]): Promise<Position>;
-  /** A node on these stores; closed at the end of the test. */
-  node(options?: Partial<ProjectionsOptions>): Projections;
-}>;
+export type World = MemoryStores &
+  Readonly<{
+    /** Appends, each event to its stream; returns the position of the last. */
+    append(...events: readonly AnyEvent[]): Promise<Position>;
+    /** Destroys a person's key and appends the erasure; returns its position. */
+    erase(userId: number): Promise<Position>;
+    /** A node on these stores; closed at the end of the test. */
+    node(options?: Partial<ProjectionsOptions>): Projections;
+  }>;
 
-/** A log and documents in memory, without anything in them. */
+/** An empty log and documents in memory. */
 export async function openWorld(): Promise<World> {
-  const events = await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, logger: silentLogger });
-  const documents = await openSqliteDocuments({ path: ':memory:', clock: Date, logger: silentLogger });
-  onTestFinished(async () => {
-    await events.close();
-    await documents.close();
-  });
+  const stores = await openMemoryStores();
+  const { log, documents, personalKeys } = stores;
+  onTestFinished(stores.close);
   let appended = 0;
+  const append: World['append'] = async (...list) => {
+    const metadata = { actor: null, correlationId: uuid(0), causationId: null, commandId: uuid(0) };
+    const encoded = await Promise.all(
+      list.map(async (event) => {
+        const added: NewEvent = { ...event, id: uuid(++appended), metadata };
+        return { stream: streamOf(event), events: await log.encode([added]) };
+      }),
+    );
+    // Encoded beforehand, they are appended in this order.
+    const all = await Promise.all(encoded.map(({ stream, events }) => log.append(stream, events, { expect: 'any' })));
+    return all.at(-1)!.position;
+  };
   return {
-    events,
-    documents,
-    async append(...list) {
-      const metadata = { actor: null, correlationId: uuid(0), causationId: null, commandId: uuid(0) };
-      const all = list.map((event) => {
-        const news = { ...event, id: uuid(++appended), metadata } as NewEvent;
-        return events.append(streamOf(event), [news], { expect: 'any' });
-      });
-      return (await Promise.all(all)).at(-1)!.position;
+    ...stores,
+    append,
+    async erase(userId) {
+      await personalKeys.destroy(objectId(userId));
+      return append(erased(userId));
     },
     node(options = {}) {
       const node = createProjections({
-        events,
+        ...system,
+        log,
         documents,
-        clock: createSystemClock(),
-        logger: silentLogger,
         projections: catalogue,
-        owner: 'node',
+        node: 'node',
         run: true,
         ...options,
       });
@@ -65,19 +67,47 @@ export async function openWorld(): Promise<World> {
   };
 }
 
-/** Waits until something is so; fails when that takes too long. */
-export async function until(isSo: () => boolean | Promise<boolean>, what: string, deadlineMs = 10_000): Promise<void> {
+/** Waits until a condition holds; fails when that takes too long. */
+export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 10_000): Promise<void> {
   const startedAt = performance.now();
-  while (!(await isSo())) {
+  while (!(await holds())) {
     if (performance.now() - startedAt > deadlineMs) throw new Error(`waited too long until ${what}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }
 
+/** Waits for a promise while time passes on these clocks, in steps of 10 ms. */
+export async function passing<Result>(clocks: readonly ManualClock[], promise: Promise<Result>): Promise<Result> {
+  let isSettled = false;
+  const settled = promise.finally(() => {
+    isSettled = true;
+  });
+  while (!isSettled) for (const clock of clocks) await clock.advance(10);
+  return settled;
+}
+
+/** Lets so many ms pass on a clock, in steps that are short enough for what happens meanwhile. */
+export async function pass(clock: ManualClock, ms: number): Promise<void> {
+  for (let passed = 0; passed < ms; passed += 50) await clock.advance(Math.min(50, ms - passed));
+}
+
 export const ALL = catalogue.map(({ name }) => name);
 
-/** Long enough for what will come, in ms. */
+/** Longer than anything that a test waits for takes, in ms. */
 export const PATIENCE = 10_000;
+
+export const registered = (
+  n: number,
+  names: { username: string; firstname: string | null; lastname: string | null },
+): AnyEvent => ({
+  type: 'UserRegistered',
+  data: { userId: objectId(n), email: `u${n}@example.org`, ...names, registeredAt: time(0) },
+});
+
+export const activated = (n: number): AnyEvent => ({
+  type: 'PasswordSet',
+  data: { userId: objectId(n), linkId: uuid(1), passwordHash: 'hash', setAt: time(1) },
+});
 
 export const created = (n: number, members: readonly number[]): AnyEvent => ({
   type: 'ConversationCreated',
@@ -115,7 +145,12 @@ export const removed = (n: number, userId: number): AnyEvent => ({
   data: { conversationId: objectId(n), userId: objectId(userId), reason: 'removed', removedAt: time(50) },
 });
 
-/** Counts messages by conversation; what it writes and when it fails is the test's to say. */
+export const erased = (userId: number): AnyEvent => ({
+  type: 'UserErased',
+  data: { userId: objectId(userId), erasedAt: time(60) },
+});
+
+/** Counts messages by conversation. `count` decides what is written, and may throw. */
 export const counter = (options: {
   name?: string;
   version?: number;
@@ -131,3 +166,29 @@ export const counter = (options: {
     return { count: options.count?.(String(data.content), before) ?? before + 1, version: options.version ?? 1 };
   },
 });
+
+/** The log, whose subscriptions (those with a filter, or all) deliver nothing until `release`: a rebuild that takes as long as a test wants. */
+export function held(log: EventLog, which: 'filtered' | 'all' = 'filtered') {
+  const released = Promise.withResolvers<void>();
+  let asked = 0;
+  const subscribe = async function* (options: Subscribe) {
+    if (which === 'all' || options.filter !== undefined) {
+      asked++;
+      options.signal?.addEventListener('abort', () => released.resolve());
+      await released.promise;
+    }
+    yield* log.subscribe(options);
+  };
+  return { log: { ...log, subscribe }, release: () => released.resolve(), asked: () => asked };
+}
+
+/** Which generations of a projection there are. */
+export const pointerOf = async ({ documents }: World, name = 'counter') =>
+  (await readPointers(documents, [name])).get(name);
+
+/** What a node reads as the counter's document of a conversation. */
+export const countBody = async (node: Projections, n = 1) =>
+  (await node.readModels.get('counter/counts', objectId(n)))?.body;
+
+/** So many messages of one conversation. */
+export const manySent = (many: number, from = 1) => Array.from({ length: many }, (_, i) => sent(1, from + i, 1));

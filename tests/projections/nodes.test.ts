@@ -4,15 +4,15 @@ import { silentLogger } from '../../src/kernel/logger.ts';
 import { LEASE_TTL_MS } from '../../src/log/lease.ts';
 import { Progress } from '../../src/projections/runner/progress.ts';
 import { manualClock } from '../support/manual-clock.ts';
-import { counter, openWorld, PATIENCE, sent, until } from './node.ts';
-import { objectId, positionOf } from './support.ts';
+import { counter, openWorld, PATIENCE, passing, sent, until } from './node.ts';
+import { faultyDocuments, objectId, positionOf } from './support.ts';
 
 describe('several nodes', () => {
-  it('have one that runs the projections; the others follow its checkpoints', async () => {
+  it('have one that runs the projections, and the others follow its checkpoints', async () => {
     const world = await openWorld();
-    const runner = world.node({ owner: 'a', projections: [counter({})] });
+    const runner = world.node({ node: 'a', projections: [counter({})] });
     await runner.readModels.waitFor(['counter'], await world.append(sent(1, 1, 1)), PATIENCE);
-    const other = world.node({ owner: 'b', projections: [counter({})] });
+    const other = world.node({ node: 'b', projections: [counter({})] });
     const position = await world.append(sent(1, 2, 1));
     expect(await other.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
     expect((await other.readModels.get('counter/counts', objectId(1)))?.body.count).toBe(2);
@@ -27,11 +27,11 @@ describe('several nodes', () => {
 
   it('hand over at once when the one that runs them stops', async () => {
     const world = await openWorld();
-    const first = world.node({ owner: 'a', projections: [counter({})] });
+    const first = world.node({ node: 'a', projections: [counter({})] });
     await first.readModels.waitFor(['counter'], await world.append(sent(1, 1, 1)), PATIENCE);
     const clock = manualClock();
-    const second = world.node({ owner: 'b', clock, projections: [counter({})] });
-    await until(() => clock.sleeping() > 0, 'it waits for its chance');
+    const second = world.node({ node: 'b', clock, projections: [counter({})] });
+    await until(() => clock.sleeping() > 0, 'it waits for the lease');
     await first.close();
     const position = await world.append(sent(1, 2, 1));
     await clock.advance(1_000);
@@ -40,14 +40,20 @@ describe('several nodes', () => {
     expect((await second.status())[0]).toMatchObject({ events: 2 });
   });
 
-  it('take over from one that died, which steps down should it come back', async () => {
+  it('take over from one that stopped renewing its lease, which steps down when it notices', async () => {
     const world = await openWorld();
+    let isCutOff = false;
+    const documents = faultyDocuments(world.documents, ({ writes }) =>
+      isCutOff && writes[0]?.collection === 'leases' ? 'away' : 'none',
+    );
     const slow = manualClock();
-    const first = world.node({ owner: 'a', clock: slow, projections: [counter({})] });
-    await first.readModels.waitFor(['counter'], await world.append(sent(1, 1, 1)), PATIENCE);
-    // Its clock stands still, so that it does not beat; it goes on all the same, like a node that nobody hears.
+    const first = world.node({ node: 'a', clock: slow, documents, projections: [counter({})] });
+    const before = await world.append(sent(1, 1, 1));
+    expect(await passing([slow], first.readModels.waitFor(['counter'], before, PATIENCE))).toBe(true);
+    // It cannot renew its lease, and hardly any time passes for it, so that it continues to work.
+    isCutOff = true;
     const clock = manualClock();
-    const second = world.node({ owner: 'b', clock, projections: [counter({})] });
+    const second = world.node({ node: 'b', clock, projections: [counter({})] });
     let passed = 0;
     await until(async () => {
       await clock.advance(500);
@@ -55,21 +61,27 @@ describe('several nodes', () => {
       return (await second.status())[0]?.state === 'live';
     }, 'the second has taken over');
     expect(passed).toBeGreaterThanOrEqual(LEASE_TTL_MS);
+    expect((await first.status())[0]?.state).toBe('live');
     const position = await world.append(sent(1, 2, 1), sent(1, 3, 1));
-    expect(await second.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
-    await until(async () => (await first.status())[0]?.state === 'waiting', 'the first has stepped down');
+    expect(await passing([slow, clock], second.readModels.waitFor(['counter'], position, PATIENCE))).toBe(true);
+    isCutOff = false;
+    await until(async () => {
+      await slow.advance(10);
+      return (await first.status())[0]?.state === 'waiting';
+    }, 'the first has stepped down');
     expect((await second.readModels.get('counter/counts', objectId(1)))?.body.count).toBe(3);
-    expect(await first.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
+    expect(await passing([slow, clock], first.readModels.waitFor(['counter'], position, PATIENCE))).toBe(true);
+    expect((await second.status())[0]?.state).toBe('live');
   });
 
-  it('make the same documents when both believe that it is they who run them', async () => {
+  it('make the same documents when two of them run the projections at the same time', async () => {
     const world = await openWorld();
     // Neither clock moves, and both have the same name: each takes the lease from the other.
-    const nodes = [1, 2].map(() => world.node({ owner: 'same', clock: manualClock(), projections: [counter({})] }));
+    const nodes = [1, 2].map(() => world.node({ node: 'same', clock: manualClock(), projections: [counter({})] }));
     for (let i = 0; i < 20; i++) {
       await world.append(...Array.from({ length: 25 }, (_, k) => sent(k % 3, i * 25 + k + 1, 1)));
     }
-    const head = (await world.events.head())!;
+    const head = (await world.log.head())!;
     await Promise.any(
       nodes.map(async (node) => {
         if (!(await node.readModels.waitFor(['counter'], head, PATIENCE))) throw new Error('not reached');
@@ -100,7 +112,7 @@ describe('waiting for a position', () => {
     expect(outcome).toBe(false);
   });
 
-  it('ends when the caller gives up, also beforehand, and when the node closes', async () => {
+  it('ends when the caller aborts it, also beforehand, and when the node closes', async () => {
     const world = await openWorld();
     const node = world.node({ run: false, projections: [counter({})] });
     const caller = new AbortController();
@@ -131,7 +143,7 @@ describe('waiting for a position', () => {
     expect(outcome).toBe(true);
   });
 
-  it('shares one poll among all who wait, and polls no more when nobody does', async () => {
+  it('shares one poll among all requests, and stops polling when none waits', async () => {
     let polls = 0;
     let stored = positionOf(0);
     const progress = new Progress({
@@ -143,7 +155,7 @@ describe('waiting for a position', () => {
       },
     });
     const waiting = Array.from({ length: 100 }, () => progress.waitFor(['one'], positionOf(1), 1e9));
-    await until(() => polls >= 2, 'it was looked at twice');
+    await until(() => polls >= 2, 'it has polled twice');
     expect(polls).toBeLessThan(10);
     stored = positionOf(1);
     expect(await Promise.all(waiting)).toEqual(waiting.map(() => true));
@@ -153,7 +165,7 @@ describe('waiting for a position', () => {
     expect(polls).toBe(before);
   });
 
-  it('goes on by polling when this node stops running the projection', async () => {
+  it('continues by polling when this node stops running the projection', async () => {
     const progress = new Progress({
       clock,
       logger: silentLogger,
@@ -165,7 +177,7 @@ describe('waiting for a position', () => {
     expect(await waiting).toBe(true);
   });
 
-  it('is refused to more than 10,000 at once, and forgotten by those who are done', async () => {
+  it('is limited to 10,000 requests at once, and those that ended do not count', async () => {
     const progress = new Progress({ clock: manualClock(), logger: silentLogger, poll: async () => new Map() });
     progress.advance('one', positionOf(1), false);
     const caller = new AbortController();

@@ -1,28 +1,33 @@
 import { describe, expect, it } from 'vitest';
+import { StoreError } from '../../src/kernel/errors.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import { CHECKPOINTS, readCheckpoints } from '../../src/log/checkpoint.ts';
+import { FencedOff } from '../../src/log/lease.ts';
 import type { DocumentStore, WriteBatch } from '../../src/ports/documents.ts';
-import { CHECKPOINTS, readCheckpoint } from '../../src/projections/runner/checkpoint.ts';
-import { FencedOff } from '../../src/projections/runner/fenced-off.ts';
 import { memberships } from '../../src/projections/models/memberships.ts';
+import { messages } from '../../src/projections/models/messages.ts';
 import type { Projection } from '../../src/projections/models/projection.ts';
-import { Track } from '../../src/projections/runner/projector.ts';
-import { added, counter, created, removed, sent } from './node.ts';
+import { Projector } from '../../src/projections/runner/projector.ts';
+import { system } from '../support/stores.ts';
+import { added, counter, created, erased, removed, sent } from './node.ts';
 import {
+  checkpointAt,
   type DocumentFault,
   dumpProjection,
+  erasures,
   faultyDocuments,
   memoryDocuments,
   objectId,
   positionOf,
   recorded,
+  upTo,
 } from './support.ts';
 
-const open = (documents: DocumentStore, projection: Projection, fence = 1): Promise<Track> =>
-  Track.open({ documents, logger: silentLogger, projection, generation: 1, fence, writer: `writer-${fence}` });
+const open = (documents: DocumentStore, projection: Projection, fence = 1): Promise<Projector> =>
+  Projector.open({ ...system, log: erasures, documents, projection, generation: 1, fence, writer: `writer-${fence}` });
 
-const takeEach = async (track: Track, events: readonly RecordedEvent[]): Promise<void> => {
-  for (const event of events) await track.take([event], event.position, true);
+const takeEach = async (projector: Projector, events: readonly RecordedEvent[]): Promise<void> => {
+  for (const event of events) await projector.take([event], checkpointAt(event), true);
 };
 
 const counts = async (documents: DocumentStore) => (await dumpProjection(documents, counter({}))).counts;
@@ -33,23 +38,23 @@ async function forgetCheckpoint(documents: DocumentStore): Promise<void> {
   await documents.define([CHECKPOINTS]);
 }
 
-describe('a track', () => {
-  it('gathers while more is to come, and then writes each document once', async () => {
+describe('a projector', () => {
+  it('collects while more is to come, and then writes each document once', async () => {
     const documents = await memoryDocuments(counter({}));
     const batches: WriteBatch[] = [];
     const watched = faultyDocuments(documents, (batch) => {
       batches.push(batch);
       return 'none';
     });
-    const track = await open(watched, counter({}));
+    const projector = await open(watched, counter({}));
     batches.length = 0;
     const events = recorded(Array.from({ length: 30 }, (_, i) => sent(i % 2, i + 1, 1)));
-    await track.take(events.slice(0, 10), positionOf(10), false);
-    await track.take(events.slice(10, 20), positionOf(20), false);
-    expect([batches.length, track.position, track.taken]).toEqual([0, null, positionOf(20)]);
-    await track.take(events.slice(20), positionOf(35), true);
-    expect(batches.map(({ writes, last }) => [writes.length, last?.id])).toEqual([[2, 'counter.1']]);
-    expect([track.position, track.events, track.unsaved]).toEqual([positionOf(35), 30, false]);
+    await projector.take(events.slice(0, 10), upTo(10), false);
+    await projector.take(events.slice(10, 20), upTo(20), false);
+    expect([batches.length, projector.position, projector.taken.position]).toEqual([0, null, positionOf(20)]);
+    await projector.take(events.slice(20), upTo(35), true);
+    expect(batches.map(({ writes, last }) => [writes.length, last?.id])).toEqual([[2, 'projections/counter.1']]);
+    expect([projector.position, projector.events, projector.unsaved]).toEqual([positionOf(35), 30, false]);
     expect(await counts(documents)).toMatchObject({
       [objectId(0)]: { body: { count: 15 } },
       [objectId(1)]: { body: { count: 15 } },
@@ -58,27 +63,27 @@ describe('a track', () => {
 
   it('takes an event once, however often it is handed over', async () => {
     const documents = await memoryDocuments(counter({}));
-    const track = await open(documents, counter({}));
+    const projector = await open(documents, counter({}));
     const events = recorded([sent(1, 1, 1), sent(1, 2, 1), sent(1, 3, 1)]);
-    await track.take(events.slice(0, 2), positionOf(2), false);
-    await track.take(events, positionOf(3), true);
-    await track.take(events.slice(1), positionOf(2), true);
-    expect([track.position, track.events]).toEqual([positionOf(3), 3]);
+    await projector.take(events.slice(0, 2), upTo(2), false);
+    await projector.take(events, upTo(3), true);
+    await projector.take(events.slice(1), upTo(2), true);
+    expect([projector.position, projector.events]).toEqual([positionOf(3), 3]);
     expect(await counts(documents)).toMatchObject({ [objectId(1)]: { body: { count: 3 } } });
   });
 
-  it('writes no checkpoint for what it does not handle until it is told to save', async () => {
+  it('stores no checkpoint for events that it does not handle until it is saved', async () => {
     const documents = await memoryDocuments(counter({}));
-    const track = await open(documents, counter({}));
-    await track.take(recorded([created(1, [1])]), positionOf(1), true);
+    const projector = await open(documents, counter({}));
+    await projector.take(recorded([created(1, [1])]), upTo(1), true);
     const stored = async () =>
-      readCheckpoint((await documents.getMany(CHECKPOINTS.name, ['counter.1'])).get('counter.1'))?.position;
-    expect([track.position, track.unsaved, await stored()]).toEqual([positionOf(1), true, null]);
-    await track.save();
-    expect([track.unsaved, await stored()]).toEqual([false, positionOf(1)]);
+      (await readCheckpoints(documents, ['projections/counter.1'])).get('projections/counter.1')?.position;
+    expect([projector.position, projector.unsaved, await stored()]).toEqual([positionOf(1), true, null]);
+    await projector.save();
+    expect([projector.unsaved, await stored()]).toEqual([false, positionOf(1)]);
   });
 
-  it('goes on over documents that are there already, and over those that were deleted since', async () => {
+  it('continues over documents that exist already, and over those that were deleted since', async () => {
     const documents = await memoryDocuments(memberships);
     const events = recorded([
       created(1, [1, 2]),
@@ -97,13 +102,13 @@ describe('a track', () => {
     expect([again.position, again.events]).toEqual([positionOf(6), 6]);
   });
 
-  it('does not let a late runner bring back what came and went within one batch', async () => {
+  it('does not let a late node restore a document that was created and deleted within one batch', async () => {
     const documents = await memoryDocuments(memberships);
     const events = recorded([added(1, 3, 0), removed(1, 3)]);
     const late = await open(documents, memberships, 1);
-    const track = await open(documents, memberships, 2);
-    await track.take(events, positionOf(2), true);
-    await expect(late.take(events.slice(0, 1), positionOf(1), true)).rejects.toBeInstanceOf(FencedOff);
+    const projector = await open(documents, memberships, 2);
+    await projector.take(events, upTo(2), true);
+    await expect(late.take(events.slice(0, 1), upTo(1), true)).rejects.toBeInstanceOf(FencedOff);
     expect((await dumpProjection(documents, memberships)).memberships).toEqual({});
   });
 
@@ -113,36 +118,36 @@ describe('a track', () => {
     const old = await open(documents, counter({}), 1);
     await takeEach(old, events.slice(0, 1));
     await open(documents, counter({}), 2);
-    await expect(old.take(events.slice(1), positionOf(3), true)).rejects.toBeInstanceOf(FencedOff);
+    await expect(old.take(events.slice(1), upTo(3), true)).rejects.toBeInstanceOf(FencedOff);
     await expect(open(documents, counter({}), 1)).rejects.toBeInstanceOf(FencedOff);
     const idle = await open(documents, counter({}), 3);
     await open(documents, counter({}), 4);
-    await idle.take([], positionOf(9), true);
+    await idle.take([], upTo(9), true);
     await expect(idle.save()).rejects.toBeInstanceOf(FencedOff);
   });
 
-  it('is not fenced off by its own write of which the answer was lost', async () => {
+  it('is not fenced off by its own write whose answer was lost', async () => {
     const documents = await memoryDocuments(counter({}));
     const faults: DocumentFault[] = [];
-    const track = await open(
+    const projector = await open(
       faultyDocuments(documents, () => faults.shift() ?? 'none'),
       counter({}),
     );
     const events = recorded([sent(1, 1, 1), sent(1, 2, 1)]);
     faults.push('lost');
-    await expect(track.take(events.slice(0, 1), positionOf(1), true)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    await track.take(events.slice(0, 1), positionOf(1), true);
-    await track.take(events.slice(1), positionOf(2), true);
+    await expect(projector.take(events.slice(0, 1), upTo(1), true)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await projector.take(events.slice(0, 1), upTo(1), true);
+    await projector.take(events.slice(1), upTo(2), true);
     expect(await counts(documents)).toMatchObject({ [objectId(1)]: { body: { count: 2 } } });
     faults.push('lost');
-    await track.take([], positionOf(3), true);
-    await expect(track.save()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-    await track.take([], positionOf(4), true);
-    await track.save();
-    expect([track.position, track.events, track.unsaved]).toEqual([positionOf(4), 2, false]);
+    await projector.take([], upTo(3), true);
+    await expect(projector.save()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await projector.take([], upTo(4), true);
+    await projector.save();
+    expect([projector.position, projector.events, projector.unsaved]).toEqual([positionOf(4), 2, false]);
   });
 
-  it('takes nothing more once it is parked, until it is opened anew', async () => {
+  it('takes nothing more once it is parked, until it is opened again', async () => {
     const documents = await memoryDocuments(counter({}));
     const picky = counter({
       count(content, before) {
@@ -151,15 +156,63 @@ describe('a track', () => {
       },
     });
     const events = recorded([sent(1, 1, 1), sent(1, 2, 1), sent(1, 3, 1)]);
-    const track = await open(documents, picky);
-    await track.take(events, positionOf(3), true);
+    const projector = await open(documents, picky);
+    await projector.take(events, upTo(3), true);
     const parked = { position: positionOf(2), type: 'MessageSent', message: 'no' };
-    expect([track.position, track.parked]).toEqual([positionOf(1), parked]);
-    await track.take(events.slice(2), positionOf(3), true);
+    expect([projector.position, projector.parked]).toEqual([positionOf(1), parked]);
+    await projector.take(events.slice(2), upTo(3), true);
     expect(await counts(documents)).toMatchObject({ [objectId(1)]: { body: { count: 1 } } });
     const again = await open(documents, counter({}));
     expect([again.position, again.parked]).toEqual([positionOf(1), null]);
-    await again.take(events.slice(1), positionOf(3), true);
+    await again.take(events.slice(1), upTo(3), true);
     expect(await counts(documents)).toMatchObject({ [objectId(1)]: { body: { count: 3 } } });
+  });
+
+  describe.each([
+    { name: 'messages', projection: messages },
+    { name: 'counter, which does not handle erasures', projection: counter({}) },
+  ])('of $name, after an erasure', ({ projection }) => {
+    /** A projector, and the calls that it makes to its store. */
+    async function watched(failures = 0) {
+      const documents = await memoryDocuments(projection);
+      const calls: string[] = [];
+      let left = failures;
+      const store: DocumentStore = {
+        ...faultyDocuments(documents, ({ writes }) => {
+          if (writes.length > 0) calls.push('apply');
+          return 'none';
+        }),
+        async purge() {
+          calls.push('purge');
+          if (left-- > 0) throw new StoreError('UNAVAILABLE', 'in use, as the test wants it');
+        },
+      };
+      const projector = await open(store, projection);
+      calls.length = 0;
+      return { projector, calls };
+    }
+
+    it('purges the store of what it has overwritten, once everything is written', async () => {
+      const { projector, calls } = await watched();
+      const events = recorded([sent(1, 1, 1), sent(1, 2, 2), erased(1)]);
+      await projector.take(events, checkpointAt(events.at(-1)!), false);
+      expect(calls.slice(0, -1)).toEqual(expect.arrayContaining(['apply']));
+      expect(calls.filter((call) => call === 'purge')).toEqual(['purge']);
+      expect(calls.at(-1)).toBe('purge');
+      expect(projector.position).toBe(positionOf(3));
+      const later = recorded([...Array.from({ length: 3 }, () => erased(1)), sent(1, 3, 2)]).slice(3);
+      await projector.take(later, upTo(4), true);
+      expect(calls.filter((call) => call === 'purge')).toEqual(['purge']);
+    });
+
+    it('repeats the purge when it is called again after that has failed', async () => {
+      const { projector, calls } = await watched(1);
+      const events = recorded([sent(1, 1, 1), erased(1)]);
+      const take = () => projector.take(events, checkpointAt(events.at(-1)!), true);
+      await expect(take()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      await take();
+      expect(calls.filter((call) => call === 'purge')).toEqual(['purge', 'purge']);
+      expect(projector.events).toBe(projection === messages ? 2 : 1);
+    });
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
+import { CHECKPOINTS, readCheckpoints } from '../../src/log/checkpoint.ts';
+import type { EventLog, Subscribe } from '../../src/log/event-log.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
-import { CHECKPOINTS, readCheckpoint } from '../../src/projections/runner/checkpoint.ts';
 import type { Projections } from '../../src/projections/runner/projections.ts';
 import { ALL, counter, created, openWorld, PATIENCE, sent, until, type World } from './node.ts';
 import { faultyDocuments, objectId, time } from './support.ts';
@@ -10,35 +10,29 @@ import { faultyDocuments, objectId, time } from './support.ts';
 const count = async (node: Projections, n: number, name = 'counter') =>
   (await node.readModels.get(`${name}/counts`, objectId(n)))?.body.count;
 
-const storedCheckpoint = async ({ documents }: World, id: string) =>
-  readCheckpoint((await documents.getMany(CHECKPOINTS.name, [id])).get(id));
+const storedCheckpoint = async ({ documents }: World, generation: string) => {
+  const id = `projections/${generation}`;
+  return (await readCheckpoints(documents, [id])).get(id);
+};
 
 const stateOf = async (node: Projections, name: string) => (await node.status()).find((status) => status.name === name);
 
-/** Counts what is read of the log. */
-function watched(events: EventStore) {
-  const reads = { subscriptions: 0, pages: 0 };
-  const store: EventStore = {
-    append: (stream, list, options) => events.append(stream, list, options),
-    readStream: (stream, options) => events.readStream(stream, options),
-    readAll: (options) => {
-      reads.pages++;
-      return events.readAll(options);
+/** The log, and the subscriptions that were made to it. */
+function watched(log: EventLog) {
+  const subscriptions: Subscribe[] = [];
+  const watchedLog: EventLog = {
+    ...log,
+    readAll: () => Promise.reject(new Error('the log is followed, not read')),
+    subscribe(options) {
+      subscriptions.push(options);
+      return log.subscribe(options);
     },
-    subscribe: (options) => {
-      reads.subscriptions++;
-      return events.subscribe(options);
-    },
-    setRetention: (stream, retention) => events.setRetention(stream, retention),
-    head: () => events.head(),
-    epoch: () => events.epoch(),
-    close: () => events.close(),
   };
-  return { store, reads };
+  return { log: watchedLog, subscriptions };
 }
 
 describe('running projections', () => {
-  it('builds all of them from what the log has, and follows it', async () => {
+  it('builds all of them from the log, and follows it', async () => {
     const world = await openWorld();
     const past = await world.append(created(1, [1, 2]), sent(1, 1, 1));
     const node = world.node();
@@ -58,13 +52,14 @@ describe('running projections', () => {
     });
   });
 
-  it('reads the log once for all that are up to date', async () => {
+  it('follows the log with one subscription for all that are up to date', async () => {
     const world = await openWorld();
-    const { store, reads } = watched(world.events);
-    const node = world.node({ events: store });
+    const { log, subscriptions } = watched(world.log);
+    const node = world.node({ log });
     const position = await world.append(created(1, [1, 2]), sent(1, 1, 1));
     await node.readModels.waitFor(ALL, position, PATIENCE);
-    expect(reads).toEqual({ subscriptions: 1, pages: 0 });
+    expect(subscriptions).toHaveLength(1);
+    expect(subscriptions[0]?.filter).toBeUndefined();
   });
 
   it('moves checkpoints past events that no projection handles, in memory and then in the store', async () => {
@@ -78,7 +73,7 @@ describe('running projections', () => {
     await until(async () => (await storedCheckpoint(world, 'users.1'))?.position === position, 'it is stored');
   });
 
-  it('goes on from its checkpoint after a restart', async () => {
+  it('continues from its checkpoint after a restart', async () => {
     const world = await openWorld();
     const first = world.node();
     await first.readModels.waitFor(ALL, await world.append(created(1, [1, 2]), sent(1, 1, 1)), PATIENCE);
@@ -89,37 +84,41 @@ describe('running projections', () => {
     expect(await storedCheckpoint(world, 'messages.1')).toMatchObject({ events: 2, fence: 2 });
   });
 
-  it('lets a new projection catch up by itself while the others are live', async () => {
+  it('lets a new projection catch up separately while the others are live', async () => {
     const world = await openWorld();
     const early = counter({ name: 'early' });
     const first = world.node({ projections: [early] });
     const before = await world.append(created(1, [1]), ...Array.from({ length: 30 }, (_, i) => sent(1, i + 1, 1)));
     await first.readModels.waitFor(['early'], before, PATIENCE);
     await first.close();
-    const { store, reads } = watched(world.events);
-    const node = world.node({ events: store, projections: [early, counter({ name: 'late' })] });
+    const { log, subscriptions } = watched(world.log);
+    const node = world.node({ log, projections: [early, counter({ name: 'late' })] });
     const after = await world.append(sent(1, 31, 1));
     expect(await node.readModels.waitFor(['early', 'late'], after, PATIENCE)).toBe(true);
     expect(await count(node, 1, 'early')).toBe(31);
     expect(await count(node, 1, 'late')).toBe(31);
-    expect(reads.subscriptions).toBe(1);
-    expect(reads.pages).toBeGreaterThan(0);
+    // The lagging one follows with a subscription of its own, to its own types of events.
+    expect(subscriptions.map(({ filter }) => filter)).toEqual(
+      expect.arrayContaining([undefined, { types: ['MessageSent'] }]),
+    );
+    expect(subscriptions).toHaveLength(2);
+    await until(async () => (await node.followers()).length === 1, 'it has joined the others');
   });
 
-  it('makes the same of a long history that comes while it runs as of one that was there', async () => {
+  it('folds a long history that is appended while it runs', async () => {
     const world = await openWorld();
     const node = world.node({ projections: [counter({})] });
     for (let i = 0; i < 30; i++) {
       await world.append(...Array.from({ length: 100 }, (_, k) => sent(k % 7, i * 100 + k + 1, 1)));
     }
-    const head = await world.events.head();
+    const head = await world.log.head();
     expect(await node.readModels.waitFor(['counter'], head!, PATIENCE)).toBe(true);
     const counts = await Promise.all([0, 1, 2, 3, 4, 5, 6].map((n) => count(node, n)));
     expect(counts.reduce((sum: number, each) => sum + Number(each), 0)).toBe(3_000);
   });
 });
 
-describe('an event that a projection cannot take', () => {
+describe('an event that a projection cannot fold', () => {
   const picky = counter({
     name: 'picky',
     count(content, before) {
@@ -128,7 +127,7 @@ describe('an event that a projection cannot take', () => {
     },
   });
 
-  it('parks that projection at the event before, and no other', async () => {
+  it('parks that projection at the event before it, and no other', async () => {
     const world = await openWorld();
     const node = world.node({ projections: [picky, counter({})] });
     const good = await world.append(sent(1, 1, 1));
@@ -146,16 +145,16 @@ describe('an event that a projection cannot take', () => {
     expect(await storedCheckpoint(world, 'picky.1')).toMatchObject({ position: good, parked: { position: poison } });
   });
 
-  it('is not waited for in vain', async () => {
+  it('is not waited for', async () => {
     const world = await openWorld();
     const node = world.node({ projections: [picky] });
     const position = await world.append(sent(1, 1, 1, 'poison'));
-    // Whether it is parked before or while somebody waits: the answer comes long before the time-out.
+    // Whether it is parked before or during the wait, the answer comes long before the time-out.
     expect(await node.readModels.waitFor(['picky'], position, 1e9)).toBe(false);
     expect(await node.readModels.waitFor(['picky'], position, 1e9)).toBe(false);
   });
 
-  it('is tried again by the next start, with code that can', async () => {
+  it('is tried again after a restart, with code that can fold it', async () => {
     const world = await openWorld();
     const first = world.node({ projections: [picky] });
     const position = await world.append(sent(1, 1, 1), sent(1, 2, 1, 'poison'), sent(1, 3, 1));
@@ -166,7 +165,7 @@ describe('an event that a projection cannot take', () => {
     expect(await count(node, 1, 'picky')).toBe(3);
   });
 
-  it('is found among others when it is the store that refuses what came out', async () => {
+  it('is found among others when the store refuses the document', async () => {
     const world = await openWorld();
     const refused = counter({ name: 'refused', count: (content) => (content === 'bad' ? '\ud800' : content) });
     const node = world.node({ projections: [refused, counter({})] });
@@ -174,7 +173,7 @@ describe('an event that a projection cannot take', () => {
     const last = await world.append(...list);
     expect(await node.readModels.waitFor(['counter'], last, PATIENCE)).toBe(true);
     await until(async () => (await stateOf(node, 'refused'))?.state === 'parked', 'it is parked');
-    const { events } = await world.events.readAll({ direction: 'forwards', from: null });
+    const { events } = await world.log.readAll({ direction: 'forwards', from: null });
     const bad = events.findIndex(({ data }) => data.content === 'bad');
     expect(await stateOf(node, 'refused')).toMatchObject({
       checkpoint: events[bad - 1]!.position,
@@ -183,8 +182,8 @@ describe('an event that a projection cannot take', () => {
   });
 });
 
-describe('a store that is away', () => {
-  it('is told, and all goes on by itself when it is back', async () => {
+describe('an unavailable store', () => {
+  it('is reported, and everything continues by itself when it is back', async () => {
     const world = await openWorld();
     let isAway = false;
     const documents = faultyDocuments(world.documents, ({ last }) =>
@@ -194,15 +193,16 @@ describe('a store that is away', () => {
     await node.readModels.waitFor(['counter'], await world.append(sent(1, 1, 1)), PATIENCE);
     isAway = true;
     const position = await world.append(sent(1, 2, 1));
-    await until(async () => (await stateOf(node, 'counter'))?.state === 'unavailable', 'it is told');
-    expect((await stateOf(node, 'counter'))?.unavailable).toBe('away, as the test wants it');
+    await until(async () => (await stateOf(node, 'counter'))?.state === 'unavailable', 'it is reported');
+    expect((await stateOf(node, 'counter'))?.unavailable).toBe('unavailable, as the test wants it');
     isAway = false;
     expect(await node.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
     expect(await count(node, 1)).toBe(2);
-    expect(await stateOf(node, 'counter')).toMatchObject({ state: 'live', unavailable: null });
+    await until(async () => (await stateOf(node, 'counter'))?.state === 'live', 'it is live again');
+    expect(await stateOf(node, 'counter')).toMatchObject({ unavailable: null, lag: 0 });
   });
 
-  it('does not keep a node from starting, whichever store it is', async () => {
+  it('does not keep a node from starting, whichever it is', async () => {
     const world = await openWorld();
     let isAway = true;
     const away = () => Promise.reject(new StoreError('UNAVAILABLE', 'away'));
@@ -210,23 +210,27 @@ describe('a store that is away', () => {
       ...faultyDocuments(world.documents, () => (isAway ? 'away' : 'none')),
       define: (collections) => (isAway ? away() : world.documents.define(collections)),
     };
-    const events: EventStore = {
-      ...watched(world.events).store,
-      epoch: () => (isAway ? away() : world.events.epoch()),
+    const log: EventLog = {
+      ...world.log,
+      idAt: (position) => (isAway ? away() : world.log.idAt(position)),
+      subscribe(options) {
+        if (isAway) throw new StoreError('UNAVAILABLE', 'away');
+        return world.log.subscribe(options);
+      },
     };
-    const node = world.node({ documents, events, projections: [counter({})] });
+    const node = world.node({ documents, log, projections: [counter({})] });
     const position = await world.append(sent(1, 1, 1));
     expect((await stateOf(node, 'counter'))?.state).toBe('unavailable');
     isAway = false;
     expect(await node.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
   });
 
-  it('ends the running when it was closed', async () => {
+  it('ends the projections when it was closed', async () => {
     const world = await openWorld();
     const node = world.node({ projections: [counter({})] });
     await node.readModels.waitFor(['counter'], await world.append(sent(1, 1, 1)), PATIENCE);
-    await world.events.close();
-    await until(async () => (await stateOf(node, 'counter'))?.state === 'unavailable', 'it is told');
+    await world.log.close();
+    await until(async () => (await stateOf(node, 'counter'))?.state === 'unavailable', 'it is reported');
     await expect(node.close()).resolves.toBeUndefined();
   });
 });

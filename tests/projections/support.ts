@@ -1,16 +1,18 @@
 import fc from 'fast-check';
 import { onTestFinished } from 'vitest';
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
 import type { ConversationEvent } from '../../src/aggregates/conversation/events.ts';
 import type { MarksEvent } from '../../src/aggregates/marks/events.ts';
+import { eventRegistry } from '../../src/aggregates/registry.ts';
 import type { UserEvent } from '../../src/aggregates/user/events.ts';
 import { StoreError } from '../../src/kernel/errors.ts';
 import type { Event, RecordedEvent } from '../../src/kernel/event.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import type { Json, JsonObject } from '../../src/kernel/json.ts';
+import type { Filter } from '../../src/kernel/query.ts';
+import { CHECKPOINTS, type Checkpoint } from '../../src/log/checkpoint.ts';
 import type { DocumentStore, StoredDocument, WriteBatch } from '../../src/ports/documents.ts';
-import { CHECKPOINTS } from '../../src/projections/runner/checkpoint.ts';
+import type { DocumentRef, Projection } from '../../src/projections/models/projection.ts';
 import { generationCollections, POINTERS } from '../../src/projections/runner/generations.ts';
-import type { Projection } from '../../src/projections/models/projection.ts';
+import { openMemoryStores } from '../support/stores.ts';
 
 export type AnyEvent = UserEvent | ConversationEvent | MarksEvent;
 
@@ -27,7 +29,7 @@ export function streamOf(event: AnyEvent): string {
   return `user-${(event.data as { userId: string }).userId}`;
 }
 
-/** Events as a store would give them, at positions from 1 on. */
+/** Events as the log returns them, at positions from 1 on. */
 export function recorded(events: readonly AnyEvent[]): readonly RecordedEvent[] {
   const revisions = new Map<string, bigint>();
   return events.map((event, i) => {
@@ -47,10 +49,77 @@ export function recorded(events: readonly AnyEvent[]): readonly RecordedEvent[] 
   });
 }
 
+/** The documents that an event touches, out of all that there are: those that it names, and those that match its queries. */
+export function touchedBy(
+  projection: Projection,
+  event: RecordedEvent,
+  all: (collection: string) => ReadonlyMap<string, JsonObject>,
+): readonly DocumentRef[] {
+  const named = projection.touches(event);
+  const found = (projection.finds?.(event) ?? []).flatMap(({ collection, filter }) =>
+    [...all(collection)].filter(([, body]) => matches(body, filter)).map(([id]) => ({ collection, id })),
+  );
+  return [...new Map([...found, ...named].map((ref) => [`${ref.collection}/${ref.id}`, ref])).values()];
+}
+
+/** Whether a document matches a filter of equalities and elements. */
+function matches(body: JsonObject, filter: Filter): boolean {
+  return Object.entries(filter).every(([field, condition]) => {
+    const value = body[field] ?? null;
+    if (condition === null || typeof condition !== 'object') return value === condition;
+    if (!('contains' in condition)) throw new Error(`a condition that this test does not know on '${field}'`);
+    return Array.isArray(value) && value.includes(condition.contains);
+  });
+}
+
+/** The documents that a history results in, by id; of projections with one collection. */
+export function project(projection: Projection, ...history: readonly AnyEvent[]): Record<string, JsonObject> {
+  const documents = new Map<string, JsonObject>();
+  for (const event of recorded(history).filter(({ type }) => projection.handles.includes(type))) {
+    for (const ref of touchedBy(projection, event, () => documents)) {
+      const body = projection.evolve(ref, documents.get(ref.id), event);
+      if (body === undefined) documents.delete(ref.id);
+      else documents.set(ref.id, body);
+    }
+  }
+  return Object.fromEntries(documents);
+}
+
+/** The same when the log is read after all of it was appended: without the personal fields of erased persons. */
+export const projectRead = (projection: Projection, ...history: readonly AnyEvent[]): Record<string, JsonObject> =>
+  project(projection, ...(readAs(recorded(history), 'later') as readonly RecordedEvent<AnyEvent>[]));
+
+/** What a projector needs to know of the log. */
+export const erasures = { erasingTypes: new Set(['UserErased']) };
+
+/** The checkpoint at position `n`, by which no log can be recognised. */
+export const upTo = (n: number): Checkpoint => ({ position: positionOf(n), anchor: null });
+
+/** The checkpoint after an event. */
+export const checkpointAt = ({ position, id }: RecordedEvent): Checkpoint => ({ position, anchor: { position, id } });
+
+/**
+ * Events as a node reads them whose log has erasures. `live`: it read each as it was appended, so that personal fields are `null` only after the
+ * erasure. `later`: after all of them were appended, so that no personal field of an erased person can be read.
+ */
+export function readAs(events: readonly RecordedEvent[], when: 'live' | 'later'): readonly RecordedEvent[] {
+  const erasedBy = (event: RecordedEvent): readonly Json[] =>
+    event.type === 'UserErased' ? [event.data.userId ?? null] : [];
+  const erased = new Set(when === 'later' ? events.flatMap(erasedBy) : []);
+  return events.map((event) => {
+    for (const person of erasedBy(event)) erased.add(person);
+    const personal = Object.entries(eventRegistry.get(event.type)?.personal ?? {});
+    const gone = personal
+      .filter(([, person]) => erased.has(event.data[person] ?? null))
+      .map(([field]) => [field, null]);
+    return { ...event, data: { ...event.data, ...Object.fromEntries(gone) } };
+  });
+}
+
 /** The embedded store in memory, with what projections need defined. */
 export async function memoryDocuments(...projections: readonly Projection[]): Promise<DocumentStore> {
-  const documents = await openSqliteDocuments({ path: ':memory:', clock: Date, logger: silentLogger });
-  onTestFinished(() => documents.close());
+  const { documents, close } = await openMemoryStores();
+  onTestFinished(close);
   await documents.define([CHECKPOINTS, POINTERS, ...projections.flatMap((each) => generationCollections(each, 1))]);
   return documents;
 }
@@ -72,10 +141,10 @@ export async function dumpProjection(documents: DocumentStore, projection: Proje
   );
 }
 
-/** `away`: not written. `lost`: written, but the answer does not come. */
+/** `away`: not written. `lost`: written, but the answer is lost. */
 export type DocumentFault = 'none' | 'away' | 'lost';
 
-/** The store with faults: `next` says what happens to each `apply` that writes read models or checkpoints. */
+/** The store with faults: `next` decides what happens to each `apply`. */
 export function faultyDocuments(documents: DocumentStore, next: (batch: WriteBatch) => DocumentFault): DocumentStore {
   return {
     define: (collections) => documents.define(collections),
@@ -85,11 +154,12 @@ export function faultyDocuments(documents: DocumentStore, next: (batch: WriteBat
     count: (collection, filter, cap) => documents.count(collection, filter, cap),
     async apply(batch) {
       const fault = next(batch);
-      if (fault === 'away') throw new StoreError('UNAVAILABLE', 'away, as the test wants it');
+      if (fault === 'away') throw new StoreError('UNAVAILABLE', 'unavailable, as the test wants it');
       const outcome = await documents.apply(batch);
       if (fault === 'lost') throw new StoreError('UNAVAILABLE', 'the answer was lost, as the test wants it');
       return outcome;
     },
+    purge: () => documents.purge(),
     close: () => documents.close(),
   };
 }
@@ -100,7 +170,7 @@ const seq = fc.integer({ min: 1, max: 14 });
 const at = fc.nat(50).map(time);
 const content = fc.string({ minLength: 1, maxLength: 5 });
 
-/** Any event, also such as no decider would make: doubles, strangers who write, gaps, marks of who is not there. */
+/** Any event, also those that no decider makes: duplicates, messages and marks of users who are not members, gaps. */
 export const anyEvent: fc.Arbitrary<AnyEvent> = fc.oneof(
   fc.record({
     type: fc.constant('UserRegistered' as const),
@@ -117,6 +187,7 @@ export const anyEvent: fc.Arbitrary<AnyEvent> = fc.oneof(
     type: fc.constant('PasswordSet' as const),
     data: fc.record({ userId: user, linkId: fc.constant(uuid(1)), passwordHash: fc.constant('x'), setAt: at }),
   }),
+  fc.record({ type: fc.constant('UserErased' as const), data: fc.record({ userId: user, erasedAt: at }) }),
   fc.record({
     type: fc.constant('ConversationCreated' as const),
     data: fc.record({

@@ -5,35 +5,27 @@ import { createMessagesView } from '../../src/projections/views/messages.ts';
 import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import { createUsersView } from '../../src/projections/views/users.ts';
 import { ALL, added, created, openWorld, PATIENCE, removed, sent, type World } from './node.ts';
-import { type AnyEvent, objectId, time, uuid } from './support.ts';
+import { type AnyEvent, faultyDocuments, objectId, time, uuid } from './support.ts';
 
-/** A world in which this has happened and can be read. Also counts what is looked at, by collection. */
+/** A world whose read models include this history. Also counts the queries, by collection. */
 async function having(...history: readonly AnyEvent[]) {
   const world = await openWorld();
-  const { documents, looked } = counting(world);
+  const { documents, queries } = counting(world);
   const node = world.node({ documents });
   await node.readModels.waitFor(ALL, await world.append(...history), PATIENCE);
-  return { ...world, readModels: node.readModels, looked };
+  return { ...world, readModels: node.readModels, queries };
 }
 
 function counting({ documents }: World) {
-  const looked = new Map<string, number>();
-  const count = (collection: string): void => {
-    looked.set(collection, (looked.get(collection) ?? 0) + 1);
-  };
+  const queries = new Map<string, number>();
   const store: DocumentStore = {
-    define: (collections) => documents.define(collections),
-    drop: (collection) => documents.drop(collection),
-    getMany: (collection, ids) => documents.getMany(collection, ids),
+    ...faultyDocuments(documents, () => 'none'),
     find(collection, query) {
-      count(collection);
+      queries.set(collection, (queries.get(collection) ?? 0) + 1);
       return documents.find(collection, query);
     },
-    count: (collection, filter, cap) => documents.count(collection, filter, cap),
-    apply: (batch) => documents.apply(batch),
-    close: () => documents.close(),
   };
-  return { documents: store, looked };
+  return { documents: store, queries };
 }
 
 const user = (n: number, username: string, firstname: string | null = null): readonly AnyEvent[] => [
@@ -52,7 +44,7 @@ const user = (n: number, username: string, firstname: string | null = null): rea
 ];
 
 describe('the view of users', () => {
-  it('finds active users by the beginning of a name, page by page', async () => {
+  it('finds active users by the start of a name, page by page', async () => {
     const [pending] = user(9, 'ann.pending');
     const { readModels } = await having(...user(1, 'ann'), ...user(2, 'bo', 'Änne'), ...user(3, 'cy'), pending!);
     const view = createUsersView(readModels);
@@ -66,17 +58,42 @@ describe('the view of users', () => {
     expect((await view.byId(objectId(9)))?.status).toBe('pending');
     expect(await view.byId(objectId(8))).toBeNull();
   });
+
+  it('returns erased accounts by id, without names, and neither in a search nor in the directory', async () => {
+    const { readModels, erase } = await having(...user(1, 'ann', 'Anna'), ...user(2, 'bo', 'Änne'), ...user(3, 'cy'));
+    const view = createUsersView(readModels);
+    await readModels.waitFor(ALL, await erase(1), PATIENCE);
+    expect(await view.byId(objectId(1))).toEqual({
+      _id: objectId(1),
+      username: null,
+      firstname: null,
+      lastname: null,
+      displayName: null,
+      email: null,
+      status: 'erased',
+      roles: [],
+      createdAt: time(0),
+      revision: 2,
+    });
+    expect((await view.byIds([objectId(1), objectId(2)])).get(objectId(1))?.status).toBe('erased');
+    for (const list of [view.search('an', { limit: 10 }), view.search('anna', { limit: 10 })]) {
+      expect((await list).items.map(({ username }) => username)).not.toContain(null);
+    }
+    expect((await view.search('an', { limit: 10 })).items.map(({ _id }) => _id)).toEqual([objectId(2)]);
+    expect((await view.search('', { limit: 10 })).items.map(({ _id }) => _id)).toEqual([objectId(2), objectId(3)]);
+    expect((await view.directory({ limit: 10 })).items.map(({ _id }) => _id)).toEqual([objectId(2), objectId(3)]);
+  });
 });
 
 describe('the view of conversations', () => {
-  /** So many members beside the first. */
+  /** Adds so many members. */
   const grow = (n: number, many: number): readonly AnyEvent[] =>
     Array.from({ length: many }, (_, i) => added(n, 10_000 + i, 0));
 
-  it('lists those of a user by newest activity, large ones among them, page by page of any size', async () => {
+  it('lists those of a user by newest activity, including large ones, in pages of any size', async () => {
     const history: AnyEvent[] = [1, 2, 3, 4, 5, 6].flatMap((n) => [created(n, [1, 2]), sent(n, 1, 2)]);
     history.push(...grow(2, 200), ...grow(5, 200));
-    // Activity in another order than creation; ties between all that were not written to again.
+    // The order of activity differs from that of creation; the others have their first message as their latest activity.
     history.push(sent(5, 20, 1), sent(1, 21, 2), sent(2, 22, 1), created(7, [2, 3]));
     const { readModels } = await having(...history);
     const view = createConversationsView(readModels);
@@ -95,7 +112,7 @@ describe('the view of conversations', () => {
     }
   });
 
-  it('refuses a cursor that it has not made', async () => {
+  it('rejects invalid cursors', async () => {
     const { readModels } = await having(created(1, [1, 2]));
     const view = createConversationsView(readModels);
     for (const cursor of [
@@ -108,14 +125,14 @@ describe('the view of conversations', () => {
     }
   });
 
-  it('derives what is unread: messages of others above the mark', async () => {
+  it('counts as unread the messages of others above the mark', async () => {
     const { readModels } = await having(created(1, [1, 2]), sent(1, 1, 2), sent(1, 2, 1), sent(1, 3, 2), sent(1, 4, 2));
     const view = createConversationsView(readModels);
     expect((await view.ofMember(objectId(1), objectId(1)))?.unread).toBe(2);
     expect((await view.ofMember(objectId(1), objectId(2)))?.unread).toBe(0);
   });
 
-  it('shows a conversation to its members only, and a deleted one to nobody', async () => {
+  it('returns a conversation to its members only, and a deleted one to none', async () => {
     const deleted: AnyEvent = {
       type: 'ConversationDeleted',
       data: { conversationId: objectId(2), deletedAt: time(9) },
@@ -131,7 +148,7 @@ describe('the view of conversations', () => {
     expect((await view.ofUser(objectId(2), { limit: 10 })).items).toHaveLength(0);
   });
 
-  it('shows the first 100 members in the order of joining, and all of them by pages', async () => {
+  it('returns the first 100 members in the order of joining, and all of them by pages', async () => {
     const { readModels } = await having(created(1, [9, 1]), ...grow(1, 250), created(2, [2, 1]), added(2, 3, 1));
     const view = createConversationsView(readModels);
     const own = (await view.ofUser(objectId(1), { limit: 10 })).items.map(({ conversation }) => conversation);
@@ -157,8 +174,8 @@ describe('the view of messages', () => {
     return { ...world, view: createMessagesView(world.readModels), conversation: own!.conversation as Conversation };
   }
 
-  it('gives the latest 10 from the conversation itself, newest first', async () => {
-    const { view, conversation, looked } = await conversationWith(25);
+  it('returns the latest 10 from the conversation itself, newest first', async () => {
+    const { view, conversation, queries } = await conversationWith(25);
     const latest = await view.range(conversation, { above: 0, limit: 10 });
     expect(seqs(latest)).toEqual([25, 24, 23, 22, 21, 20, 19, 18, 17, 16]);
     expect(latest.next).toBe(16);
@@ -175,11 +192,11 @@ describe('the view of messages', () => {
       mentions: [],
       reactions: {},
     });
-    expect(looked.has('messages.1.messages')).toBe(false);
+    expect(queries.has('messages.1.messages')).toBe(false);
     expect(lastMessage(conversation)?.seq).toBe(25);
   });
 
-  it('gives older and newer ones by pages, without gap and double, above where the reader joined', async () => {
+  it('returns older and newer ones by pages, without gaps or duplicates, above where the reader joined', async () => {
     const { view, conversation } = await conversationWith(25);
     const older = await view.range(conversation, { above: 3, limit: 10, before: 16 });
     expect(seqs(older)).toEqual([15, 14, 13, 12, 11, 10, 9, 8, 7, 6]);
@@ -193,7 +210,21 @@ describe('the view of messages', () => {
     expect(seqs(await view.range(conversation, { above: 22, limit: 10, before: 1_000 }))).toEqual([25, 24, 23]);
   });
 
-  it('finds one by its id, within its conversation', async () => {
+  it('returns messages of an erased sender without their text', async () => {
+    const { readModels, erase } = await having(created(1, [2, 1]), sent(1, 1, 1), sent(1, 2, 2), sent(1, 3, 1));
+    await readModels.waitFor(ALL, await erase(1), PATIENCE);
+    const own = await createConversationsView(readModels).ofMember(objectId(1), objectId(2));
+    const view = createMessagesView(readModels);
+    const contents = [null, 'm2', null];
+    const latest = await view.range(own!.conversation, { above: 0, limit: 10 });
+    expect(latest.items.map(({ content }) => content)).toEqual(contents);
+    const newer = await view.range(own!.conversation, { above: 0, limit: 10, after: 0 });
+    expect(newer.items.map(({ content }) => content)).toEqual(contents);
+    expect(await view.message(objectId(1), uuid(10_001))).toMatchObject({ senderId: objectId(1), content: null });
+    expect(lastMessage(own!.conversation)).toMatchObject({ seq: 3, content: null });
+  });
+
+  it('finds a message by its id, within its conversation', async () => {
     const twin = { ...sent(2, 1, 1).data, messageId: uuid(10_001) };
     const { readModels } = await having(sent(1, 1, 1), { type: 'MessageSent', data: twin } as AnyEvent);
     const view = createMessagesView(readModels);
@@ -204,7 +235,7 @@ describe('the view of messages', () => {
 });
 
 describe('the view of rooms', () => {
-  it("gives all of a user's conversations and since when, at a position or later", async () => {
+  it('returns all conversations of a user and since when, as of a position or later', async () => {
     const { readModels, append } = await having(created(1, [1, 2]), created(2, [2]), created(3, [1]));
     const view = createRoomsView(readModels);
     const position = await append(added(2, 1, 0));

@@ -2,8 +2,8 @@ import fc from 'fast-check';
 import { afterAll, beforeAll, expect, it } from 'vitest';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
 import type { Hub } from '../../src/push/hub.ts';
-import { ask, group, message, newId } from '../commands/node.ts';
-import { startWorld, TestClient, type Told, type World } from './world.ts';
+import { execute, group, message, newId } from '../commands/node.ts';
+import { type ReceivedFrame, startWorld, TestClient, type World } from './world.ts';
 
 let world: World;
 
@@ -16,7 +16,7 @@ const CONVERSATIONS = 3;
 const conversation = fc.nat(CONVERSATIONS - 1);
 const room = fc.oneof(fc.integer({ min: 1, max: 8 }), fc.constant(Number.POSITIVE_INFINITY));
 
-/** What happens to bob, and around him; nothing waits for anything else. */
+/** What happens to Bob's connection and conversations; no step waits for another. */
 type Step =
   | Readonly<{ type: 'send'; conversation: number; count: number }>
   | Readonly<{ type: 'connect' | 'drain'; room: number }>
@@ -36,10 +36,10 @@ const connection = [
 ];
 const membership = fc.record({ type: fc.constantFrom('add' as const, 'remove' as const), conversation });
 
-/** Bob, who takes up again where the last connection broke off, whatever became of it. */
+/** Bob, whose connections always resume where the last one ended. */
 class Bob {
   readonly id = newId();
-  readonly told: Told[] = [];
+  readonly received: ReceivedFrame[] = [];
   client: TestClient;
   #after: string | null = null;
   #hub: Hub;
@@ -59,10 +59,10 @@ class Bob {
     this.#after = after;
   }
 
-  /** Keeps what was heard, also when the hub was the one to end it. */
+  /** Keeps the received frames, also when the hub has ended the connection. */
   disconnect(): void {
-    this.told.push(...this.client.told);
-    this.#after = this.told.at(-1)?.id ?? this.#after;
+    this.received.push(...this.client.received);
+    this.#after = this.received.at(-1)?.id ?? this.#after;
     this.client.end('stopped');
     this.client.frames.splice(0);
   }
@@ -88,18 +88,18 @@ async function perform(step: Step, bob: Bob, ann: string, ids: readonly string[]
       return bob.restart();
     case 'send': {
       const id = ids[step.conversation] ?? '';
-      for (let n = 0; n < step.count; n++) await ask(world.node, ann, message(id));
+      for (let n = 0; n < step.count; n++) await execute(world.node, ann, message(id));
       return;
     }
     default: {
       const data = { conversationId: ids[step.conversation] ?? '', userId: bob.id };
-      await ask(world.node, ann, { type: step.type === 'add' ? 'AddMember' : 'RemoveMember', data });
+      await execute(world.node, ann, { type: step.type === 'add' ? 'AddMember' : 'RemoveMember', data });
     }
   }
 }
 
-/** Lives through the steps, hears out what is left, and gives what bob was told and the events of the conversations. */
-async function live(
+/** Performs the steps, receives the rest, and returns Bob with his frames, and the events of the conversations. */
+async function run(
   steps: readonly Step[],
 ): Promise<{ bob: Bob; ids: readonly string[]; log: readonly RecordedEvent[] }> {
   const ann = newId();
@@ -117,44 +117,47 @@ async function live(
   bob.disconnect();
   await bob.connect(Number.POSITIVE_INFINITY);
   const last = await group(world.node, ann, bob.id);
-  await bob.client.until(({ told }) => told.at(-1)?.payload.conversation?._id === last);
+  await bob.client.until(({ received }) => received.at(-1)?.payload.conversation?._id === last);
   bob.client.frames.pop();
   await bob.restart();
-  const streams = ids.map((id) => world.shared.log.readStream(`conversation-${id}`, { limit: 4_096 }));
+  const streams = ids.map((id) => world.stores.log.readStream(`conversation-${id}`, { limit: 4_096 }));
   const log = (await Promise.all(streams)).flatMap(({ events }) => events);
   return { bob, ids, log: log.sort((a, b) => (a.position < b.position ? -1 : 1)) };
 }
 
-const positionOf = ({ id }: Told): string => id.split('.')[1] ?? '';
+const positionOf = ({ id }: ReceivedFrame): string => id.split('.')[1] ?? '';
 
-it('however often a client breaks off, and nodes with it, it is told everything once and in order', async () => {
+it('a client that disconnects at any time, while nodes restart, receives everything once and in order', async () => {
   const steps = fc.array(fc.oneof({ weight: 4, arbitrary: send }, ...connection), { minLength: 8, maxLength: 25 });
   await fc.assert(
     fc.asyncProperty(steps, async (of) => {
-      const { bob, log } = await live(of);
-      expect(bob.told.map(positionOf)).toStrictEqual(log.map(({ position }) => position));
+      const { bob, log } = await run(of);
+      expect(bob.received.map(positionOf)).toStrictEqual(log.map(({ position }) => position));
     }),
     { numRuns: 10, endOnFailure: true },
   );
 });
 
-it('whoever is let in and sent away meanwhile is told what they may hear, and all of it for as long as they stay', async () => {
+it('a user who is added and removed meanwhile receives only what they may read, and all of it while they are a member', async () => {
   const step = fc.oneof({ weight: 4, arbitrary: send }, { weight: 2, arbitrary: membership }, ...connection);
   await fc.assert(
     fc.asyncProperty(fc.array(step, { minLength: 8, maxLength: 25 }), async (steps) => {
-      const { bob, ids, log } = await live(steps);
-      const told = bob.told.map(positionOf);
-      expect(told).toStrictEqual([...new Set(told)].sort());
+      const { bob, ids, log } = await run(steps);
+      const received = bob.received.map(positionOf);
+      expect(received).toStrictEqual([...new Set(received)].sort());
 
       const [may, must] = rights(log, bob.id, ids);
-      expect(told.filter((position) => !may.has(position))).toStrictEqual([]);
-      expect([...must].filter((position) => !told.includes(position))).toStrictEqual([]);
+      expect(received.filter((position) => !may.has(position))).toStrictEqual([]);
+      expect([...must].filter((position) => !received.includes(position))).toStrictEqual([]);
     }),
     { numRuns: 10, endOnFailure: true },
   );
 });
 
-/** The positions that a user may hear of: those of their time as a member; and those they must: of a time that lasts, and of coming and going. */
+/**
+ * The positions that a user may receive: those of their time as a member; and those that they must receive: of a membership that lasts, and of its
+ * beginnings and ends.
+ */
 function rights(
   log: readonly RecordedEvent[],
   userId: string,

@@ -1,16 +1,18 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import type { JsonObject } from '../../src/kernel/json.ts';
 import {
   before,
   endOf,
   formatFrameId,
   frameOf,
-  isBehind,
+  isAfter,
   type Place,
   parseFrameId,
+  redacted,
   resyncFrame,
 } from '../../src/push/frames.ts';
-import type { Notice } from '../../src/push/notices.ts';
+import type { Notice } from '../../src/push/notices/notice.ts';
 
 const epoch = '0197c0de-0000-7000-8000-000000000001';
 const sqlite = '0000000000000042';
@@ -27,8 +29,8 @@ const envelope = {
 };
 const notice: Notice = { name: 'message:sent', rooms: ['conversation:x'], payload: { text: 'héllo' } };
 
-describe('the id of a frame', () => {
-  it.each([sqlite, eventStoreDb, 'with.dots"and\\more', '!'])('carries the position %s whole', (position) => {
+describe('a frame id', () => {
+  it.each([sqlite, eventStoreDb, 'with.dots"and\\more', '!'])('contains the whole position %s', (position) => {
     for (const index of [0, 7]) {
       const id = formatFrameId(epoch, { position, index });
       expect(id).toBe(`${epoch}.${position}.${index}`);
@@ -38,10 +40,10 @@ describe('the id of a frame', () => {
     expect(parseFrameId(`${epoch}.${position}.end`)).toStrictEqual({ epoch, ...endOf(position) });
   });
 
-  it('of the start of the log is before every position', () => {
+  it('of the start of the log comes before every position', () => {
     const start = parseFrameId(formatFrameId(epoch, endOf(null)));
     for (const position of [sqlite, eventStoreDb, '0']) {
-      expect(start !== null && isBehind({ position, index: 0 }, start)).toBe(true);
+      expect(start !== null && isAfter({ position, index: 0 }, start)).toBe(true);
     }
   });
 
@@ -61,24 +63,24 @@ describe('the id of a frame', () => {
     `${epoch}.pösition.0`,
     `${'e'.repeat(37)}.${sqlite}.0`,
     `${epoch}.${'9'.repeat(81)}.0`,
-  ])('is not %j', (text) => {
+  ])('is rejected when it is %j', (text) => {
     expect(parseFrameId(text)).toBeNull();
   });
 });
 
-it('places are ordered by position, then by frame, and the end of an event is behind all its frames', () => {
+it('places are ordered by position, then by frame, and the end of an event comes after all its frames', () => {
   const place = fc.record({ position: fc.constantFrom('0001', '0002', '0010'), index: fc.constantFrom(0, 1, 9) });
   fc.assert(
     fc.property(place, place, (a: Place, b: Place) => {
       const order = (p: Place) => Number(p.position) * 100 + p.index;
-      expect(isBehind(a, b)).toBe(order(a) > order(b));
-      expect(isBehind(endOf(a.position), a)).toBe(true);
-      expect(isBehind(endOf(a.position), b)).toBe(a.position >= b.position);
+      expect(isAfter(a, b)).toBe(order(a) > order(b));
+      expect(isAfter(endOf(a.position), a)).toBe(true);
+      expect(isAfter(endOf(a.position), b)).toBe(a.position >= b.position);
     }),
   );
 });
 
-it('a frame says what happened, who did it and when, and where it stands', () => {
+it('a frame contains the event, its user, its time and its place', () => {
   const frame = frameOf(epoch, envelope, notice, 1);
   expect(JSON.parse(frame.bytes.toString())).toStrictEqual({
     event: 'message:sent',
@@ -88,16 +90,16 @@ it('a frame says what happened, who did it and when, and where it stands', () =>
     payload: { text: 'héllo' },
   });
   expect(frame).toMatchObject({ position: sqlite, index: 1, name: 'message:sent', rooms: ['conversation:x'] });
-  expect(isBehind(frame, before(frame))).toBe(true);
-  expect(isBehind(frameOf(epoch, envelope, notice, 0), before(frame))).toBe(false);
+  expect(isAfter(frame, before(frame))).toBe(true);
+  expect(isAfter(frameOf(epoch, envelope, notice, 0), before(frame))).toBe(false);
 });
 
-it('what the system did has no user', () => {
+it('a frame has no user when the system acted', () => {
   const bySystem = { ...envelope, metadata: { ...envelope.metadata, actor: null } };
   expect(JSON.parse(frameOf(epoch, bySystem, notice, 0).bytes.toString()).user).toBeNull();
 });
 
-it('a resync says what to read up to, and where to go on', () => {
+it('a resync frame contains the position to read up to, and the id to go on from', () => {
   const { bytes } = resyncFrame(epoch, sqlite, '2026-01-01T00:00:00.000Z');
   expect(JSON.parse(bytes.toString())).toStrictEqual({
     event: 'resync',
@@ -105,5 +107,34 @@ it('a resync says what to read up to, and where to go on', () => {
     at: '2026-01-01T00:00:00.000Z',
     user: null,
     payload: { position: sqlite },
+  });
+});
+
+describe('the redacted frame', () => {
+  const personal = {
+    personId: 'a'.repeat(24),
+    redact: (payload: JsonObject): JsonObject => ({ ...payload, text: null }),
+  };
+  const frame = frameOf(epoch, envelope, { ...notice, personal }, 1);
+
+  it('has no personal text, and everything else as before', () => {
+    const without = redacted(frame);
+    const content = JSON.parse(frame.bytes.toString());
+    expect(JSON.parse(without.bytes.toString())).toStrictEqual({ ...content, payload: { text: null } });
+    expect(without).toStrictEqual({ ...frame, personal: undefined, bytes: without.bytes });
+    // The order of the fields too.
+    expect(without.bytes.toString()).toBe(frame.bytes.toString().replace('"héllo"', 'null'));
+  });
+
+  it('is the frame itself when it has no personal text, also after it was redacted', () => {
+    const impersonal = frameOf(epoch, envelope, notice, 1);
+    expect(redacted(impersonal)).toBe(impersonal);
+    const without = redacted(frame);
+    expect(redacted(without)).toBe(without);
+  });
+
+  it('leaves the original frame as it is', () => {
+    redacted(frame);
+    expect(JSON.parse(frame.bytes.toString()).payload).toStrictEqual({ text: 'héllo' });
   });
 });

@@ -1,14 +1,13 @@
-import { expect, it } from 'vitest';
+import { describe, expect, it } from 'vitest';
+import type { ConversationEvent } from '../../src/aggregates/conversation/events.ts';
+import type { MarksEvent } from '../../src/aggregates/marks/events.ts';
 import { eventRegistry } from '../../src/aggregates/registry.ts';
+import type { SessionsEvent } from '../../src/aggregates/sessions/events.ts';
+import type { UserEvent } from '../../src/aggregates/user/events.ts';
+import type { RecordedEvent } from '../../src/kernel/event.ts';
 import type { JsonObject } from '../../src/kernel/json.ts';
-import {
-  conversationRoom,
-  type Followed,
-  followedTypes,
-  type Notice,
-  noticesOf,
-  userRoom,
-} from '../../src/push/notices.ts';
+import { liveHandlers, liveTypes } from '../../src/push/notices/handlers.ts';
+import { conversationRoom, type Notice, userRoom } from '../../src/push/notices/notice.ts';
 
 const conversationId = 'c'.repeat(24);
 const ann = 'a'.repeat(24);
@@ -26,52 +25,39 @@ const message = {
   mentions: [bob],
   sentAt: at,
 };
+const created = { conversationId, kind: 'group', name: 'team', ownerId: ann, members: [ann, bob], createdAt: at };
 const opened = { userId: ann, conversationId, readSeq: 3, receivedSeq: 3, openedAt: at };
 
-type Case = readonly [type: Followed['type'], data: JsonObject, expected: readonly Notice[]];
+type Type = (ConversationEvent | MarksEvent | SessionsEvent | UserEvent)['type'];
+type Expected = Omit<Notice, 'personal'>;
+type Case = readonly [type: Type, data: JsonObject, expected: readonly Expected[]];
 
-const everybody = [conversationRoom(conversationId)];
+const members = [conversationRoom(conversationId)];
+const shownMessage = {
+  _id: messageId,
+  conversationId,
+  seq: 3,
+  senderId: ann,
+  content: 'hi',
+  sentAt: at,
+  editedAt: null,
+  deletedAt: null,
+  replyTo: null,
+  mentions: [bob],
+  reactions: {},
+};
+const shownConversation = { _id: conversationId, kind: 'group', name: 'team', ownerId: ann, createdAt: at };
 const cases: readonly Case[] = [
-  [
-    'MessageSent',
-    message,
-    [
-      {
-        name: 'message:sent',
-        rooms: everybody,
-        payload: {
-          message: {
-            _id: messageId,
-            conversationId,
-            seq: 3,
-            senderId: ann,
-            content: 'hi',
-            sentAt: at,
-            editedAt: null,
-            deletedAt: null,
-            replyTo: null,
-            mentions: [bob],
-            reactions: {},
-          },
-        },
-      },
-    ],
-  ],
+  ['MessageSent', message, [{ name: 'message:sent', rooms: members, payload: { message: shownMessage } }]],
   [
     'ConversationCreated',
-    { conversationId, kind: 'group', name: 'team', ownerId: ann, members: [ann, bob], createdAt: at },
-    [
-      {
-        name: 'conversation:created',
-        rooms: everybody,
-        payload: { conversation: { _id: conversationId, kind: 'group', name: 'team', ownerId: ann, createdAt: at } },
-      },
-    ],
+    created,
+    [{ name: 'conversation:created', rooms: members, payload: { conversation: shownConversation } }],
   ],
   [
     'ConversationDeleted',
     { conversationId, deletedAt: at },
-    [{ name: 'conversation:deleted', rooms: everybody, payload: { conversation: { _id: conversationId } } }],
+    [{ name: 'conversation:deleted', rooms: members, payload: { conversation: { _id: conversationId } } }],
   ],
   ...(
     [
@@ -79,8 +65,8 @@ const cases: readonly Case[] = [
       ['MemberRemoved', { conversationId, userId: bob, reason: 'left', removedAt: at }, 'conversation:member:removed'],
     ] as const
   ).map(([type, data, name]): Case => {
-    // Also in the room of whom it is about: they may not be in the conversation's yet, or any more.
-    const rooms = [...everybody, userRoom(bob)];
+    // Also in the user's own room: they may not be in the conversation's yet, or any more.
+    const rooms = [...members, userRoom(bob)];
     return [type, data, [{ name, rooms, payload: { conversation: { _id: conversationId }, userId: bob } }]];
   }),
   [
@@ -89,32 +75,96 @@ const cases: readonly Case[] = [
     [
       {
         name: 'conversation:opened',
-        rooms: everybody,
+        rooms: members,
         payload: { conversationId, userId: ann, readSeq: 3, lastOpenedAt: at },
       },
     ],
   ],
   ['SessionEnded', { userId: ann, sessionId: messageId, reason: 'signed-out', endedAt: at }, []],
+  ['UserErased', { userId: ann, erasedAt: at }, []],
 ];
 
-const recorded = (type: string, data: JsonObject): Followed =>
-  // The registry below vouches for the data; of the envelope nothing is looked at.
-  ({ type, data }) as unknown as Followed;
-
-it.each(cases)('%s is told in the words of the contract', (type, data, expected) => {
+/** An event with this data. */
+function recorded(type: string, data: JsonObject): RecordedEvent {
   expect(eventRegistry.get(type)?.check(data)).toBeNull();
-  expect(noticesOf(recorded(type, data))).toStrictEqual(expected);
+  // The handlers use no field of the envelope.
+  return { type, data } as unknown as RecordedEvent;
+}
+
+const handlerOf = (type: Type) => liveHandlers.get(type);
+const noticesOf = (type: Type, data: JsonObject) => handlerOf(type)?.notices?.(recorded(type, data)) ?? [];
+
+describe('notices', () => {
+  it.each(cases)('%s has the name, rooms and payload of the contract', (type, data, expected) => {
+    const notices = noticesOf(type, data).map(({ personal: _, ...notice }) => notice);
+    expect(notices).toStrictEqual(expected);
+  });
+
+  it('are tested for every type that push subscribes to', () => {
+    expect([...new Set(cases.map(([type]) => type))].sort()).toStrictEqual([...liveTypes].sort());
+  });
+
+  it('of what a member has read go to that member only in conversations with more than 200 members', () => {
+    const [notice] = noticesOf('ConversationOpened', { ...opened, memberCount: 201 });
+    expect(notice?.rooms).toStrictEqual([userRoom(ann)]);
+  });
+
+  it('do not exist for other types', () => {
+    expect(handlerOf('MarksSummarised')).toBeUndefined();
+    expect(handlerOf('UserRegistered')).toBeUndefined();
+  });
 });
 
-it('every type that is followed is tried here', () => {
-  expect([...new Set(cases.map(([type]) => type))].sort()).toStrictEqual([...followedTypes].sort());
+describe('personal text in a notice', () => {
+  it('of a message is its content', () => {
+    const [notice] = noticesOf('MessageSent', message);
+    expect(notice?.personal?.personId).toBe(ann);
+    const expected = { message: { ...shownMessage, content: null } };
+    expect(notice?.personal?.redact(notice.payload)).toStrictEqual(expected);
+    expect(notice?.payload).toStrictEqual({ message: shownMessage });
+  });
+
+  it('of a new group is its name, which is text of the owner', () => {
+    const [notice] = noticesOf('ConversationCreated', created);
+    expect(notice?.personal?.personId).toBe(ann);
+    const expected = { conversation: { ...shownConversation, name: null } };
+    expect(notice?.personal?.redact(notice.payload)).toStrictEqual(expected);
+  });
+
+  it('does not exist in other notices', () => {
+    const direct = { ...created, kind: 'direct', name: null, ownerId: null };
+    expect(noticesOf('ConversationCreated', direct)[0]?.personal).toBeUndefined();
+    for (const [type, data] of cases) {
+      if (type === 'MessageSent' || type === 'ConversationCreated') continue;
+      for (const { personal } of noticesOf(type, data)) expect(personal).toBeUndefined();
+    }
+  });
+
+  it('is declared for each personal field of the events that push handles', () => {
+    const types = [...liveHandlers.keys()].filter(
+      (type) => Object.keys(eventRegistry.get(type)?.personal ?? {}).length > 0,
+    );
+    expect(types.sort()).toStrictEqual(['ConversationCreated', 'MessageSent']);
+  });
 });
 
-it('above 200 members only oneself hears how far one has read', () => {
-  const [notice] = noticesOf(recorded('ConversationOpened', { ...opened, memberCount: 201 }));
-  expect(notice?.rooms).toStrictEqual([userRoom(ann)]);
-});
-
-it('what is not followed tells nothing', () => {
-  expect(noticesOf(recorded('MarksSummarised', { userId: ann, marks: [] }))).toStrictEqual([]);
+describe('what else an event does to connections', () => {
+  it('is a change of rooms, the end of a room, the end of a session, or an erasure', () => {
+    const effects = cases.map(([type, data]) => {
+      const event = recorded(type, data);
+      const { notices: _, ...handler } = handlerOf(type) ?? {};
+      return [type, Object.fromEntries(Object.entries(handler).map(([name, effect]) => [name, effect(event)]))];
+    });
+    const room = conversationRoom(conversationId);
+    expect(Object.fromEntries(effects)).toStrictEqual({
+      MessageSent: {},
+      ConversationCreated: { enters: { room, userIds: [ann, bob] } },
+      ConversationDeleted: { closes: room },
+      MemberAdded: { enters: { room, userIds: [bob] } },
+      MemberRemoved: { leaves: { room, userIds: [bob] } },
+      ConversationOpened: {},
+      SessionEnded: { endsSession: { userId: ann, sessionId: messageId } },
+      UserErased: { erases: ann },
+    });
+  });
 });

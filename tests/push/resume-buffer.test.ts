@@ -1,24 +1,32 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
+import type { JsonObject } from '../../src/kernel/json.ts';
 import { Fifo } from '../../src/push/fifo.ts';
-import { before, endOf, type Frame, isBehind, type Place } from '../../src/push/frames.ts';
+import { before, endOf, type Frame, isAfter, type Place } from '../../src/push/frames.ts';
 import { ResumeBuffer } from '../../src/push/resume-buffer.ts';
 
 const LIMITS = { frames: 1_000, bytes: 1_000_000, ageMs: 60_000 };
 
 const at = (n: number): string => String(n).padStart(4, '0');
+const bytesOf = (text: string | null): Buffer => Buffer.from(JSON.stringify({ id: 'x', payload: { by: 'p', text } }));
 const frame = (position: number, index: number, rooms: readonly string[], size = 10): Frame => ({
   position: at(position),
   index,
   name: 'test',
   rooms,
-  bytes: Buffer.alloc(size),
+  personal: undefined,
+  bytes: bytesOf('x'.repeat(size)),
 });
+const withoutText = (payload: JsonObject): JsonObject => ({ ...payload, text: null });
+/** The same frame with text of a person. */
+const personalFrame = (of: Frame, personId: string): Frame => ({ ...of, personal: { personId, redact: withoutText } });
+/** What becomes of it when the text is removed. */
+const redactedFrame = (of: Frame): Frame => ({ ...of, personal: undefined, bytes: bytesOf(null) });
 const everything = (rooms: Iterable<string>): ReadonlyMap<string, string> =>
   new Map([...rooms].map((room) => [room, '']));
 const START = endOf(null);
 
-it('a queue gives back what it was given, in order', () => {
+it('a queue returns its items in order', () => {
   const step = fc.oneof(fc.nat(), fc.constant('shift' as const));
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
@@ -48,21 +56,21 @@ it('a frame of several rooms is read once, in the order of the log', () => {
   expect(buffer.read(everything(['a', 'b']), START, 10)).toStrictEqual([frames[0], frames[1], frames[3]]);
 });
 
-it('of each room only what came since the user is in it', () => {
+it('only the frames since the user is in the room are read', () => {
   const buffer = new ResumeBuffer(LIMITS, START);
   const frames = [frame(1, 0, ['a']), frame(2, 0, ['a']), frame(3, 0, ['a'])];
   for (const one of frames) buffer.add(one, 0);
   expect(buffer.read(new Map([['a', at(2)]]), START, 10)).toStrictEqual([frames[1], frames[2]]);
 });
 
-it('more than asked for is nothing', () => {
+it('the read returns null when there are more frames than the limit', () => {
   const buffer = new ResumeBuffer(LIMITS, START);
   for (let n = 1; n <= 5; n++) buffer.add(frame(n, 0, ['a']), 0);
   expect(buffer.read(everything(['a']), START, 5)).toHaveLength(5);
   expect(buffer.read(everything(['a']), START, 4)).toBeNull();
 });
 
-it('among the frames of one event, those behind the last one seen', () => {
+it('of the frames of one event, those after the last received one are read', () => {
   const buffer = new ResumeBuffer(LIMITS, START);
   const frames = [0, 1, 2].map((index) => frame(1, index, ['a']));
   for (const one of frames) buffer.add(one, 0);
@@ -70,7 +78,7 @@ it('among the frames of one event, those behind the last one seen', () => {
   expect(buffer.read(everything(['a']), endOf(at(1)), 10)).toStrictEqual([]);
 });
 
-it('a frame that was dropped is missed by who left off before it, also within one event', () => {
+it('it does not reach back to a place before a dropped frame, also within one event', () => {
   const buffer = new ResumeBuffer({ ...LIMITS, frames: 1 }, START);
   const [first, second, third] = [frame(1, 0, ['a']), frame(1, 1, ['a']), frame(2, 0, ['a'])];
   for (const one of [first, second, third]) buffer.add(one, 0);
@@ -80,7 +88,7 @@ it('a frame that was dropped is missed by who left off before it, also within on
   expect(buffer.reachesBackTo(endOf(at(1)))).toBe(true);
 });
 
-it('what is older than its time goes when it is looked at', () => {
+it('frames that are too old are dropped by trim', () => {
   const buffer = new ResumeBuffer({ ...LIMITS, ageMs: 100 }, START);
   buffer.add(frame(1, 0, ['a']), 0);
   buffer.add(frame(2, 0, ['a']), 50);
@@ -92,7 +100,7 @@ it('what is older than its time goes when it is looked at', () => {
   expect(buffer.size).toBe(0);
 });
 
-it('a room that is forgotten says nothing of before, and its later frames stay', () => {
+it('a forgotten room loses its earlier frames, and keeps its later ones', () => {
   const buffer = new ResumeBuffer({ ...LIMITS, frames: 3 }, START);
   buffer.add(frame(1, 0, ['a', 'b']), 0);
   buffer.add(frame(2, 0, ['a']), 0);
@@ -105,30 +113,72 @@ it('a room that is forgotten says nothing of before, and its later frames stay',
   expect(buffer.read(everything(['a', 'b']), endOf(at(2)), 10)).toStrictEqual([end]);
 });
 
-it('whatever comes and goes, it holds the newest frames within its limits and reads what a search through all of them would', () => {
+it('text of a person is removed from all frames, and their order and places stay', () => {
+  const buffer = new ResumeBuffer(LIMITS, START);
+  const frames = [
+    personalFrame(frame(1, 0, ['a']), 'ann'),
+    personalFrame(frame(2, 0, ['a']), 'bob'),
+    frame(3, 0, ['a']),
+    personalFrame(frame(4, 0, ['b']), 'ann'),
+    personalFrame(frame(4, 1, ['a', 'b']), 'ann'),
+  ] as const;
+  for (const one of frames) buffer.add(one, 0);
+  buffer.redact('ann');
+  buffer.redact('ann');
+  const [first, second, third, fourth, fifth] = frames;
+  const expected = [redactedFrame(first), second, third, redactedFrame(fourth), redactedFrame(fifth)];
+  expect(buffer.read(everything(['a', 'b']), START, 10)).toStrictEqual(expected);
+  expect(buffer.size).toBe(5);
+  // What was read before the redaction is not changed.
+  expect(first.bytes).toStrictEqual(bytesOf('x'.repeat(10)));
+});
+
+it('bytes of removed text are free for other frames', () => {
+  const [full, empty] = [bytesOf('x'.repeat(100)).length, bytesOf(null).length];
+  const buffer = new ResumeBuffer({ ...LIMITS, bytes: full + empty }, START);
+  const first = personalFrame(frame(1, 0, ['a'], 100), 'ann');
+  buffer.add(first, 0);
+  buffer.redact('ann');
+  const second = frame(2, 0, ['a'], 100);
+  buffer.add(second, 0);
+  expect(buffer.read(everything(['a']), START, 10)).toStrictEqual([redactedFrame(first), second]);
+  buffer.add(frame(3, 0, ['a'], 0), 0);
+  expect(buffer.size).toBe(2);
+  expect(buffer.reachesBackTo(START)).toBe(false);
+});
+
+it('it holds the latest frames within its limits, and reads what a search through all of them would find', () => {
   const rooms = ['a', 'b', 'c'];
   const step = fc.record({
     rooms: fc.subarray(rooms, { minLength: 1 }),
     frames: fc.integer({ min: 1, max: 3 }),
     size: fc.integer({ min: 1, max: 40 }),
+    personId: fc.constantFrom('ann', 'bob', null),
     forget: fc.option(fc.constantFrom(...rooms), { freq: 12 }),
+    redact: fc.option(fc.constantFrom('ann', 'bob'), { freq: 12 }),
   });
   const look = fc.record({ rooms: fc.subarray(rooms), from: fc.nat(60), index: fc.nat(2), since: fc.nat(60) });
-  const limits = { frames: 20, bytes: 300, ageMs: 12 };
+  const limits = { frames: 20, bytes: 1_000, ageMs: 12 };
   fc.assert(
     fc.property(fc.array(step, { maxLength: 60 }), fc.array(look, { maxLength: 10 }), (steps, looks) => {
       const buffer = new ResumeBuffer(limits, START);
       let all: { frame: Frame; ms: number; rooms: string[] }[] = [];
       let dropped: Place = START;
-      for (const [ms, { rooms: told, frames, size, forget }] of steps.entries()) {
+      for (const [ms, { rooms: its, frames, size, personId, forget, redact }] of steps.entries()) {
         if (forget !== null) {
           buffer.forget(forget);
           all = all.map((one) => ({ ...one, rooms: one.rooms.filter((room) => room !== forget) }));
         }
+        if (redact !== null) {
+          buffer.redact(redact);
+          const change = (one: Frame) => (one.personal?.personId === redact ? redactedFrame(one) : one);
+          all = all.map((one) => ({ ...one, frame: change(one.frame) }));
+        }
         for (let index = 0; index < frames; index++) {
-          const added = frame(ms, index, told, size);
+          const plain = frame(ms, index, its, size);
+          const added = personId === null ? plain : personalFrame(plain, personId);
           buffer.add(added, ms);
-          all.push({ frame: added, ms, rooms: told });
+          all.push({ frame: added, ms, rooms: its });
           const bytes = () => all.reduce((sum, one) => sum + one.frame.bytes.length, 0);
           while (all[0] && (all.length > limits.frames || bytes() > limits.bytes || ms - all[0].ms > limits.ageMs)) {
             dropped = all.shift()?.frame ?? dropped;
@@ -138,11 +188,11 @@ it('whatever comes and goes, it holds the newest frames within its limits and re
       expect(buffer.size).toBe(all.length);
       for (const { rooms: mine, from, index, since } of looks) {
         const place = { position: at(from), index };
-        expect(buffer.reachesBackTo(place)).toBe(!isBehind(dropped, place));
+        expect(buffer.reachesBackTo(place)).toBe(!isAfter(dropped, place));
         const expected = all
           .filter((one) => one.rooms.some((room) => mine.includes(room)))
           .map((one) => one.frame)
-          .filter((one) => isBehind(one, place) && one.position >= at(since));
+          .filter((one) => isAfter(one, place) && one.position >= at(since));
         const sinces = new Map(mine.map((room) => [room, at(since)]));
         expect(buffer.read(sinces, place, 100)).toStrictEqual(expected);
       }
@@ -150,7 +200,7 @@ it('whatever comes and goes, it holds the newest frames within its limits and re
   );
 });
 
-it('who was given a frame can go on just before the next', () => {
+it('the place before a frame is after the frame before it', () => {
   const next = frame(7, 2, ['a']);
   expect(before(next)).toStrictEqual({ position: at(7), index: 1 });
 });

@@ -1,53 +1,49 @@
-import { randomUUID } from 'node:crypto';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { marks } from '../../src/aggregates/marks/decider.ts';
 import { sessions } from '../../src/aggregates/sessions/decider.ts';
 import type { Command } from '../../src/kernel/command.ts';
 import type { Aggregate } from '../../src/kernel/decider.ts';
 import type { Event } from '../../src/kernel/event.ts';
-import { uuidv7 } from '../../src/kernel/ids.ts';
-import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
+import type { Logger } from '../../src/kernel/logger.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
 import type { Clock } from '../../src/ports/clock.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
 import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
 import { createProjections } from '../../src/projections/runner/projections.ts';
 import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import type { LoadMemberships } from '../../src/push/audience.ts';
-import type { Client, EndReason } from '../../src/push/client.ts';
+import type { Client, EndReason, Released } from '../../src/push/client.ts';
 import type { Frame } from '../../src/push/frames.ts';
-import { Hub, type Released } from '../../src/push/hub.ts';
-import { openShared, type Shared, startNode, type TestNode } from '../commands/node.ts';
+import { Hub } from '../../src/push/hub.ts';
+import { commandMetadata, newUuid, startNode, type TestNode } from '../commands/node.ts';
+import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
 
-/** What a test may want otherwise. */
+/** What a test can replace. */
 export type HubOptions = Readonly<{
   clock?: Clock;
   logger?: Logger;
-  events?: EventStore;
+  log?: EventLog;
   memberships?: LoadMemberships;
 }>;
 
-/** One log with its real read models, and as many hubs over it as wanted. */
+/** One log with its read models, and any number of hubs over it. */
 export type World = Readonly<{
-  shared: Shared;
+  stores: MemoryStores;
   node: TestNode;
   memberships: LoadMemberships;
-  /** Another node that follows the same log. */
+  /** Starts another hub that follows the same log. */
   hub(options?: HubOptions): Promise<Hub>;
   close(): Promise<void>;
 }>;
 
 export async function startWorld(): Promise<World> {
-  const shared = await openShared();
-  const node = await startNode(shared);
-  const clock = createSystemClock();
-  const { log: events, documents } = shared;
+  const stores = await openMemoryStores();
+  const node = await startNode(stores);
+  const { log, documents } = stores;
   const projections = createProjections({
-    events,
+    ...system,
+    log,
     documents,
-    clock,
-    logger: silentLogger,
     projections: catalogue,
-    owner: 'test',
+    node: 'test',
     run: true,
   });
   projections.start();
@@ -55,11 +51,11 @@ export async function startWorld(): Promise<World> {
   const memberships: LoadMemberships = (userId, position) => rooms.ofUser(userId, position);
   const hubs: Hub[] = [];
   return {
-    shared,
+    stores,
     node,
     memberships,
     async hub(options = {}) {
-      const hub = new Hub({ events, memberships, clock, logger: silentLogger, ...options });
+      const hub = new Hub({ ...system, log, memberships, ...options });
       hubs.push(hub);
       await hub.start();
       return hub;
@@ -68,68 +64,51 @@ export async function startWorld(): Promise<World> {
       await Promise.all(hubs.map((hub) => hub.close()));
       await projections.close();
       await node.commands.close();
-      await shared.close();
+      await stores.close();
     },
   };
 }
 
-/** Has some other aggregate do something in the name of a user. */
-async function perform<State, C extends Command<string, unknown>, E extends Event>(
+/** Handles a command to an aggregate of a user in the user's name. */
+async function executeOwn<State, C extends Command<string, unknown>, E extends Event>(
   node: TestNode,
   aggregate: Aggregate<State, C, E>,
   userId: string,
-  asked: Pick<C, 'type' | 'data'>,
+  body: Pick<C, 'type' | 'data'>,
 ): Promise<void> {
-  const commandId = uuidv7(Date.now());
-  const at = new Date().toISOString();
-  const metadata = { commandId, actor: userId, at, correlationId: commandId, causationId: null };
-  await node.commands.handle(aggregate, userId, { ...asked, metadata } as C);
+  await node.commands.handle(aggregate, userId, { ...body, metadata: commandMetadata(userId) } as C);
 }
 
 /** The user reads a conversation up to a message. */
 export function read(node: TestNode, userId: string, conversationId: string, seq: number, memberCount = 2) {
   const data = { userId, conversationId, seq, memberCount };
-  return perform(node, marks, userId, { type: 'OpenConversation', data });
+  return executeOwn(node, marks, userId, { type: 'OpenConversation', data });
 }
 
-/** A session that is over again. */
-export async function endedSession(node: TestNode, userId: string, sessionId = randomUUID()): Promise<string> {
-  const expiresAt = new Date(Date.now() + 60_000).toISOString();
-  await perform(node, sessions, userId, {
+/** Starts a session and ends it. */
+export async function endedSession(node: TestNode, userId: string, sessionId = newUuid()): Promise<string> {
+  const expiresAt = new Date(system.clock.now() + 60_000).toISOString();
+  await executeOwn(node, sessions, userId, {
     type: 'StartSession',
     data: { userId, sessionId, userAgent: null, expiresAt },
   });
-  await perform(node, sessions, userId, { type: 'EndSession', data: { userId, sessionId } });
+  await executeOwn(node, sessions, userId, { type: 'EndSession', data: { userId, sessionId } });
   return sessionId;
 }
 
-/** The same store, read through another subscription. */
-export function through(store: EventStore, subscribe: EventStore['subscribe']): EventStore {
-  return {
-    append: (stream, events, options) => store.append(stream, events, options),
-    readStream: (stream, options) => store.readStream(stream, options),
-    readAll: (options) => store.readAll(options),
-    subscribe,
-    setRetention: (stream, retention) => store.setRetention(stream, retention),
-    head: () => store.head(),
-    epoch: () => store.epoch(),
-    close: () => store.close(),
-  };
-}
-
-/** What a frame says. */
-export type Told = Readonly<{
+/** A frame as a client parses it. */
+export type ReceivedFrame = Readonly<{
   event: string;
   id: string;
   at: string;
   user: { _id: string } | null;
-  // biome-ignore lint/suspicious/noExplicitAny: each test knows which payload it looks at
+  // biome-ignore lint/suspicious/noExplicitAny: each test knows the payload that it checks
   payload: any;
 }>;
 
 const DEADLINE_MS = 10_000;
 
-/** A client whose reading the test controls. */
+/** A client that takes as many frames as the test allows. */
 export class TestClient implements Client {
   readonly userId: string;
   readonly sessionId: string;
@@ -141,7 +120,7 @@ export class TestClient implements Client {
   readonly #waiting = new Set<() => void>();
   #drained: (() => void)[] = [];
 
-  constructor(hub: Hub, userId: string, sessionId: string = randomUUID()) {
+  constructor(hub: Hub, userId: string, sessionId: string = newUuid()) {
     this.#hub = hub;
     this.userId = userId;
     this.sessionId = sessionId;
@@ -151,7 +130,7 @@ export class TestClient implements Client {
     const taken = frames.slice(0, this.room);
     this.room -= taken.length;
     this.frames.push(...taken);
-    for (const look of this.#waiting) look();
+    for (const check of this.#waiting) check();
     return taken.length;
   }
 
@@ -164,21 +143,21 @@ export class TestClient implements Client {
     this.close();
   }
 
-  /** Takes some more frames. */
+  /** Makes room for more frames. */
   drain(room = Number.POSITIVE_INFINITY): void {
     this.room = room;
     for (const resume of this.#drained.splice(0)) resume();
   }
 
-  /** The connection is gone. */
+  /** Closes the connection. */
   close(): void {
     this.#hub.disconnect(this);
     this.drain(0);
     for (const resume of this.#drained.splice(0)) resume();
-    for (const look of this.#waiting) look();
+    for (const check of this.#waiting) check();
   }
 
-  /** Connects and begins to listen; gives how that began. */
+  /** Connects and begins delivery; returns how it began. */
   async listen(after: string | null = null): Promise<Released> {
     await this.#hub.connect(this);
     let begun: Released | undefined;
@@ -189,42 +168,42 @@ export class TestClient implements Client {
     return begun;
   }
 
-  get told(): Told[] {
-    return this.frames.map(({ bytes }) => JSON.parse(bytes.toString()) as Told);
+  get received(): ReceivedFrame[] {
+    return this.frames.map(({ bytes }) => JSON.parse(bytes.toString()) as ReceivedFrame);
   }
 
-  /** What was said, in order of hearing. */
-  get heard(): string[] {
-    return this.told.filter(({ event }) => event === 'message:sent').map(({ payload }) => payload.message.content);
+  /** The contents of the messages that were received, in order. */
+  get contents(): string[] {
+    return this.received.filter(({ event }) => event === 'message:sent').map(({ payload }) => payload.message.content);
   }
 
   /** The id of the last frame. */
-  get last(): string {
-    return this.told.at(-1)?.id ?? '';
+  get lastId(): string {
+    return this.received.at(-1)?.id ?? '';
   }
 
-  /** Resolves once it holds, looked at after each delivery. Fails when that does not come about. */
-  until(holds: (client: this) => boolean): Promise<void> {
+  /** Resolves once the condition holds, which is checked after each delivery. Fails after a deadline. */
+  until(condition: (client: this) => boolean): Promise<void> {
     return new Promise((resolve, reject) => {
-      const patience = setTimeout(() => {
-        this.#waiting.delete(look);
-        const latest = this.told.slice(-5).map(({ event, payload }) => `${event} ${JSON.stringify(payload)}`);
-        reject(new Error(`waited in vain; ${this.frames.length} frames, the last: ${latest.join(', ')}`));
+      const timer = setTimeout(() => {
+        this.#waiting.delete(check);
+        const latest = this.received.slice(-5).map(({ event, payload }) => `${event} ${JSON.stringify(payload)}`);
+        reject(new Error(`timed out with ${this.frames.length} frames, the last: ${latest.join(', ')}`));
       }, DEADLINE_MS);
-      const look = (): void => {
-        if (!holds(this)) return;
-        clearTimeout(patience);
-        this.#waiting.delete(look);
+      const check = (): void => {
+        if (!condition(this)) return;
+        clearTimeout(timer);
+        this.#waiting.delete(check);
         resolve();
       };
-      this.#waiting.add(look);
-      look();
+      this.#waiting.add(check);
+      check();
     });
   }
 }
 
-/** A client that is live. */
-export async function listening(hub: Hub, userId: string, sessionId?: string): Promise<TestClient> {
+/** Connects a client and begins delivery. */
+export async function listen(hub: Hub, userId: string, sessionId?: string): Promise<TestClient> {
   const client = new TestClient(hub, userId, sessionId);
   await client.listen();
   return client;

@@ -3,6 +3,7 @@ import { createSmtpMailer } from '../../src/adapters/smtp/smtp-mailer.ts';
 import type { Mailer } from '../../src/ports/mailer.ts';
 import { createAccountMails } from '../../src/reactions/account-mails.ts';
 import { renderMail } from '../../src/reactions/mail-templates/layout.ts';
+import { erase } from '../commands/node.ts';
 import {
   activated,
   ada,
@@ -19,6 +20,7 @@ import {
 } from '../identity/world.ts';
 import { service } from '../support/services.ts';
 import { startSmtpServer, type TestSmtpServer } from '../support/smtp.ts';
+import { system } from '../support/stores.ts';
 import { start, until } from './world.ts';
 
 service('SMTP server in the test');
@@ -34,7 +36,7 @@ beforeEach(async () => {
   world = await openWorld();
   node = await startNode(world);
   smtp = await startSmtpServer((address) => (address === refusing ? 550 : 'take'));
-  mailer = createSmtpMailer({ url: smtp.url, from: 'Parley <no-reply@parley.test>' });
+  mailer = createSmtpMailer({ url: smtp.url, from: 'Parley <no-reply@parley.test>', clock: system.clock });
   await run();
 });
 afterEach(async () => {
@@ -47,7 +49,7 @@ afterEach(async () => {
 
 async function run(): Promise<void> {
   const reaction = createAccountMails({ accounts: node.identity.mailAccounts, mailer, publicUrl: PUBLIC_URL });
-  ({ stop } = await start({ events: world.log, documents: world.documents }, reaction, world.clock));
+  ({ stop } = await start(world, reaction, world.clock));
 }
 
 const linkIn = (text: string): string => /https:\/\/\S+/.exec(text)?.[0] ?? '';
@@ -58,7 +60,7 @@ const settled = async (count: number) =>
     return done + (await documents.count('mails', { status: 'parked' }, 100)) === count;
   });
 
-describe('who registers', () => {
+describe('a user who registers', () => {
   it('gets one mail with the link that sets the password, and can sign in', async () => {
     const userId = await registered(world, node);
     const mail = await smtp.waitForMail(ada.email);
@@ -74,21 +76,21 @@ describe('who registers', () => {
     expect(smtp.mails).toHaveLength(1);
   });
 
-  it('gets a mail whose Message-ID is that of its cause', async () => {
+  it('gets a mail whose Message-ID is the id of the event', async () => {
     await registered(world, node);
     const { messageId } = await smtp.waitForMail(ada.email);
     const [issued] = await logged(world, 'PasswordLinkIssued');
     expect(messageId).toBe(`<${issued?.id}@parley.test>`);
   });
 
-  it('gets nothing that the one who registered has typed', async () => {
+  it('gets a mail without any text that was entered in the registration', async () => {
     const typed = { firstname: 'Win a prize', lastname: 'at evil.example', username: 'evil.example' };
     await registered(world, node, typed);
     const { text, html, subject } = await smtp.waitForMail(ada.email);
     for (const words of Object.values(typed)) expect(`${text}${html}${subject}`).not.toContain(words);
   });
 
-  it('gets only the newest link when there were several before the mail was written', async () => {
+  it('gets only the latest link when there were several before the mail was sent', async () => {
     await stop();
     await registered(world, node);
     await node.identity.register({ ...ada, username: 'ada2' }, request(world));
@@ -99,7 +101,7 @@ describe('who registers', () => {
     await expect(node.identity.checkPasswordLink(token)).resolves.toBeUndefined();
   });
 
-  it('with an address that is refused for good is parked, and others get their mail', async () => {
+  it('gets no mail when the mail server rejects the address: the effect is parked, and others get theirs', async () => {
     refusing = ada.email;
     await registered(world, node);
     await registered(world, node, { email: 'bob@example.org', username: 'bob' });
@@ -111,8 +113,21 @@ describe('who registers', () => {
   });
 });
 
+describe('a user who was erased', () => {
+  it('gets no mail, and its effect is done', async () => {
+    await stop();
+    const userId = await registered(world, node);
+    await erase(world, userId);
+    await registered(world, node, { email: 'bob@example.org', username: 'bob' });
+    await run();
+    await settled(2);
+    expect(await world.documents.count('mails', { status: 'done' }, 100)).toBe(2);
+    expect(smtp.mails.map(({ recipients }) => recipients)).toEqual([['bob@example.org']]);
+  });
+});
+
 describe('the owner of an account', () => {
-  it('is told when somebody registers with their address', async () => {
+  it('gets a warning when somebody registers with their address', async () => {
     await activated(world, node);
     await node.identity.register({ ...ada, username: 'eve', firstname: 'Eve' }, request(world));
     const mail = await smtp.waitForMail(ada.email, 2);
@@ -132,20 +147,20 @@ describe('the layout of mails', () => {
     notes: ['<i>'],
   };
 
-  it('escapes everything in the HTML', () => {
+  it('escapes all text in the HTML part', () => {
     const { html } = renderMail(words);
     expect(html).not.toMatch(/<script>|<b>|<i>/);
     expect(html).toContain('<title>&lt;b&gt;&quot;Tom&quot; &amp; &#39;Jerry&#39;&lt;/b&gt;</title>');
     expect(html).toContain('href="https://parley.test/?a=1&amp;b=&quot;"');
   });
 
-  it('leaves the text as it is', () => {
+  it('does not change text in the text part', () => {
     expect(renderMail(words).text).toBe(
       '<script>alert(1)</script>\n\nsecond\n\nGo > there:\nhttps://parley.test/?a=1&b="\n\n<i>\n\n-- \nParley\n',
     );
   });
 
-  it('needs neither button nor notes', () => {
+  it('allows mails without a button and notes', () => {
     expect(renderMail({ subject: 's', paragraphs: ['only this'] }).text).toBe('only this\n\n-- \nParley\n');
   });
 });

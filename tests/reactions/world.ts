@@ -1,76 +1,94 @@
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { eventRegistry } from '../../src/aggregates/registry.ts';
+import { StoreError } from '../../src/kernel/errors.ts';
 import type { NewEvent, RecordedEvent } from '../../src/kernel/event.ts';
-import { randomIds, uuidv7 } from '../../src/kernel/ids.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
 import type { Effect, Reaction } from '../../src/reactions/reaction.ts';
 import { createReactionRunner, type ReactionLease } from '../../src/reactions/reaction-runner.ts';
-import { manualClock } from '../support/manual-clock.ts';
+import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+import { system } from '../support/stores.ts';
 
 const DEADLINE_MS = 10_000;
 
-export async function openStores(): Promise<{ events: EventStore; documents: DocumentStore; close(): Promise<void> }> {
-  const system = { clock: createSystemClock(), logger: silentLogger };
-  const events = await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, ...system });
-  const documents = await openSqliteDocuments({ path: ':memory:', ...system });
-  return {
-    events,
-    documents,
-    close: async () => {
-      await Promise.all([events.close(), documents.close()]);
-    },
-  };
-}
+/** What a reaction runs over. */
+export type ReactionStores = Readonly<{ log: EventLog; documents: DocumentStore }>;
 
-/** A fact that the reactions of these tests answer. Gives its event id. */
-export async function happen(events: EventStore): Promise<string> {
-  const userId = randomIds.objectId('user');
-  const id = uuidv7(Date.now());
-  const metadata = { actor: null, correlationId: 'test', causationId: null, commandId: uuidv7(Date.now()) };
+/** Appends an event that the reactions of these tests react to, and returns its id. */
+export async function appendEvent(log: EventLog): Promise<string> {
+  const { random, clock } = system;
+  const userId = random.objectId();
+  const id = random.uuid(clock.now());
+  const metadata = { actor: null, correlationId: 'test', causationId: null, commandId: random.uuid(clock.now()) };
   const data = { userId, attemptedAt: '2026-01-01T00:00:00.000Z' };
   const event: NewEvent = { id, type: 'RegistrationRepeated', data, metadata };
-  await events.append(`user-${userId}`, [event], { expect: 'none' });
+  await log.append(`user-${userId}`, [event], { expect: 'none' });
   return id;
 }
 
-/** A reaction that notes what it was given, and does with it what the test says. */
-export function noting(perform: (event: RecordedEvent, tries: number) => Promise<void> = async () => {}) {
+/** A reaction that records the ids of the events it was called with, and then does what the test wants. */
+export function recording(perform: (event: RecordedEvent, attempts: number) => Promise<void> = async () => {}) {
   const performed: string[] = [];
   const reaction: Reaction = {
-    name: 'noting',
-    collection: 'notes',
-    handles: ['RegistrationRepeated'],
-    perform: (event) => {
-      performed.push(event.id);
-      return perform(event, performed.filter((id) => id === event.id).length);
-    },
+    name: 'recording',
+    collection: 'effects',
+    on: new Map([
+      [
+        'RegistrationRepeated',
+        (event: RecordedEvent) => {
+          performed.push(event.id);
+          return perform(event, performed.filter((id) => id === event.id).length);
+        },
+      ],
+    ]),
     isPermanent: (error) => error instanceof RangeError,
   };
   return { reaction, performed };
 }
 
-/** A lease that everybody who asks for it has at once: two runners can then be tried against each other. */
-const everybody: ReactionLease = {
-  acquire: async () => ({ lost: new AbortController().signal, release: async () => {} }),
-};
+let lastFence = 0;
 
-/** A node that runs a reaction, prepared before as at every start, until it is stopped. */
+/** A lease that records each time it was given, with the means to revoke it, and how the work under it ended: `null`, or its error. */
+export type RecordingLease = ReactionLease & Readonly<{ held: AbortController[]; ended: unknown[] }>;
+
+/**
+ * A lease that gives the partition to each runner that asks, with increasing fences, and again when its work has ended, `times` at most: two runners
+ * can then be tested against each other.
+ */
+export function sharedLease(times = Number.POSITIVE_INFINITY): RecordingLease {
+  const held: AbortController[] = [];
+  const ended: unknown[] = [];
+  return {
+    held,
+    ended,
+    async run(signal, work) {
+      while (!signal.aborted && held.length < times) {
+        const lost = new AbortController();
+        held.push(lost);
+        try {
+          await work({ partition: 0, fence: ++lastFence, lost: AbortSignal.any([signal, lost.signal]) });
+          ended.push(null);
+        } catch (error) {
+          ended.push(error);
+        }
+        await new Promise((resolve) => setImmediate(resolve));
+      }
+    },
+  };
+}
+
+/** Prepares a reaction, as each node does when it starts, and runs it until it is stopped. */
 export async function start(
-  stores: { events: EventStore; documents: DocumentStore },
+  { log, documents }: ReactionStores,
   reaction: Reaction,
   clock = manualClock(),
-  lease = everybody,
+  lease: ReactionLease = sharedLease(),
 ) {
-  const runner = createReactionRunner({ ...stores, clock, logger: silentLogger, lease }, reaction);
+  const runner = createReactionRunner({ ...system, log, documents, clock, lease }, reaction);
   await runner.prepare();
   const stopping = new AbortController();
   const running = runner.run(stopping.signal);
   return {
     clock,
+    runner,
     stop: async () => {
       stopping.abort();
       await running;
@@ -78,17 +96,42 @@ export async function start(
   };
 }
 
-/** The document of the effect of an event, as it stands. */
+/** The effect of an event as it is stored. */
 export async function effectOf(documents: DocumentStore, eventId: string): Promise<Effect | undefined> {
-  const found = await documents.getMany('notes', [eventId]);
+  const found = await documents.getMany('effects', [eventId]);
+  // Only reactions write this collection.
   return found.get(eventId)?.body as Effect | undefined;
 }
 
-/** Waits for a condition, which is looked at whenever the process is idle. Fails after a deadline. */
+/** Moves the clock, so that what has become due is done, until effects were attempted so often. */
+export async function untilAttempted(clock: ManualClock, performed: string[], attempts: number): Promise<void> {
+  await until(`there were ${attempts} attempts`, async () => {
+    if (performed.length < attempts) await clock.advance(1_000);
+    return performed.length >= attempts;
+  });
+}
+
+/** The document store, unavailable while `isAway`. */
+export function unless(isAway: () => boolean, store: DocumentStore): DocumentStore {
+  const reach = <Result>(work: () => Promise<Result>): Promise<Result> =>
+    isAway() ? Promise.reject(new StoreError('UNAVAILABLE', 'unavailable, as the test wants it')) : work();
+  return {
+    define: (collections) => reach(() => store.define(collections)),
+    drop: (collection) => reach(() => store.drop(collection)),
+    getMany: (collection, ids) => reach(() => store.getMany(collection, ids)),
+    find: (collection, query) => reach(() => store.find(collection, query)),
+    count: (collection, filter, cap) => reach(() => store.count(collection, filter, cap)),
+    apply: (batch) => reach(() => store.apply(batch)),
+    purge: () => reach(() => store.purge()),
+    close: () => store.close(),
+  };
+}
+
+/** Waits for a condition, which is checked in each turn of the event loop. Fails after a deadline. */
 export async function until(what: string, condition: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = performance.now() + DEADLINE_MS;
   while (!(await condition())) {
-    if (performance.now() > deadline) throw new Error(`waited in vain until ${what}`);
+    if (performance.now() > deadline) throw new Error(`timed out waiting until ${what}`);
     await new Promise((resolve) => setImmediate(resolve));
   }
 }

@@ -1,19 +1,19 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Person, signUp } from '../../examples/two-people.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
 import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
 import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
-import { createGroups, isKept, type Load, startLoad } from '../support/load.ts';
+import { createGroups, expectStored, type Load, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
 import { missingForProxy } from '../support/mongodb-proxy.ts';
-import { equalsRebuild, openLog } from '../support/rebuild.ts';
 import type { Server } from '../support/server.ts';
 import { service } from '../support/services.ts';
+import { expectEqualsRebuild } from './equals-rebuild.ts';
 
 const GROUPS = 4;
 const WRITERS = 8;
-/** Messages acknowledged while MongoDB is at fault, at least. */
+/** Messages that must be acknowledged during each fault of MongoDB, at least. */
 const ENOUGH = 150;
 const CUTS = 12;
 
@@ -22,15 +22,15 @@ const unavailable = { status: 503, retryAfterS: expect.any(Number), answer: { co
 describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB fails', () => {
   let faulty: FaultyCluster;
   let node: Server;
-  let log: EventStore;
+  let log: EventLog;
   let ann: Person;
   let bob: Person;
-  /** What the node said while MongoDB was away at its start. */
+  /** Responses of the node that was started while MongoDB was unavailable. */
   let atStart: Readonly<{ away: readonly string[] | null; alive: Answered; query: Answered; command: Answered }>;
 
   beforeAll(async () => {
     faulty = await startFaultyCluster();
-    log = await openLog(faulty.cluster);
+    log = await faulty.cluster.openLog();
     faulty.documents.setAway(true);
     const launched = await faulty.launch();
     await untilAway(launched, (parts) => parts.length > 0);
@@ -58,8 +58,8 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
   };
 
   /**
-   * Writes as ann and bob to new groups while `during` runs. All of it is taken, for commands need no documents; then nothing is missing and nothing is
-   * there twice, and the read models are what the log makes of them.
+   * Writes as Ann and Bob to new groups while `during` runs. All messages must be acknowledged, because commands need no documents; afterwards each is
+   * stored once, and the read models equal a rebuild.
    */
   async function underLoad(during: (load: Load) => Promise<void>): Promise<void> {
     const groups = await createGroups({ node, who: ann }, GROUPS, [bob]);
@@ -76,11 +76,11 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
     }
     expect(load.refusals.size).toBe(0);
     await untilSettled(node, ann, (await log.head()) ?? '');
-    await isKept(load, groups, log, { node, who: bob });
-    await equalsRebuild(faulty.cluster, load.position());
+    await expectStored(load, groups, log, { node, who: bob });
+    await expectEqualsRebuild(faulty.cluster, load.position());
   }
 
-  it('says so at its start, refuses everything else until it is there, and goes on by itself', () => {
+  it('reports it when it starts, refuses all other requests until MongoDB is available, and then goes on by itself', () => {
     expect(atStart).toMatchObject({
       away: ['documents'],
       alive: { status: 200 },
@@ -89,35 +89,45 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
     });
   });
 
-  it('refuses queries while it is away under load, and takes every command; afterwards the read models have it all', async () => {
+  it('refuses queries and new persons while it is unavailable, and handles all other commands; the read models catch up', async () => {
     const eve = { email: 'eve@example.org', username: 'eve', firstname: 'Eve' };
+    const register = (body: object) => ask(node, null, 'POST', '/api/v1/users', body, 'a key for this registration');
     await underLoad(async (load) => {
       faulty.documents.setAway(true);
       await untilAway(node, (parts) => parts.includes('documents'));
       expect(await partsAway(node)).not.toContain('event-store');
       expect(await ask(node, ann, 'GET', '/api/v1/conversations')).toMatchObject(unavailable);
-      // Streams that the node has not looked at yet have no snapshot to begin with.
-      expect((await ask(node, null, 'POST', '/api/v1/users', eve)).status).toBe(202);
+      // Streams that the node has not read before are loaded without their snapshots.
+      const again = { email: ann.email, username: 'ann.again' };
+      expect((await ask(node, null, 'POST', '/api/v1/users', again)).status).toBe(202);
+      // Nothing about a person is written without their key, which is in MongoDB.
+      expect(await register(eve)).toMatchObject(unavailable);
       await load.more(ENOUGH);
     });
-    // The mail that was due meanwhile.
+    // The mail that was due during the fault.
+    expect(await faulty.smtp.waitForMail(ann.email, 2, 30_000)).toMatchObject({
+      subject: 'You already have a Parley account',
+    });
+    expect((await register(eve)).status).toBe(202);
     expect(await faulty.scene(node).linkFor(eve.email)).toMatch(/token=/);
   }, 120_000);
 
-  it('takes every command while it is silent, and refuses queries once they have waited', async () => {
+  it('handles all commands while MongoDB does not answer, and refuses queries after a timeout', async () => {
     await underLoad(async (load) => {
-      const { promise: heard, resolve: hear } = Promise.withResolvers<'cut'>();
-      faulty.documents.judge(() => heard);
+      const verdict = Promise.withResolvers<'cut'>();
+      faulty.documents.judge(() => verdict.promise);
       const path = `/api/v1/chat/convo/one-to-one/message?otherUserId=${ann.userId}`;
-      expect((await ask(node, bob, 'POST', path, { content: 'to a stream that is not known yet' })).status).toBe(202);
+      expect(
+        (await ask(node, bob, 'POST', path, { content: 'to a stream that the node has not read yet' })).status,
+      ).toBe(202);
       await untilAway(node, (parts) => parts.includes('documents'));
       expect(await ask(node, ann, 'GET', '/api/v1/conversations')).toMatchObject(unavailable);
       await load.more(ENOUGH);
-      hear('cut');
+      verdict.resolve('cut');
     });
   }, 120_000);
 
-  it('answers everything while it is slow', async () => {
+  it('handles all commands and queries while MongoDB is slow', async () => {
     await underLoad(async (load) => {
       faulty.documents.judge(() => pause(100, 'pass' as const));
       await load.more(ENOUGH);
@@ -125,7 +135,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
     });
   }, 120_000);
 
-  it('applies nothing twice and skips nothing when its connection is cut between write and answer, again and again', async () => {
+  it('applies each event once when its connection is repeatedly cut between write and answer', async () => {
     await underLoad(async (load) => {
       for (let cut = 0; cut < CUTS; cut++) {
         await cutWrite(1 + Math.floor(Math.random() * 4));
@@ -134,7 +144,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
     });
   }, 120_000);
 
-  /** Cuts the connection when the `nth` write of documents from now on is done, before its answer. */
+  /** Cuts the connection after the `nth` write of documents from now on, before its answer. */
   function cutWrite(nth: number): Promise<void> {
     let left = nth;
     return new Promise((done) => {

@@ -1,20 +1,20 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goLive, type Person, signIn, signUp } from '../../examples/two-people.ts';
-import { uuidv7 } from '../../src/kernel/ids.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
 import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
 import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
-import { createGroups, isKept, type Load, startLoad } from '../support/load.ts';
+import { createGroups, expectStored, type Load, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
 import { missingForProxy } from '../support/mongodb-proxy.ts';
-import { equalsRebuild, openLog } from '../support/rebuild.ts';
 import type { Server } from '../support/server.ts';
 import { service } from '../support/services.ts';
+import { system } from '../support/stores.ts';
+import { expectEqualsRebuild } from './equals-rebuild.ts';
 
-/** More than writers: a conversation with an append of unknown outcome holds up those who write to it, and no others. */
+/** More than writers: an append of unknown outcome holds up only the writers to its conversation. */
 const GROUPS = 12;
 const WRITERS = 8;
-/** Longer than a node believes what it knows of sessions for commands, in ms; in CI also longer than it repeats an append of unknown outcome. */
+/** Longer than a node uses the cached state of a session for commands, in ms; in CI also longer than it repeats an append of unknown outcome. */
 const OUTAGE_MS = process.env.CI ? 30_000 : 6_000;
 const CUTS = 8;
 
@@ -23,15 +23,15 @@ const unavailable = { status: 503, retryAfterS: expect.any(Number), answer: { co
 describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event store fails', () => {
   let faulty: FaultyCluster;
   let node: Server;
-  let log: EventStore;
+  let log: EventLog;
   let ann: Person;
   let bob: Person;
-  /** What the node said while the event store was away at its start. */
+  /** Responses of the node that was started while the event store was unavailable. */
   let atStart: Readonly<{ away: readonly string[] | null; alive: Answered; query: Answered; command: Answered }>;
 
   beforeAll(async () => {
     faulty = await startFaultyCluster();
-    log = await openLog(faulty.cluster);
+    log = await faulty.cluster.openLog();
     faulty.eventStore.refuse();
     const launched = await faulty.launch();
     await untilAway(launched, (parts) => parts.length > 0);
@@ -53,7 +53,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     await faulty?.close();
   }, 60_000);
 
-  /** Writes as ann and bob to new groups while `during` runs; then nothing that was acknowledged is missing, and nothing is there twice. */
+  /** Writes as Ann and Bob to new groups while `during` runs; afterwards each acknowledged message is stored once. */
   async function underLoad(during: (load: Load) => Promise<void>): Promise<void> {
     const groups = await createGroups({ node, who: ann }, GROUPS, [bob]);
     const writers = Array.from({ length: WRITERS }, (_, w) => ({ node, who: w % 4 < 2 ? ann : bob }));
@@ -69,10 +69,10 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
       await load.stop();
     }
     await untilSettled(node, ann, load.position());
-    await isKept(load, groups, log, { node, who: bob });
+    await expectStored(load, groups, log, { node, who: bob });
   }
 
-  it('says so at its start, refuses everything else until it is there, and goes on by itself', () => {
+  it('reports it when it starts, refuses all other requests until the event store is available, and then goes on by itself', () => {
     expect(atStart).toMatchObject({
       away: ['event-store'],
       alive: { status: 200 },
@@ -81,7 +81,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     });
   });
 
-  it('refuses commands while it is away under load, and goes on with queries; afterwards nothing is lost or doubled', async () => {
+  it('refuses commands and handles queries while the event store is unavailable; no message is lost or stored twice', async () => {
     const bobLive = await goLive(faulty.scene(node), bob);
     const known = await signIn(faulty.scene(node), ann);
     await ask(node, known, 'GET', '/api/v1/conversations');
@@ -94,7 +94,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
       const end = Date.now() + OUTAGE_MS;
       await untilAway(node, (parts) => parts.length > 0);
       expect(await partsAway(node)).toEqual(['event-store']);
-      refusedId = uuidv7(Date.now());
+      refusedId = system.random.uuid(system.clock.now());
       const path = `/api/v1/chat/convo/one-to-one/message?otherUserId=${ann.userId}`;
       expect(await ask(node, bob, 'POST', path, { content: 'lost', messageId: refusedId })).toMatchObject(unavailable);
       for (; Date.now() < end; ) {
@@ -114,7 +114,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     bobLive.close();
   }, 120_000);
 
-  it('goes on with queries while it is silent, and takes every command once it is heard again', async () => {
+  it('handles queries while the event store does not answer, and all commands afterwards', async () => {
     await underLoad(async () => {
       faulty.eventStore.hold('all');
       const end = Date.now() + OUTAGE_MS;
@@ -128,7 +128,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     });
   }, 120_000);
 
-  it('takes every command while it is slow', async () => {
+  it('handles all commands while the event store is slow', async () => {
     await underLoad(async (load) => {
       faulty.eventStore.delay(150);
       await load.more(40);
@@ -136,12 +136,12 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     });
   }, 120_000);
 
-  it('doubles and loses nothing when its connection is cut between write and answer, again and again', async () => {
+  it('stores each message once when the connection is repeatedly cut between write and answer', async () => {
     await underLoad(async (load) => {
       for (let cut = 0; cut < CUTS; cut++) {
         faulty.eventStore.hold('answers');
         for await (const { events } of log.subscribe({ after: await log.head() })) if (events.length > 0) break;
-        // What was written just now was not answered.
+        // The events that were written just now got no answer.
         faulty.eventStore.cut();
         await faulty.eventStore.pass();
         await load.more(10);
@@ -149,6 +149,6 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
         await load.more(10);
       }
     });
-    await equalsRebuild(faulty.cluster, (await log.head()) ?? '');
+    await expectEqualsRebuild(faulty.cluster, (await log.head()) ?? '');
   }, 120_000);
 });

@@ -20,9 +20,9 @@ afterAll(async () => {
   await rm(dataDir, { recursive: true });
 });
 
-it('a log restored from an older backup is refused under newer documents, and right without them', async () => {
+it('a log restored from an older backup is refused with newer documents, and works without them', async () => {
   const linkFor = (email: string) => linkInOutbox(join(dataDir, 'outbox'), email);
-  const scene: Scene = { url: server.url, linkFor, tell: () => {} };
+  const scene: Scene = { url: server.url, linkFor, report: () => {} };
   const [ann, bob] = [await signUp(scene, 'ann'), await signUp(scene, 'bob')];
   await server.stop();
   await cp(join(dataDir, 'events.db'), join(dataDir, 'backup.db'));

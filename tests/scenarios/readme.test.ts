@@ -10,7 +10,7 @@ import { service } from '../support/services.ts';
 const run = promisify(execFile);
 const README = new URL('../../README.md', import.meta.url);
 
-/** `null` when the tools that the lines of the README call are there. */
+/** Why the commands of the README cannot run; `null` when all tools that they call are installed. */
 function missingTool(): string | null {
   for (const tool of ['bash', 'curl', 'sed', 'grep']) {
     try {
@@ -36,7 +36,7 @@ describe.skipIf(!service('bash and curl', missingTool()))('the README', () => {
     await rm(folder, { recursive: true });
   });
 
-  it('has lines of curl that work as pasted', async () => {
+  it('has curl commands that work as pasted', async () => {
     const readme = await readFile(README, 'utf8');
     const lines = /## Ten lines of curl[\s\S]*?```sh\n([\s\S]*?)```/.exec(readme)?.[1];
     const script = lines?.replace('http://localhost:3000', server.url) ?? '';

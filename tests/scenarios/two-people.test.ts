@@ -36,8 +36,8 @@ async function post(url: string, path: string, token: string, content: string): 
   return fetch(new URL(path, url), { method: 'POST', headers, body: JSON.stringify({ content }) });
 }
 
-it('two people sign up by mail, write to each other over HTTP and WebSocket, and read it back after kill -9', async () => {
-  const scene: Scene = { url: server.url, linkFor, tell: () => {} };
+it('two people sign up by mail, write to each other over HTTP and WebSocket, and read their messages after kill -9', async () => {
+  const scene: Scene = { url: server.url, linkFor, report: () => {} };
   const ann = await signUp(scene, 'ann');
   const bob = await signUp(scene, 'bob');
   const { resumeAfter } = await talk(scene, ann, bob);
@@ -52,7 +52,7 @@ it('two people sign up by mail, write to each other over HTTP and WebSocket, and
   const whole = ['Hello Bob, do you hear me?', 'Loud and clear, Ann.', 'Are you still there?'];
   expect(await readBack(scene, ann, bob, position)).toEqual(whole);
 
-  // What ann missed while she was away comes now; the token and the place to resume from outlive the process.
+  // Ann receives the message that she missed: the token and the frame id are valid after the restart.
   const annLive = await goLive(scene, ann, resumeAfter);
   await annLive.message((content) => content === 'Are you still there?');
 
@@ -65,7 +65,7 @@ it('two people sign up by mail, write to each other over HTTP and WebSocket, and
   bobLive.close();
 });
 
-it('SIGTERM stops the server in an orderly way, and what was written is there at the next start', async () => {
+it('SIGTERM stops the server gracefully, and it is ready again after the next start', async () => {
   expect(await server.stop()).toBe(0);
   server = await startServer(env);
   await expect.poll(async () => (await fetch(new URL('/readyz', server.url))).status, { timeout: 10_000 }).toBe(200);

@@ -11,22 +11,25 @@ type Import = SourceText['imports'][number];
 const MAX_LINES = 300;
 const MAX_TYPE_PARAMETERS = 3;
 
-/** What stands in which folder of `src` may import, beside its own folder; the table of docs/architecture.md. */
+/** The folders that the files of each folder may import, besides their own folder; the table of docs/architecture.md. */
 const MAY_IMPORT = {
   kernel: [],
   ports: ['kernel'],
+  log: ['kernel', 'ports'],
   aggregates: ['kernel', 'commands'],
-  commands: ['kernel', 'ports', 'aggregates'],
+  commands: ['kernel', 'ports', 'log', 'aggregates'],
   identity: ['kernel', 'ports', 'aggregates', 'commands'],
-  conversations: ['kernel', 'ports', 'aggregates', 'commands'],
-  projections: ['kernel', 'ports', 'aggregates'],
-  reactions: ['kernel', 'ports', 'aggregates', 'commands'],
-  push: ['kernel', 'ports', 'aggregates', 'commands'],
-  bridge: ['kernel', 'ports', 'aggregates', 'commands'],
+  conversations: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
+  projections: ['kernel', 'ports', 'log', 'aggregates'],
+  reactions: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
+  push: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
+  bridge: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
+  telemetry: ['kernel', 'ports', 'log', 'commands'],
   http: 'all but adapters',
   adapters: ['kernel', 'ports'],
-  /** Files directly in `src`, such as the configuration. */
-  src: ['kernel', 'ports'],
+  config: [],
+  /** Files directly in `src`. */
+  src: [],
   compose: 'everything',
   main: 'all but adapters',
   cli: 'everything',
@@ -34,10 +37,10 @@ const MAY_IMPORT = {
   web: ['client'],
 } as const;
 
-/** What starts and wires the rest; nothing below imports it. */
+/** Folders that compose and start the rest; no other folder imports them. */
 const ENTRIES: readonly string[] = ['compose', 'main', 'cli'];
 
-/** Technology packages, and the folder of `src/adapters` that alone imports them. */
+/** Technology packages, and the only folder of `src/adapters` that may import each. */
 const PACKAGE_OWNERS: Readonly<Record<string, string>> = {
   'node:sqlite': 'sqlite',
   '@eventstore/db-client': 'eventstoredb',
@@ -48,9 +51,18 @@ const PACKAGE_OWNERS: Readonly<Record<string, string>> = {
   '@confluentinc/kafka-javascript': 'kafka',
   '@platformatic/kafka': 'kafka',
   nodemailer: 'smtp',
+  pino: 'system',
+  'prom-client': 'prometheus',
 };
 
-/** The sources under the given folders; a folder that is not there has none. */
+/** The only folder that may use time and randomness of the platform; all others use the ports. */
+const SYSTEM = 'src/adapters/system/';
+/** Matches the platform's functions, but not methods of the same name of other objects. */
+const PLATFORM_TIME_AND_RANDOMNESS =
+  /(?<![.\w$])(?:Date\.now|performance\.now|Math\.random|AbortSignal\.timeout|setTimeout|setInterval|new\s+Date\s*\(\s*\))|\b(?:randomUUID|randomBytes|randomFillSync|randomInt|getRandomValues)\b/g;
+const TIMER_MODULES = /^(?:node:)?timers(?:\/promises)?$/;
+
+/** The source files in the given folders; a missing folder has none. */
 export function readFiles(root: string, folders = ['src', 'client', 'web']): Files {
   const paths = folders.flatMap((folder) => list(root, folder));
   return Object.fromEntries(paths.map((path) => [path, readFileSync(posix.join(root, path), 'utf8')]));
@@ -69,13 +81,14 @@ function list(root: string, folder: string): string[] {
   }
 }
 
-/** Every breach of the rules, one line each: `file:line: rule`. */
+/** All violations of the rules, one line each: `file:line: rule`. */
 export function findViolations(files: Files): string[] {
   const sources = new Map(Object.entries(files).map(([path, text]) => [path, readSource(text)]));
   const found = [...sources].flatMap(([path, source]) => [
     ...importRules(path, source),
     ...escapeHatches(path, source),
     ...typeParameters(path, source),
+    ...timeAndRandomness(path, source),
     ...(source.lineCount > MAX_LINES ? [`${path}: ${source.lineCount} lines, at most ${MAX_LINES} are allowed`] : []),
   ]);
   return [...found, ...cycles(sources)];
@@ -85,18 +98,16 @@ function layerOf(path: string): Layer | undefined {
   const [top, second = '', ...rest] = path.split('/');
   if (top === 'client' || top === 'web') return top;
   if (top !== 'src') return undefined;
-  if (rest.length === 0) return /^compose\b.*\.ts$/.test(second) ? 'compose' : second === 'main.ts' ? 'main' : 'src';
-  const isFolder = Object.hasOwn(MAY_IMPORT, second) && !['src', 'compose', 'main', 'client', 'web'].includes(second);
+  if (rest.length === 0) return second === 'main.ts' ? 'main' : 'src';
+  const isFolder = Object.hasOwn(MAY_IMPORT, second) && !['src', 'main', 'client', 'web'].includes(second);
   return isFolder ? (second as Layer) : undefined;
 }
 
 function importRules(path: string, { imports, computedImports }: SourceText): string[] {
   const layer = layerOf(path);
-  if (layer === undefined) return [`${path}: is in no folder of the architecture`];
+  if (layer === undefined) return [`${path}: is not in a folder of the architecture`];
   return [
-    ...computedImports.map(
-      (line) => `${path}:${line}: an import must name its file; nothing is loaded by a computed name`,
-    ),
+    ...computedImports.map((line) => `${path}:${line}: computed import names are not allowed`),
     ...imports.flatMap((found) => {
       const rule = found.specifier.startsWith('.')
         ? fileRule(path, layer, resolve(path, found.specifier), found.kind)
@@ -110,7 +121,7 @@ function resolve(from: string, specifier: string): string {
   return posix.join(posix.dirname(from), specifier);
 }
 
-/** The rule that an import of one file by another breaks, if any. */
+/** The rule that an import of `target` violates; `undefined` when it is allowed. */
 function fileRule(path: string, layer: Layer, target: string, kind: Import['kind']): string | undefined {
   const to = layerOf(target);
   if (to === undefined) return `${layer} may not import ${target}`;
@@ -134,12 +145,12 @@ function mayImport(layer: Layer, to: Layer): boolean {
   return allowed.includes(to);
 }
 
-/** Events, and the shapes that the contract shows them in. */
+/** Whether the file has events of an aggregate, or their public form. */
 function isEvents(path: string): boolean {
   return /\/(events|message)[^/]*\.ts$/.test(path);
 }
 
-/** Aggregates know nothing of each other, adapters neither; what they share stands directly in the folder. */
+/** Aggregates do not import each other, and neither do adapters. Aggregates share the files directly in their folder. */
 function sameLayerRule(path: string, layer: Layer, target: string): string | undefined {
   if (layer !== 'aggregates' && layer !== 'adapters') return undefined;
   const [from, to] = [path, target].map((file) => file.split('/').slice(2, -1)[0]);
@@ -159,7 +170,20 @@ function packageRule(path: string, layer: Layer, specifier: string): string | un
   return undefined;
 }
 
-/** `any` and `as unknown as` stand only beside the reason for them. */
+/** Time and randomness are ports: see `src/ports/clock.ts` and `src/ports/random.ts`. */
+function timeAndRandomness(path: string, { code, imports }: SourceText): string[] {
+  if (!path.startsWith('src/') || path.startsWith(SYSTEM)) return [];
+  const rule = (line: number, name: string): string =>
+    `${path}:${line}: ${name.replace(/\s+/g, ' ')} is used only in ${SYSTEM}; take a Clock or a Random`;
+  return [
+    ...imports
+      .filter(({ specifier }) => TIMER_MODULES.test(specifier))
+      .map(({ line, specifier }) => rule(line, specifier)),
+    ...[...code.matchAll(PLATFORM_TIME_AND_RANDOMNESS)].map((match) => rule(lineOf(code, match.index), match[0])),
+  ];
+}
+
+/** `any` and `as unknown as` need a comment on the same line or the line before. */
 function escapeHatches(path: string, { code, commentLines }: SourceText): string[] {
   return [...code.matchAll(/(?<![.\w$])any\b(?!\s*\??\s*[:(])|\bas\s+unknown\s+as\b/g)].flatMap((match) => {
     const line = lineOf(code, match.index);
@@ -168,7 +192,7 @@ function escapeHatches(path: string, { code, commentLines }: SourceText): string
   });
 }
 
-/** Parameter lists of generic types, classes, functions, methods and arrow functions. */
+/** Checks the type parameters of types, classes, functions, methods and arrow functions. */
 function typeParameters(path: string, { code }: SourceText): string[] {
   return [...code.matchAll(/</g)].flatMap(({ index }) => {
     const list = readTypeList(code, index);
@@ -183,7 +207,7 @@ function typeParameters(path: string, { code }: SourceText): string[] {
   });
 }
 
-/** The list opened by the `<` at `from`: how many entries it has, and where it ends; nothing when it is no list. */
+/** The number of entries and the end of the list that the `<` at `from` opens; `undefined` when it opens no list. */
 function readTypeList(code: string, from: number): { count: number; end: number } | undefined {
   const open: string[] = [];
   let count = 1;
@@ -199,7 +223,7 @@ function readTypeList(code: string, from: number): { count: number; end: number 
   return undefined;
 }
 
-/** Whether what follows a type list is `(…)` and then a body, a result type or an arrow: a declaration, no call. */
+/** Whether a type list is followed by `(…)` and a body, result type or arrow: it belongs to a declaration, not to a call. */
 function declaresFunction(code: string, from: number): boolean {
   let depth = 0;
   if (!/^\s*\(/.test(code.slice(from, from + 40))) return false;
@@ -211,13 +235,13 @@ function declaresFunction(code: string, from: number): boolean {
   return false;
 }
 
-/** Circles of imports, types included: two files that need each other are one. */
+/** Import cycles, including those of types. */
 function cycles(sources: ReadonlyMap<string, SourceText>): string[] {
   const found: string[] = [];
   const done = new Set<string>();
   const visit = (path: string, trail: readonly string[]): void => {
     if (trail.includes(path))
-      found.push(`${path}: imports itself in a circle: ${[...trail.slice(trail.indexOf(path)), path].join(' → ')}`);
+      found.push(`${path}: import cycle: ${[...trail.slice(trail.indexOf(path)), path].join(' → ')}`);
     if (done.has(path) || trail.includes(path)) return;
     for (const target of new Set(sources.get(path)?.imports.map(({ specifier }) => resolve(path, specifier)))) {
       if (sources.has(target)) visit(target, [...trail, path]);

@@ -1,17 +1,17 @@
 import type { Person } from '../../examples/two-people.ts';
 import type { Server } from './server.ts';
 
-/** What a node answered. `retryAfterS` is `null` where it did not say when to try again. */
+/** The response of a node. `retryAfterS` is `null` without a `Retry-After` header. */
 export type Answered = Readonly<{
   status: number;
   retryAfterS: number | null;
   answer: Readonly<Record<string, unknown>>;
 }>;
 
-/** How long an answer is waited for, in ms. */
+/** Timeout of a request, in ms. */
 const PATIENCE_MS = 30_000;
 
-/** One request to a node that runs as a process of its own. */
+/** Sends a request to a node in a process of its own. */
 export async function ask(
   node: Pick<Server, 'url'>,
   who: Pick<Person, 'accessToken'> | null,
@@ -48,16 +48,17 @@ export async function untilSettled(
   }
 }
 
-/** The parts that `/readyz` calls away. `null` while nobody answers. */
+/** The names of the readiness checks that fail. `null` while the node does not answer. */
 export async function partsAway(node: Pick<Server, 'url'>): Promise<readonly string[] | null> {
   try {
     const { status, answer } = await ask(node, null, 'GET', '/readyz');
     const parts = answer.parts as { name: string; ready: boolean }[];
     const away = parts.filter(({ ready }) => !ready).map(({ name }) => name);
-    if ((status === 200) !== (away.length === 0)) throw new Error(`/readyz says ${status} and ${JSON.stringify(away)}`);
+    if ((status === 200) !== (away.length === 0))
+      throw new Error(`/readyz answered ${status} with failing checks ${JSON.stringify(away)}`);
     return away;
   } catch (error) {
-    // What fetch throws when there is no connection.
+    // Thrown by fetch when there is no connection.
     if (error instanceof TypeError) return null;
     throw error;
   }

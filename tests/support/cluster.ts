@@ -4,15 +4,22 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
-import { uuidv7 } from '../../src/kernel/ids.ts';
+import { openEventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts';
+import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
+import { eventRegistry } from '../../src/aggregates/registry.ts';
+import { createEventLog } from '../../src/log/create-event-log.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
+import { PersonalKeys } from '../../src/log/personal-keys.ts';
 import { freePort, type Launched, launchServer, type Server } from './server.ts';
+import { system } from './stores.ts';
 
+const SECRET = 'a secret that every node of this test shares';
 const EVENT_STORE = fileURLToPath(new URL('./eventstoredb-server/main.ts', import.meta.url));
 
-/** A process that can be killed and started again on the same port, with what it has kept. */
+/** A process that can be killed and started again on the same port, over the same files. */
 export type Restartable = Readonly<{ url: string; kill(): Promise<void>; start(): Promise<void> }>;
 
-/** The wire-level EventStoreDB as a process of its own, over a file. */
+/** Starts the wire-level EventStoreDB in a process of its own, over a file. */
 export async function startEventStore(folder: string): Promise<Restartable> {
   const port = await freePort();
   const path = join(folder, 'eventstoredb.db');
@@ -49,29 +56,31 @@ export async function startEventStore(folder: string): Promise<Restartable> {
   };
 }
 
-/** Stores that several nodes share, and the environment that leads a node to them. */
+/** Stores that several nodes share, and the environment variables with which a node uses them. */
 export type Cluster = Readonly<{
   folder: string;
   eventStore: Restartable;
   env: Readonly<Record<string, string>>;
-  /** Starts a node of these roles; waiting for it is up to the caller. */
+  /** Starts a node with these roles, and does not wait for it. */
   launch(roles: string, extra?: Readonly<Record<string, string>>): Promise<Launched>;
-  /** Starts a node of these roles and waits until it is ready. */
+  /** Starts a node with these roles and waits until it is ready. */
   node(roles: string, extra?: Readonly<Record<string, string>>): Promise<Server>;
+  /** Opens the event log of the nodes beside them. Closing it closes its connections. */
+  openLog(): Promise<EventLog>;
   close(): Promise<void>;
 }>;
 
-/** @param mongoUrl a server's; the cluster gets a database of its own there */
+/** @param mongoUrl of a server, on which the cluster gets a database of its own */
 export async function startCluster(mongoUrl: string, extra: Readonly<Record<string, string>>): Promise<Cluster> {
   const folder = await mkdtemp(join(tmpdir(), 'parley-cluster-'));
   const eventStore = await startEventStore(folder);
   const database = new URL(mongoUrl);
-  database.pathname = `/parley-${uuidv7(Date.now()).slice(0, 23)}`;
+  database.pathname = `/parley-${system.random.uuid(system.clock.now()).slice(0, 23)}`;
   const free = '1000000/s burst 1000000';
   const env = {
     EVENTSTORE_URL: eventStore.url,
     MONGODB_URL: String(database),
-    PARLEY_SECRET: 'a secret that every node of this test shares',
+    PARLEY_SECRET: SECRET,
     PUBLIC_URL: 'http://parley.test',
     RATE_LIMIT_USER: free,
     RATE_LIMIT_MESSAGE: free,
@@ -96,10 +105,24 @@ export async function startCluster(mongoUrl: string, extra: Readonly<Record<stri
       await node.ready;
       return node;
     },
+    openLog: () => openLog(env.EVENTSTORE_URL, env.MONGODB_URL),
     async close() {
       await Promise.all(nodes.map((node) => node.kill()));
       await eventStore.kill();
       await rm(folder, { recursive: true });
+    },
+  };
+}
+
+async function openLog(eventStoreUrl: string, mongoUrl: string): Promise<EventLog> {
+  const { random } = system;
+  const keys = await openMongoKeys({ ...system, url: mongoUrl, secret: Buffer.from(SECRET) });
+  const store = await openEventStoreDb({ ...system, url: eventStoreUrl });
+  const log = createEventLog({ store, registry: eventRegistry, keys: new PersonalKeys({ keys, random }), random });
+  return {
+    ...log,
+    close: async () => {
+      await Promise.all([log.close(), keys.close()]);
     },
   };
 }

@@ -6,21 +6,23 @@ import { mongodb } from './mongodb.ts';
 import { type MongoProxy, startMongoProxy } from './mongodb-proxy.ts';
 import { sceneAt } from './scene.ts';
 import type { Launched, Server } from './server.ts';
-import { startSmtpServer } from './smtp.ts';
+import { startSmtpServer, type TestSmtpServer } from './smtp.ts';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
-/** How long the nodes wait for MongoDB to be found, and for an answer: less than they would of themselves, or the tests would take long. */
+/** Timeouts of the nodes for MongoDB: shorter than the defaults, so that the tests do not take long. */
 const SHORT = { serverSelectionTimeoutMS: '1000', socketTimeoutMS: '3000' };
 const PATIENCE = { timeout: 30_000, interval: 50 };
 
-/** A cluster whose nodes reach both stores through proxies that can be at fault. `cluster.env` leads past these. */
+/** A cluster whose nodes use both stores through proxies that simulate faults. `cluster.env` has the addresses without the proxies. */
 export type FaultyCluster = Readonly<{
   cluster: Cluster;
   eventStore: TcpProxy;
   documents: MongoProxy;
-  /** Starts a node that does everything; waiting for it is up to the caller. */
+  /** The server that receives the mails of the nodes. */
+  smtp: TestSmtpServer;
+  /** Starts a node with all roles, and does not wait for it. */
   launch(): Promise<Launched>;
-  /** For signing up at a node. */
+  /** The scene of the example at a node. */
   scene(node: Pick<Server, 'url'>): Scene;
   close(): Promise<void>;
 }>;
@@ -40,6 +42,7 @@ export async function startFaultyCluster(): Promise<FaultyCluster> {
     cluster,
     eventStore,
     documents,
+    smtp,
     launch: () => cluster.launch('api,projections,mail', proxied),
     scene: (node) => sceneAt(node, smtp),
     async close() {
@@ -49,13 +52,13 @@ export async function startFaultyCluster(): Promise<FaultyCluster> {
   };
 }
 
-/** Waits until a node answers, and what it calls away is what is awaited. */
-export function untilAway(node: Pick<Server, 'url'>, isAwaited: (parts: readonly string[]) => boolean) {
+/** Waits until a node answers and the names of its failing readiness checks are as expected. */
+export function untilAway(node: Pick<Server, 'url'>, isExpected: (parts: readonly string[]) => boolean) {
   return vi.waitUntil(async () => {
     const parts = await partsAway(node);
-    return parts !== null && isAwaited(parts);
+    return parts !== null && isExpected(parts);
   }, PATIENCE);
 }
 
-/** Waits until a node answers that nothing is away. */
+/** Waits until all readiness checks of a node succeed. */
 export const untilReady = (node: Pick<Server, 'url'>) => untilAway(node, (parts) => parts.length === 0);

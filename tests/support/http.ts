@@ -1,44 +1,31 @@
 import type { InjectOptions } from 'fastify';
 import { expect } from 'vitest';
-import { openSqliteDocuments } from '../../src/adapters/sqlite/documents.ts';
-import { openSqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
-import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
-import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
-import { eventRegistry } from '../../src/aggregates/registry.ts';
-import { createClaims } from '../../src/commands/claims.ts';
-import { createCommandHandler } from '../../src/commands/handle-command.ts';
-import { createConversations } from '../../src/conversations/conversations.ts';
-import { buildApp } from '../../src/http/app.ts';
-import type { App, HttpConfig, Part } from '../../src/http/deps.ts';
+import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
+import { buildNode, type Node, type NodeRole, type NodeSettings } from '../../src/compose/node.ts';
+import type { App, HttpConfig, ReadinessCheck } from '../../src/http/deps.ts';
 import type { Problem } from '../../src/http/request/problems.ts';
-import { createIdentity } from '../../src/identity/create-identity.ts';
-import type { Identity } from '../../src/identity/identity.ts';
-import { deriveSecrets } from '../../src/identity/secrets.ts';
-import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
+import type { Logger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
-import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
-import { createProjections } from '../../src/projections/runner/projections.ts';
-import { createRoomsView } from '../../src/projections/views/rooms.ts';
-import { Hub } from '../../src/push/hub.ts';
-import { type FaultyEventStore, faulty } from './faulty-event-store.ts';
+import type { Mailer } from '../../src/ports/mailer.ts';
+import type { Hub } from '../../src/push/hub.ts';
+import { type FaultyEventStore, faultyStore } from './faulty-event-log.ts';
+import { openMemoryStores, SERVER_SECRET, system } from './stores.ts';
 
-const SECRET = 'a secret of the server, long enough';
 export const PUBLIC_URL = 'http://parley.test';
 export const PASSWORD = 'correct horse battery';
 
-/** The whole HTTP surface over real embedded stores in memory. */
-export type Server = Readonly<{
-  app: App;
-  /** The log below `events`, for looking. */
-  events: FaultyEventStore;
-  documents: DocumentStore;
-  identity: Identity;
-  hub: Hub;
-  /** Sends a request as `person`, without a socket. */
-  ask(person: Person | null, options: Asking): Promise<Answer>;
-  close(): Promise<void>;
-}>;
+/** The whole HTTP interface over real embedded stores in memory. */
+export type Server = Omit<Node, 'hub'> &
+  Readonly<{
+    hub: Hub;
+    /** The event store below `log`, with faults on request. */
+    events: FaultyEventStore;
+    documents: DocumentStore;
+    /** Sends a request as `person`, without a socket. */
+    ask(person: Person | null, options: Asking): Promise<Answer>;
+    close(): Promise<void>;
+  }>;
 
 export type Person = Readonly<{
   userId: string;
@@ -48,7 +35,7 @@ export type Person = Readonly<{
   refreshToken: string;
 }>;
 
-/** `body` goes as JSON, `form` as a form; `payload` as it is. */
+/** `payload` is sent as JSON when it is an object, else as it is; `form` is sent as a form. */
 export type Asking = Omit<InjectOptions, 'method' | 'url'> &
   Readonly<{
     method: 'GET' | 'HEAD' | 'POST' | 'PUT' | 'DELETE' | 'PATCH';
@@ -61,68 +48,63 @@ export type Answer = Readonly<{
   status: number;
   headers: Readonly<Record<string, string>>;
   text: string;
-  // biome-ignore lint/suspicious/noExplicitAny: each test knows what it asked for, and checks it
+  // biome-ignore lint/suspicious/noExplicitAny: each test checks the shape that it expects
   json: any;
 }>;
 
-/** Starts it; nothing is limited unless `config` says so. */
-export async function startServer(
-  options: { config?: Partial<HttpConfig>; logger?: Logger; parts?: readonly Part[]; clock?: Clock } = {},
-): Promise<Server> {
-  const { logger = silentLogger, clock = createSystemClock() } = options;
-  const events = faulty(await openSqliteEventStore({ path: ':memory:', registry: eventRegistry, clock, logger }));
-  const documents = await openSqliteDocuments({ path: ':memory:', clock, logger });
-  const keys = await openSqliteKeys({ path: ':memory:', secret: Buffer.from(SECRET) });
-  const commands = await createCommandHandler({ events, documents, clock, logger, alone: true });
-  const secrets = deriveSecrets(SECRET);
-  const identity = await createIdentity({ commands, keys, clock, secrets, publicUrl: PUBLIC_URL, limits: 'off' });
-  const projections = createProjections({
-    events,
-    documents,
-    // Also where the time of all else is a test's: their leases run in that of the machine.
-    clock: createSystemClock(),
-    logger,
-    projections: catalogue,
-    owner: 'test',
-    run: true,
-  });
-  projections.start();
-  const { readModels } = projections;
-  const rooms = createRoomsView(readModels);
-  const hub = new Hub({ events, memberships: (userId, position) => rooms.ofUser(userId, position), clock, logger });
-  await hub.start();
-  const app = await buildApp({
-    config: {
-      publicUrl: PUBLIC_URL,
-      version: '0.0.0',
-      trustProxy: [],
-      allowedOrigins: [],
-      socketsPerUser: 10,
-      rateLimits: 'off',
-      ...options.config,
-    },
-    logger,
-    clock,
-    identity,
-    conversations: createConversations({ commands, events, logger }),
-    claims: createClaims({ events, commands, clock, logger, secret: secrets.ids }),
-    readModels,
-    hub,
-    parts: options.parts ?? [],
-  });
+export type ServerOptions = Readonly<{
+  config?: Partial<HttpConfig>;
+  logger?: Logger;
+  readinessChecks?: readonly ReadinessCheck[];
+  clock?: Clock;
+  /** Keeps the stores on files in this folder. */
+  folder?: string;
+}>;
+
+/** Sends nothing: mails are tested elsewhere. */
+const noMailer: Mailer = { send: async () => {}, close: async () => {} };
+
+/** Builds a whole node over embedded stores in memory, as production does; nothing is limited unless `config` says so. */
+export async function startServer(options: ServerOptions = {}): Promise<Server> {
+  const { logger, clock } = { ...system, ...options };
+  const { random } = system;
+  const { folder } = options;
+  const stores = await openMemoryStores({ clock, ...(folder !== undefined && { folder }) });
+  const events = faultyStore(stores.store);
+  const closing = new AsyncDisposableStack();
+  const http = {
+    publicUrl: PUBLIC_URL,
+    version: '0.0.0',
+    trustProxy: [],
+    allowedOrigins: [],
+    socketsPerUser: 10,
+    rateLimits: 'off',
+    metricsToken: null,
+    ...options.config,
+  } as const;
+  const settings: NodeSettings = {
+    roles: new Set<NodeRole>(['api', 'projections']),
+    name: 'test',
+    singleWriter: true,
+    http,
+    limits: 'off',
+    readinessChecks: options.readinessChecks ?? [],
+  };
+  const { documents, keys } = stores;
+  const telemetry = createPrometheusTelemetry({ processMetrics: false });
+  const ports = { clock, random, logger, telemetry, secret: SERVER_SECRET, events, documents, keys, mailer: noMailer };
+  const node = await buildNode(ports, settings, closing);
+  const { hub } = node;
+  if (hub === null) throw new Error('a node with the role api has a hub');
   return {
-    app,
+    ...node,
     events,
     documents,
-    identity,
     hub,
-    ask: (person, asking) => ask(app, person, asking),
+    ask: (person, asking) => ask(node.app, person, asking),
     async close() {
-      await app.close();
-      await hub.close();
-      await projections.close();
-      await commands.close();
-      await Promise.all([events.close(), documents.close(), keys.close()]);
+      await closing.disposeAsync();
+      await stores.close();
     },
   };
 }
@@ -151,10 +133,15 @@ function formOf(fields: Record<string, string | string[]>): string {
   return new URLSearchParams(pairs).toString();
 }
 
-/** Signs a person up, sets the password by the link that would be mailed, and signs in; all over HTTP. */
-export async function signUp(server: Server, username: string): Promise<Person> {
+/** Registers a person, sets the password by the link that would be mailed, and signs in, all over HTTP. */
+export async function signUp(
+  server: Server,
+  username: string,
+  names: Readonly<{ firstname?: string; lastname?: string }> = {},
+): Promise<Person> {
   const email = `${username}@example.org`;
-  const registered = await server.ask(null, { method: 'POST', url: '/api/v1/users', payload: { email, username } });
+  const registration = { email, username, ...names };
+  const registered = await server.ask(null, { method: 'POST', url: '/api/v1/users', payload: registration });
   const userId = String(registered.json?._id);
   const token = await linkToken(server, userId);
   const payload = { token, password: PASSWORD, confirmPassword: PASSWORD };
@@ -166,29 +153,29 @@ export async function signUp(server: Server, username: string): Promise<Person> 
   return { userId, email, username, accessToken, refreshToken };
 }
 
-/** The token of the newest link that is to be mailed to a user. */
+/** The token of the newest link that would be mailed to a user. */
 export async function linkToken(server: Server, userId: string): Promise<string> {
-  const { events } = await server.events.readStream(`user-${userId}`);
+  const { events } = await server.log.readStream(`user-${userId}`);
   const issued = events.findLast(({ type }) => type === 'PasswordLinkIssued');
   const link = await server.identity.mailAccounts.passwordLink(userId, String(issued?.data.linkId));
   return new URL(link ?? 'none:').searchParams.get('token') ?? '';
 }
 
-/** What `person` reads, once everything that was written shows. */
+/** Sends a query as `person`, after the read models have reached everything that was written. */
 export async function read(server: Server, person: Person, url: string, more: Partial<Asking> = {}): Promise<Answer> {
-  const minPosition = (await server.events.head()) ?? '';
+  const minPosition = (await server.log.head()) ?? '';
   return server.ask(person, { method: 'GET', url, ...more, headers: { 'min-position': minPosition, ...more.headers } });
 }
 
-/** A conversation of these people, the first of them its owner. */
+/** Creates a group of these people, the first of them its owner, and returns its id. */
 export async function group(server: Server, owner: Person, ...participants: readonly Person[]): Promise<string> {
   const payload = { name: 'team', participants: participants.map(({ userId }) => userId) };
-  const made = await server.ask(owner, { method: 'POST', url: '/api/v1/conversations', payload });
-  expect(made.status).toBe(202);
-  return made.json._id;
+  const created = await server.ask(owner, { method: 'POST', url: '/api/v1/conversations', payload });
+  expect(created.status).toBe(202);
+  return created.json._id;
 }
 
-/** Expects a problem of this status and code, with these paths of fields, and gives it. */
+/** Expects a problem of this status and code, with errors at these paths, and returns it. */
 export function expectProblem(answer: Answer, status: number, code: string, paths: readonly string[] = []): Problem {
   expect(answer.json).toMatchObject({ type: `urn:parley:problem:${code}`, status, code });
   expect(answer.status).toBe(status);

@@ -3,39 +3,39 @@ import type { AddressInfo, Socket } from 'node:net';
 import { WebSocket } from 'ws';
 import type { Person, Server } from './http.ts';
 
-// biome-ignore lint/suspicious/noExplicitAny: each test knows what it waits for, and checks it
+// biome-ignore lint/suspicious/noExplicitAny: each test checks the shape that it expects
 export type Received = any;
 
-/** A WebSocket to the server, with everything that came over it. */
+/** A WebSocket to the server, with everything that it received. */
 export type Live = Readonly<{
-  /** In the order in which it came. */
+  /** In the order of arrival. */
   frames: readonly Received[];
-  /** The same as text, byte for byte. */
+  /** The same as text. */
   texts: readonly string[];
   /** How the connection ended. */
   closed: Promise<Readonly<{ code: number; reason: string }>>;
   /** The subprotocol that the server chose. */
   protocol: string;
-  /** Sends an object as JSON, and anything else as it is. */
+  /** Sends an object as JSON, anything else as it is. */
   send(frame: object | string | Buffer): void;
   /** Writes bytes below the WebSocket, as only a broken client would. */
   sendRaw(bytes: Buffer): void;
-  /** Sends a frame under an id of its own, and gives its ack. */
+  /** Sends a frame with a new id, and resolves with its ack. */
   request(frame: object): Promise<Received>;
-  /** The first frame that fits, whether it has come or is still to come. */
-  frame(fits: (frame: Received) => boolean): Promise<Received>;
+  /** The first matching frame, received before or later. */
+  frame(matches: (frame: Received) => boolean): Promise<Received>;
   /** The first message with this content. */
   message(content: string): Promise<Received>;
-  /** Resolves once this holds, looked at whenever something came. */
+  /** Resolves once this holds, checked whenever something arrives. */
   until(holds: () => boolean): Promise<void>;
-  /** Resolves once everything has come that the server had sent by now. */
+  /** Resolves once everything has arrived that the server has sent so far. */
   settled(): Promise<void>;
-  /** Resolves once the server has asked so many times whether this end lives. */
+  /** Resolves once the server has sent this many pings. */
   pinged(times: number): Promise<void>;
-  /** Bytes that were sent and that this end still holds. */
+  /** Bytes that wait on this side to be sent. */
   unsent(): number;
-  /** What was said, in order. */
-  heard(): string[];
+  /** The contents of all messages received so far, in order. */
+  contents(): string[];
   close(): Promise<void>;
 }>;
 
@@ -43,13 +43,13 @@ export type Opening = Readonly<{ origin?: string; protocols?: readonly string[];
 
 const DEADLINE_MS = 10_000;
 
-/** Where the server listens; it begins to when it is first asked. */
+/** The address of the server, which starts to listen on the first call. */
 export async function addressOf({ app }: Server): Promise<AddressInfo> {
   if (!app.server.listening) await app.listen({ host: '127.0.0.1', port: 0 });
   return app.server.address() as AddressInfo;
 }
 
-/** Opens a WebSocket, without saying anything on it. Rejects with the status of a refusal. */
+/** Opens a WebSocket without sending anything. Rejects with the status of the response when the upgrade is refused. */
 export async function open(server: Server, options: Opening = {}): Promise<Live> {
   const { port } = await addressOf(server);
   const { origin, protocols = [], path = '/api/v1/live' } = options;
@@ -68,7 +68,7 @@ export async function open(server: Server, options: Opening = {}): Promise<Live>
   return { ...live, protocol: socket.protocol, sendRaw: (bytes) => void tcp.write(bytes) };
 }
 
-/** Ends all connections of a server that are still open. Resolves once it has noticed. */
+/** Cuts all open connections of a server. Resolves once the server has noticed. */
 export async function closeAll({ app }: Server): Promise<void> {
   await Promise.all(
     [...app.websocketServer.clients].map(async (socket) => {
@@ -89,38 +89,38 @@ function follow(socket: WebSocket): Omit<Live, 'protocol' | 'sendRaw'> {
   socket.on('message', (data) => {
     texts.push(data.toString());
     frames.push(JSON.parse(data.toString()));
-    for (const look of waiting) look();
+    for (const check of waiting) check();
   });
   let count = 0;
   let pings = 0;
   socket.on('ping', () => {
     pings++;
-    for (const look of waiting) look();
+    for (const check of waiting) check();
   });
 
   const until = (holds: () => boolean): Promise<void> =>
     new Promise((resolve, reject) => {
-      const patience = setTimeout(() => {
-        waiting.delete(look);
-        reject(new Error(`waited in vain; the last that came: ${texts.slice(-3).join(' ').slice(0, 500)}`));
+      const timeout = setTimeout(() => {
+        waiting.delete(check);
+        reject(new Error(`timed out; last received: ${texts.slice(-3).join(' ').slice(0, 500)}`));
       }, DEADLINE_MS);
-      const look = (): void => {
+      const check = (): void => {
         if (!holds()) return;
-        clearTimeout(patience);
-        waiting.delete(look);
+        clearTimeout(timeout);
+        waiting.delete(check);
         resolve();
       };
-      waiting.add(look);
-      look();
+      waiting.add(check);
+      check();
     });
-  const frame = async (fits: (frame: Received) => boolean): Promise<Received> => {
-    await until(() => frames.some(fits));
-    return frames.find(fits);
+  const frame = async (matches: (frame: Received) => boolean): Promise<Received> => {
+    await until(() => frames.some(matches));
+    return frames.find(matches);
   };
-  const send = (sent: object | string | Buffer): void => {
-    socket.send(typeof sent === 'string' || Buffer.isBuffer(sent) ? sent : JSON.stringify(sent));
+  const send = (data: object | string | Buffer): void => {
+    socket.send(typeof data === 'string' || Buffer.isBuffer(data) ? data : JSON.stringify(data));
   };
-  const said = ({ event, payload }: Received): string | undefined =>
+  const contentOf = ({ event, payload }: Received): string | undefined =>
     event === 'message:sent' ? payload.message.content : undefined;
 
   return {
@@ -130,9 +130,9 @@ function follow(socket: WebSocket): Omit<Live, 'protocol' | 'sendRaw'> {
     send,
     frame,
     until,
-    request(asked) {
+    request(body) {
       const id = `c${++count}`;
-      send({ ...asked, id });
+      send({ ...body, id });
       return frame(({ type, id: acked }) => type === 'ack' && acked === id);
     },
     async settled() {
@@ -141,8 +141,8 @@ function follow(socket: WebSocket): Omit<Live, 'protocol' | 'sendRaw'> {
     },
     pinged: (times) => until(() => pings >= times),
     unsent: () => socket.bufferedAmount,
-    message: (content) => frame((one) => said(one) === content),
-    heard: () => frames.map(said).filter((content) => content !== undefined),
+    message: (content) => frame((one) => contentOf(one) === content),
+    contents: () => frames.map(contentOf).filter((content) => content !== undefined),
     async close() {
       socket.close();
       await closed;
@@ -150,7 +150,7 @@ function follow(socket: WebSocket): Omit<Live, 'protocol' | 'sendRaw'> {
   };
 }
 
-/** Opens a WebSocket, proves who speaks, and begins to listen: behind `after`, or from now on. */
+/** Opens a WebSocket, authenticates, and starts delivery: after the frame `after`, or from now on. */
 export async function goLive(server: Server, person: Person, after?: string): Promise<Live> {
   const live = await open(server);
   const ack = await live.request({
@@ -158,8 +158,8 @@ export async function goLive(server: Server, person: Person, after?: string): Pr
     token: person.accessToken,
     ...(after === undefined ? {} : { after }),
   });
-  if (ack.ok !== true) throw new Error(`not let in: ${ack.problem.detail}`);
-  // The next frame says that nothing is to be resumed.
+  if (ack.ok !== true) throw new Error(`not authenticated: ${ack.problem.detail}`);
+  // Any frame other than `resume` starts delivery.
   await live.request({ type: 'ping' });
   return live;
 }

@@ -1,20 +1,20 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { expect } from 'vitest';
 import type { Person } from '../../examples/two-people.ts';
-import { uuidv7 } from '../../src/kernel/ids.ts';
-import type { EventStore } from '../../src/ports/event-store.ts';
+import type { EventLog } from '../../src/log/event-log.ts';
 import { ask } from './asking.ts';
 import type { Server } from './server.ts';
+import { system } from './stores.ts';
 
-/** Between two messages of one writer, in ms: the stores are to be put to the test, not the machine. */
-const BREATH_MS = 20;
-/** A message that was not taken by then fails the test, in ms. */
+/** Pause between two messages of one writer, in ms: the stores are tested, not the machine. */
+const PAUSE_MS = 20;
+/** A message that was not accepted after this time, in ms, fails the test. */
 const PATIENCE_MS = 60_000;
 
-/** Who writes, and to which node. */
+/** A user who writes, and the node to which their requests go. */
 export type Writer = Readonly<{ node: Server; who: Person }>;
 
-/** So many groups of these people. */
+/** Creates groups of these people. */
 export async function createGroups(
   { node, who }: Writer,
   count: number,
@@ -29,48 +29,48 @@ export async function createGroups(
   return groups;
 }
 
-/** Messages that are written all the time, each to one of the groups, and told apart by their content. */
+/** Messages that are sent until the load is stopped, each to one of the groups and with a content of its own. */
 export type Load = Readonly<{
-  /** The conversations of the messages that were acknowledged. */
+  /** The contents of the acknowledged messages, with their conversations. */
   acknowledged: ReadonlyMap<string, string>;
-  /** Those that may be there once: the node did not know, and they were not sent again. */
+  /** Contents of messages that may be stored once: their outcome was unknown, and they were not sent again. */
   uncertain: ReadonlySet<string>;
   /** Refusals so far, by their code. */
   refusals: ReadonlyMap<string, number>;
-  /** Position of the last acknowledged one. */
+  /** Position of the last acknowledged message. */
   position(): string;
-  /** Resolves once so many more were acknowledged than now. */
+  /** Resolves once so many further messages were acknowledged. */
   more(count: number): Promise<void>;
-  /** Begins no new ones, and resolves once each is acknowledged or given up. */
+  /** Sends no new messages, and resolves once each is acknowledged or given up. */
   stop(): Promise<void>;
 }>;
 
 /**
- * What a client does about a 503, which must say when to try again:
- * - send the message again under the id that it made for it, or with the same `Idempotency-Key`, until it is taken;
- * - give it up, which is certain when the answer was that nothing was written. It made an id, or left that to the server.
+ * How a client handles a 503, which must have a `Retry-After`:
+ * - it sends the message again with the id that it made, or with the same `Idempotency-Key`, until it is accepted;
+ * - or it gives the message up. When the answer was `unavailable`, nothing was written. The id was made by the client or by the server.
  */
-const MANNERS = [
+const RETRIES = [
   { hasId: true, hasKey: false, repeats: true },
   { hasId: true, hasKey: false, repeats: false },
   { hasId: false, hasKey: true, repeats: true },
   { hasId: false, hasKey: false, repeats: false },
 ] as const;
 
-type Manner = (typeof MANNERS)[number];
+type Retry = (typeof RETRIES)[number];
 
-/** Each writer sends one message after the other, and one in four of them in each of the manners there are. */
+/** Each writer sends one message after the other. The ways to handle a 503 are distributed evenly among the writers. */
 export function startLoad(writers: readonly Writer[], groups: readonly string[]): Load {
   const acknowledged = new Map<string, string>();
   const uncertain = new Set<string>();
   const refusals = new Map<string, number>();
   const watching = new Set<() => void>();
-  let going = true;
+  let isRunning = true;
   let begun = 0;
   let position = '';
 
-  async function write({ node, who }: Writer, { hasId, hasKey, repeats }: Manner): Promise<void> {
-    const content = uuidv7(Date.now());
+  async function write({ node, who }: Writer, { hasId, hasKey, repeats }: Retry): Promise<void> {
+    const content = system.random.uuid(system.clock.now());
     const conversationId = groups[begun++ % groups.length] ?? '';
     const path = `/api/v1/conversations/${conversationId}/messages`;
     const body = hasId ? { content, messageId: content } : { content };
@@ -80,7 +80,7 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
       if (status === 202) {
         acknowledged.set(content, conversationId);
         if (String(answer.position) > position) position = String(answer.position);
-        for (const look of watching) look();
+        for (const check of watching) check();
         return;
       }
       const code = String(answer.code);
@@ -90,19 +90,19 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
       if (code === 'outcome-unknown' && !repeats) uncertain.add(content);
       await pause(Number(retryAfterS) * 1_000);
       if (!repeats) return;
-      if (Date.now() >= deadline) throw new Error(`message ${content} was not taken: ${JSON.stringify(answer)}`);
+      if (Date.now() >= deadline) throw new Error(`message ${content} was not accepted: ${JSON.stringify(answer)}`);
     }
   }
 
   const writing = Promise.all(
     writers.map(async (writer, i) => {
-      while (going) {
-        await write(writer, MANNERS[i % MANNERS.length] ?? MANNERS[0]);
-        await pause(BREATH_MS);
+      while (isRunning) {
+        await write(writer, RETRIES[i % RETRIES.length] ?? RETRIES[0]);
+        await pause(PAUSE_MS);
       }
     }),
   );
-  // It is told to whoever waits for more, and at the end.
+  // The error is thrown by `more` and `stop`.
   writing.catch(() => {});
 
   return {
@@ -113,30 +113,30 @@ export function startLoad(writers: readonly Writer[], groups: readonly string[])
     async more(count) {
       const wanted = acknowledged.size + count;
       const { promise: enough, resolve } = Promise.withResolvers<void>();
-      const look = (): void => {
+      const check = (): void => {
         if (acknowledged.size >= wanted) resolve();
       };
-      watching.add(look);
+      watching.add(check);
       await Promise.race([enough, writing]);
-      watching.delete(look);
+      watching.delete(check);
     },
     async stop() {
-      going = false;
+      isRunning = false;
       await writing;
     },
   };
 }
 
-type Line = Readonly<{ content: unknown; seq: unknown }>;
+type ShownMessage = Readonly<{ content: unknown; seq: unknown }>;
 
 /**
- * Every acknowledged message is there once, and none that was refused: in the log, in sequence without gaps, and the read model shows the same.
- * @param reader a member of all groups, and a node
+ * Expects every acknowledged message once in the log, no refused one, and sequences without gaps; and the same in the read model.
+ * @param reader a member of all groups, with the node to read from
  */
-export async function isKept(
+export async function expectStored(
   { acknowledged, uncertain }: Pick<Load, 'acknowledged' | 'uncertain'>,
   groups: readonly string[],
-  log: EventStore,
+  log: EventLog,
   reader: Writer,
 ): Promise<void> {
   for (const id of groups) {
@@ -150,26 +150,26 @@ export async function isKept(
   }
 }
 
-async function loggedMessages(log: EventStore, conversationId: string): Promise<Line[]> {
-  const lines: Line[] = [];
+async function loggedMessages(log: EventLog, conversationId: string): Promise<ShownMessage[]> {
+  const messages: ShownMessage[] = [];
   for (let from = 0n, end = false; !end; ) {
     const slice = await log.readStream(`conversation-${conversationId}`, { from, limit: 4_096 });
     for (const { type, data } of slice.events)
-      if (type === 'MessageSent') lines.push({ content: data.content, seq: data.seq });
+      if (type === 'MessageSent') messages.push({ content: data.content, seq: data.seq });
     from = (slice.events.at(-1)?.revision ?? from) + 1n;
     end = slice.end;
   }
-  return lines;
+  return messages;
 }
 
-async function shownMessages({ node, who }: Writer, conversationId: string): Promise<Line[]> {
-  const lines: Line[] = [];
+async function shownMessages({ node, who }: Writer, conversationId: string): Promise<ShownMessage[]> {
+  const messages: ShownMessage[] = [];
   for (let after: unknown = 0; after !== null; ) {
     const path = `/api/v1/conversations/${conversationId}/messages?limit=100&after=${after}`;
     const { status, answer } = await ask(node, who, 'GET', path);
     expect(status).toBe(200);
-    for (const { content, seq } of answer.items as Line[]) lines.push({ content, seq });
+    for (const { content, seq } of answer.items as ShownMessage[]) messages.push({ content, seq });
     after = answer.next;
   }
-  return lines;
+  return messages;
 }

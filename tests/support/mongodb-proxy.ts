@@ -3,21 +3,21 @@ import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { BSON, type Document, MongoClient } from 'mongodb';
 import { mongodb, urlOf } from './mongodb.ts';
 
-/** What becomes of a command: `cut` ends the connection before the server has it, `cut answer` when the server has answered it. */
+/** What happens to a command: `cut` ends the connection before the server receives it, `cut answer` after the server has answered it. */
 export type Verdict = 'pass' | 'cut' | 'cut answer';
 
-/** Stands between a store and the MongoDB of the tests. */
+/** A proxy between a store and the MongoDB of the tests. */
 export type MongoProxy = Readonly<{
-  /** The connection string through it, with further options. The driver repeats nothing by itself. */
+  /** The connection string through the proxy, with further options. The driver retries nothing by itself. */
   url(database: string, options?: Readonly<Record<string, string>>): string;
-  /** Asked of each command; it goes on when that is answered. Until changed: all pass. */
+  /** Sets a function that decides on each command, which waits for the decision. By default all commands pass. */
   judge(verdict: (command: Document) => Verdict | Promise<Verdict>): void;
-  /** While it is away, connections are lost, and new ones too. */
+  /** While it is unavailable, existing and new connections are closed. */
   setAway(away: boolean): void;
   close(): Promise<void>;
 }>;
 
-/** `null`, or why no proxy can stand before the MongoDB of the tests. */
+/** Why no proxy can be used with the MongoDB of the tests; `null` when one can. */
 export const missingForProxy: string | null =
   mongodb.available !== true
     ? mongodb.available
@@ -52,7 +52,7 @@ export async function startMongoProxy(): Promise<MongoProxy> {
     };
     for (const socket of [client, upstream]) {
       sockets.add(socket);
-      // An error is followed by its end.
+      // An error is followed by `close`.
       socket.on('error', () => {});
       socket.on('close', () => {
         sockets.delete(socket);
@@ -69,7 +69,7 @@ export async function startMongoProxy(): Promise<MongoProxy> {
   await once(server, 'listening');
   const { port } = server.address() as AddressInfo;
 
-  const lose = () => {
+  const closeAll = () => {
     for (const socket of sockets) socket.destroy();
   };
   return {
@@ -79,8 +79,8 @@ export async function startMongoProxy(): Promise<MongoProxy> {
         urlOf(mongodb.url, database).replace(/^mongodb:\/\/[^/]+/, `mongodb://${user}127.0.0.1:${port}`),
       );
       url.searchParams.delete('replicaSet');
-      const repeatsNothing = { directConnection: 'true', retryWrites: 'false', retryReads: 'false' };
-      for (const [name, value] of Object.entries({ ...repeatsNothing, ...options })) url.searchParams.set(name, value);
+      const noRetries = { directConnection: 'true', retryWrites: 'false', retryReads: 'false' };
+      for (const [name, value] of Object.entries({ ...noRetries, ...options })) url.searchParams.set(name, value);
       return url.href;
     },
     judge(verdict) {
@@ -88,17 +88,17 @@ export async function startMongoProxy(): Promise<MongoProxy> {
     },
     setAway(away) {
       isAway = away;
-      if (away) lose();
+      if (away) closeAll();
     },
     async close() {
       server.close();
-      lose();
+      closeAll();
       await once(server, 'close');
     },
   };
 }
 
-/** Where writes go: the primary, when it is a replica set. */
+/** The server that takes writes: the primary of a replica set. */
 async function primaryOf(url: string): Promise<{ host: string; port: number }> {
   await using client = new MongoClient(url);
   const hello = await client.db('admin').command({ hello: 1 });
@@ -107,22 +107,22 @@ async function primaryOf(url: string): Promise<{ host: string; port: number }> {
   return { host: address.slice(0, at), port: Number(address.slice(at + 1)) };
 }
 
-/** Gives whole messages: each begins with its length. */
-function splitter(give: (message: Buffer) => void): (chunk: Buffer) => void {
+/** Splits a stream into messages, each of which begins with its length. */
+function splitter(onMessage: (message: Buffer) => void): (chunk: Buffer) => void {
   let rest: Buffer = Buffer.alloc(0);
   return (chunk) => {
     rest = Buffer.concat([rest, chunk]);
     while (rest.length >= HEADER_BYTES && rest.length >= rest.readInt32LE(0)) {
       const length = rest.readInt32LE(0);
-      give(rest.subarray(0, length));
+      onMessage(rest.subarray(0, length));
       rest = rest.subarray(length);
     }
   };
 }
 
-/** The command in a message, without the documents that may follow it beside. `null` for a message of the old form. */
+/** The command in a message, without documents in further sections. `null` for a message with an older opcode. */
 function commandOf(message: Buffer): Document | null {
   if (message.readInt32LE(12) !== OP_MSG) return null;
-  // The flags, the kind of the first section, and then the command.
+  // Flags and the kind of the first section come before the command.
   return BSON.deserialize(message, { index: HEADER_BYTES + 5, allowObjectSmallerThanBufferSize: true });
 }

@@ -1,9 +1,9 @@
-import { randomUUID } from 'node:crypto';
 import { MongoClient } from 'mongodb';
+import { system } from './stores.ts';
 
 /**
- * The MongoDB that tests run against: a real one by `MONGODB_URL`, else the substitute of `scripts/services/mongodb.sh`, whose address
- * whoever started it gives as `PARLEY_TEST_MONGODB_URL`.
+ * The MongoDB that tests run against: that of `MONGODB_URL`, else the substitute of `scripts/services/mongodb.sh`, with the address in
+ * `PARLEY_TEST_MONGODB_URL`.
  */
 export const mongodb: Readonly<{ name: string; available: true | string; url: string }> = choose(process.env);
 
@@ -14,13 +14,13 @@ function choose({ MONGODB_URL: real, PARLEY_TEST_MONGODB_URL: substitute }: Node
   return { name: 'MongoDB', available: missing, url: '' };
 }
 
-/** What an adapter opens. */
+/** A store of an adapter. */
 type Closable = Readonly<{ close(): Promise<void> }>;
 
-/** A database of its own, and what was opened over it. */
+/** A database for one test, and the stores that were opened over it. */
 export type MongoPlace<Store extends Closable, Options extends readonly unknown[]> = Readonly<{
   open(...options: Options): Promise<Store>;
-  /** Closes what was opened, and removes the database and that of its keys. */
+  /** Closes the stores, and drops the database and that of its keys. */
   dispose(): Promise<void>;
 }>;
 
@@ -28,7 +28,7 @@ export type MongoPlace<Store extends Closable, Options extends readonly unknown[
 export function mongoPlace<Store extends Closable, Options extends readonly unknown[]>(
   open: (url: string, ...options: Options) => Promise<Store>,
 ): MongoPlace<Store, Options> {
-  const name = `parley-test-${randomUUID().slice(0, 8)}`;
+  const name = `parley-test-${system.random.objectId().slice(0, 8)}`;
   const url = urlOf(mongodb.url, name);
   const opened: Store[] = [];
   return {
@@ -45,10 +45,10 @@ export function mongoPlace<Store extends Closable, Options extends readonly unkn
   };
 }
 
-/** The database that a connection string names. */
+/** The name of the database in a connection string. */
 export const databaseOf = (url: string): string => /^mongodb(?:\+srv)?:\/\/[^/]+\/([^?]+)/.exec(url)?.[1] ?? '';
 
-/** The connection string with another database; who signs in does so where they did before. */
+/** The connection string with another database. Users are authenticated by the same database as before. */
 export function urlOf(url: string, database: string): string {
   const [, hosts = '', before = '', query = ''] = /^(mongodb(?:\+srv)?:\/\/[^/?]+)\/?([^?]*)\??(.*)$/.exec(url) ?? [];
   const options = new URLSearchParams(query);

@@ -2,7 +2,7 @@ import type { Scene } from '../../examples/two-people.ts';
 import type { Server } from './server.ts';
 import type { TestSmtpServer } from './smtp.ts';
 
-/** A place to sign up at: a node, and the server that gets its mails. */
+/** The scene of the example at a node, whose mails arrive at `smtp`. */
 export function sceneAt({ url }: Pick<Server, 'url'>, smtp: TestSmtpServer): Scene {
   return {
     url,
@@ -10,6 +10,6 @@ export function sceneAt({ url }: Pick<Server, 'url'>, smtp: TestSmtpServer): Sce
       const { text } = await smtp.waitForMail(email, 1, 30_000);
       return /https?:\/\/\S+\/set-password\?token=\S+/.exec(text)?.[0] ?? '';
     },
-    tell: () => {},
+    report: () => {},
   };
 }

@@ -6,14 +6,14 @@ import { fileURLToPath } from 'node:url';
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const START_MS = 20_000;
 
-/** A whole Parley in a process of its own, which can be killed. */
+/** A node in a process of its own, which can be killed. */
 export type Server = Readonly<{
   url: string;
   /** What it has printed so far. */
   output: () => string;
-  /** Kills it as `kill -9` does, and waits until it is gone. */
+  /** Kills it like `kill -9`, and waits until it has ended. */
   kill: () => Promise<void>;
-  /** Asks it to stop (SIGTERM) and gives its exit code. */
+  /** Stops it (SIGTERM) and returns its exit code. */
   stop: () => Promise<number | null>;
 }>;
 
@@ -23,30 +23,30 @@ export async function freePort(): Promise<number> {
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve));
   const address = server.address();
   await new Promise((resolve) => server.close(resolve));
-  if (address === null || typeof address === 'string') throw new Error('no port was given');
+  if (address === null || typeof address === 'string') throw new Error('the server has no port');
   return address.port;
 }
 
-/** A server that was started and may not be ready yet; then `ready` resolves with its public address. */
+/** A server that was started and may not be ready yet. `ready` resolves with its public address. */
 export type Launched = Server & Readonly<{ ready: Promise<string> }>;
 
-/** Starts a server and waits until it says that it is ready. `env` must have `PORT` and `DATA_DIR`. */
-export async function startServer(env: Readonly<Record<string, string>>): Promise<Server> {
-  const server = launchServer(env);
+/** Starts a server and waits until it is ready. `env` must have `PORT` and `DATA_DIR`; `main` may be another copy of the program. */
+export async function startServer(env: Readonly<Record<string, string>>, main = MAIN): Promise<Server> {
+  const server = launchServer(env, main);
   return { ...server, url: await server.ready };
 }
 
-/** Starts a server; waiting for it is up to the caller. */
-export function launchServer(env: Readonly<Record<string, string>>): Launched {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN], {
+/** Starts a server, and does not wait for it. */
+export function launchServer(env: Readonly<Record<string, string>>, main = MAIN): Launched {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
     env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', LOG_LEVEL: 'warn', ...env },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: string[] = [];
-  const gone = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
+  const ended = new Promise<number | null>((resolve) => child.once('exit', (code) => resolve(code)));
   createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));
   const started = ready(child, lines);
-  // Who ends it before that need not hear that it never was ready.
+  // A server that is ended before it is ready rejects this, although no caller may wait for it.
   started.catch(() => {});
   return {
     url: `http://127.0.0.1:${env.PORT}`,
@@ -54,11 +54,11 @@ export function launchServer(env: Readonly<Record<string, string>>): Launched {
     output: () => lines.join('\n'),
     async kill() {
       child.kill('SIGKILL');
-      await gone;
+      await ended;
     },
     stop() {
       child.kill('SIGTERM');
-      return gone;
+      return ended;
     },
   };
 }
@@ -69,16 +69,16 @@ function ready(child: ChildProcess, lines: string[]): Promise<string> {
       child.kill('SIGKILL');
       reject(new Error(`${why}:\n${lines.join('\n')}`));
     };
-    const patience = setTimeout(() => fail('the server was not ready in time'), START_MS);
-    const ended = (code: number | null): void => fail(`the server ended with ${code}`);
-    child.once('exit', ended);
+    const timer = setTimeout(() => fail('the server was not ready in time'), START_MS);
+    const onExit = (code: number | null): void => fail(`the server ended with ${code}`);
+    child.once('exit', onExit);
     if (child.stdout === null) return fail('the server has no output');
     createInterface({ input: child.stdout }).on('line', (line) => {
       lines.push(line);
       const [, url] = /^Parley is ready at (\S+)$/.exec(line) ?? [];
       if (url === undefined) return;
-      clearTimeout(patience);
-      child.removeListener('exit', ended);
+      clearTimeout(timer);
+      child.removeListener('exit', onExit);
       resolve(url);
     });
   });

@@ -1,11 +1,11 @@
 import { simpleParser } from 'mailparser';
 import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
 
-/** A mail as it arrived: the message taken apart, and who it was really addressed to. */
+/** A received mail: the parsed message, and the recipients of its envelope. */
 export type ReceivedMail = Readonly<{
   messageId: string;
   from: string;
-  /** The envelope's recipients, which decide about delivery. */
+  /** Recipients of the envelope, which decide the delivery. */
   recipients: readonly string[];
   subject: string;
   text: string;
@@ -17,17 +17,17 @@ export type ReceivedMail = Readonly<{
 export type TestSmtpServer = Readonly<{
   /** For `SMTP_URL`. */
   url: string;
-  /** What has arrived, in order. */
+  /** Received mails, in order. */
   mails: readonly ReceivedMail[];
-  /** The `count`-th mail to this address (1: the first), when it has come. Fails after the deadline. */
+  /** Waits for the `count`-th mail to this address (1: the first). Fails after the deadline. */
   waitForMail(to: string, count?: number, deadlineMs?: number): Promise<ReceivedMail>;
   close(): Promise<void>;
 }>;
 
-/** What the server answers to a recipient: take it, an error code, or nothing at all. */
+/** How the server answers to a recipient: it accepts, rejects with a code, or does not answer. */
 export type RecipientPolicy = (address: string) => 'take' | 'silence' | number;
 
-/** A real SMTP server on a free port of this machine that keeps what it gets. */
+/** Starts an SMTP server on a free port of this machine that keeps the received mails. */
 export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): Promise<TestSmtpServer> {
   const mails: ReceivedMail[] = [];
   const arrived = new Set<() => void>();
@@ -40,7 +40,9 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
       done(
         answer === 'take'
           ? null
-          : Object.assign(new Error(`${answer < 500 ? '4.2.1' : '5.1.1'} not this one`), { responseCode: answer }),
+          : Object.assign(new Error(`${answer < 500 ? '4.2.1' : '5.1.1'} not this one`), {
+              responseCode: answer,
+            }),
       );
     },
     onData(stream, session, done) {
@@ -49,7 +51,7 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
         (mail) => {
           mails.push(mail);
           done();
-          for (const look of [...arrived]) look();
+          for (const check of [...arrived]) check();
         },
         (error: Error) => done(error),
       );
@@ -63,7 +65,7 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
     mails,
     waitForMail: (to, count = 1, deadlineMs = 10_000) =>
       new Promise((resolve, reject) => {
-        const look = () => {
+        const check = () => {
           const mail = mails.filter(({ recipients }) => recipients.includes(to))[count - 1];
           if (mail === undefined) return;
           finish();
@@ -72,15 +74,15 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
         const timer = setTimeout(() => {
           finish();
           reject(
-            new Error(`mail ${count} to ${to} did not come; there are mails to ${mails.map((m) => m.recipients)}`),
+            new Error(`mail ${count} to ${to} was not received; there are mails to ${mails.map((m) => m.recipients)}`),
           );
         }, deadlineMs);
         const finish = () => {
           clearTimeout(timer);
-          arrived.delete(look);
+          arrived.delete(check);
         };
-        arrived.add(look);
-        look();
+        arrived.add(check);
+        check();
       }),
     close: () => new Promise((resolve) => server.close(() => resolve())),
   };
@@ -97,7 +99,7 @@ function listen(server: SMTPServer): Promise<number> {
   });
 }
 
-/** Takes a message apart, from a stream or as a whole. */
+/** Parses a message, from a stream or as a whole. */
 export async function received(
   message: Parameters<typeof simpleParser>[0],
   recipients: readonly string[],

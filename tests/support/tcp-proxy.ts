@@ -2,20 +2,20 @@ import { once } from 'node:events';
 import { type AddressInfo, connect, createServer, type Socket } from 'node:net';
 import { setTimeout as pause } from 'node:timers/promises';
 
-/** Stands between a client and a server, and is at fault on request. */
+/** A proxy between a client and a server that simulates faults. */
 export type TcpProxy = Readonly<{
   port: number;
-  /** Ends every connection, and takes new ones no more. */
+  /** Ends all connections and refuses new ones. */
   refuse(): void;
-  /** Ends every connection, with what was held of it. New ones are taken. */
+  /** Ends all connections, with the bytes that were held. New ones are accepted. */
   cut(): void;
-  /** What the server (`answers`), or either side (`all`), says from now on stays here: the network has gone silent. */
+  /** Holds what the server (`answers`) or both sides (`all`) send from now on, as a network that delivers nothing. */
   hold(what: 'answers' | 'all'): void;
-  /** Everything that comes takes so long, in ms, in each direction. */
+  /** Delays everything by this time, in ms, in each direction. */
   delay(ms: number): void;
-  /** Ends every connection as soon as so many further bytes of the server's have gone through, then is as before. Resolves when that is done. */
+  /** Ends all connections once so many further bytes of the server were forwarded. Resolves when that is done; new connections work as before. */
   cutAfter(bytes: number): Promise<void>;
-  /** Is at fault no more. What is held goes through. */
+  /** Ends all faults and forwards what was held. */
   pass(): Promise<void>;
   close(): Promise<void>;
 }>;
@@ -23,7 +23,7 @@ export type TcpProxy = Readonly<{
 type Held = 'nothing' | 'answers' | 'all';
 type Connection = Readonly<{ end(): void; flush(): void }>;
 
-/** @param target where the server listens on this machine */
+/** @param target the port of the server on this machine */
 export async function startTcpProxy(target: number): Promise<TcpProxy> {
   const connections = new Set<Connection>();
   let held: Held = 'nothing';
@@ -34,14 +34,14 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     for (const connection of connections) connection.end();
   };
 
-  /** What of an answer goes through before the cut. */
+  /** The part of an answer that is forwarded before the cut. */
   const shorten = (chunk: Buffer): Buffer => {
     if (cutting === null) return chunk;
     const { done, left } = cutting;
     cutting.left -= chunk.length;
     if (cutting.left > 0) return chunk;
     cutting = null;
-    // Once what goes through has been written.
+    // After that part has been written.
     setImmediate(() => {
       endAll();
       done();
@@ -49,7 +49,7 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
     return chunk.subarray(0, left);
   };
 
-  /** Hands on in order, each chunk not before its time. */
+  /** Forwards in order, each chunk after its delay. */
   const pipe = (from: Socket, to: Socket, isHeld: () => boolean, cut: (chunk: Buffer) => Buffer): (() => void) => {
     const waiting: Buffer[] = [];
     let last = Promise.resolve();
@@ -70,7 +70,7 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
 
   const server = createServer((client) => {
     const upstream = connect(target, '127.0.0.1');
-    const flushAsks = pipe(
+    const flushRequests = pipe(
       client,
       upstream,
       () => held === 'all',
@@ -84,13 +84,13 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
         upstream.destroy();
       },
       flush() {
-        flushAsks();
+        flushRequests();
         flushAnswers();
       },
     };
     connections.add(connection);
     for (const socket of [client, upstream]) {
-      // An error is followed by its end.
+      // An error is followed by `close`.
       socket.on('error', () => {});
       socket.on('close', () => connection.end());
     }

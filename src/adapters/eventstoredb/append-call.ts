@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto';
 import shared from '@eventstore/db-client/generated/shared_pb.js';
 import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import type { BatchAppendReq, BatchAppendResp } from '@eventstore/db-client/generated/streams_pb.js';
@@ -9,107 +8,116 @@ import type { Clock } from '../../ports/clock.ts';
 import type { ExpectedRevision } from '../../ports/event-store.ts';
 import type { Link } from './connection.ts';
 import type { Message } from './envelope.ts';
-import { lostAppend, refusedAppend } from './outcomes.ts';
-import { positionOf } from './position.ts';
+import { lostAppend, rejectedAppend } from './outcomes.ts';
+import { toPosition } from './position.ts';
 
-/** One append on its way. */
+/** One append to send. */
 export type AppendRequest = Readonly<{
   stream: string;
   expect: ExpectedRevision;
   messages: readonly Message[];
+  /** Bytes of data and metadata. */
   bytes: number;
 }>;
 
-/** The server may leave out the position of what it had appended before. */
+/** `position` is `null` where the server did not send it, which it may omit for records that it had appended before. */
 export type AppendResult = Readonly<{ revision: bigint; position: Position | null }>;
+
+type AppendCallDeps = Readonly<{
+  clock: Clock;
+  newId: () => string;
+  /** How long to wait for a response, in ms. */
+  appendMs: number;
+}>;
 
 type Pending = Readonly<{
   request: AppendRequest;
-  /** On the clock's monotonic time, in ms. */
+  /** In the clock's monotonic time, ms. */
   deadline: number;
   resolve(result: AppendResult): void;
   reject(error: StoreError): void;
 }>;
 
-/** What may be waiting for answers; more is refused. */
+/** Appends that may wait for a response; more are rejected. */
 const MAX_PENDING = 16_384;
 const MAX_PENDING_BYTES = 67_108_864;
 
 /**
- * One `BatchAppend` call: appends go out as they come, answers come back by their ids. The client's own `appendToStream` is not used: it keeps one
- * table of answers for all connections of the process, so that the end of one call rejects the appends of others, and the answer to those then
- * ends the process; it never stops waiting for an answer; and it cannot tell what was sent from what was not.
+ * One `BatchAppend` call: appends are sent as they arrive, and responses are matched to them by correlation id. The client's own `appendToStream` is
+ * not used: it keeps one table of responses for all connections of the process, so that the end of one call rejects the appends of other calls, and
+ * a response to one of those then ends the process; it waits for a response without limit; and it does not distinguish sent appends from unsent ones.
  */
 export class AppendCall {
   readonly link: Link;
-  readonly #clock: Clock;
-  readonly #appendMs: number;
+  readonly #deps: AppendCallDeps;
   readonly #onEnd: (error: unknown) => void;
   readonly #call: ReturnType<StreamsClient['batchAppend']>;
-  /** In the order in which they were sent, which is that of their deadlines. */
+  /** In the order of sending, which is also the order of their deadlines. */
   readonly #pending = new Map<string, Pending>();
-  readonly #stopWatch = new AbortController();
+  readonly #ending = new AbortController();
   #pendingBytes = 0;
-  #isWatched = false;
+  #isWatching = false;
   #retired = false;
   #ended = false;
 
-  /** `onEnd` is told when the call has ended by itself, with what ended it. */
-  constructor(link: Link, deps: Readonly<{ clock: Clock; appendMs: number }>, onEnd: (error: unknown) => void) {
+  /** `onEnd` is called with the cause when the call ends other than by `retire`, or before every append was settled. */
+  constructor(link: Link, deps: AppendCallDeps, onEnd: (error: unknown) => void) {
     this.link = link;
-    this.#clock = deps.clock;
-    this.#appendMs = deps.appendMs;
+    this.#deps = deps;
     this.#onEnd = onEnd;
     const call = link.streams.batchAppend(...link.arguments(Number.POSITIVE_INFINITY));
     this.#call = call;
-    call.on('data', (response: BatchAppendResp) => this.#answer(response));
+    call.on('data', (response: BatchAppendResp) => this.#settle(response));
     call.on('error', (error) => this.#end(error));
-    call.on('end', () => this.#end(new Error('the server has ended the call')));
+    call.on('end', () => this.#end(new Error('the server ended the call')));
   }
 
-  /** Whether it takes more. */
+  /** Whether `send` may be called. */
   get isOpen(): boolean {
     return !this.#ended && !this.#retired;
   }
 
-  /** Sends an append. Rejects with `UNAVAILABLE` when too many wait already, with `UNKNOWN` when no answer comes in time. */
+  /** Sends an append. Rejects with `UNAVAILABLE` when too many appends are pending, with `UNKNOWN` when no response arrives in time. */
   send(request: AppendRequest): Promise<AppendResult> {
     return new Promise((resolve, reject) => {
       if (this.#pending.size >= MAX_PENDING || this.#pendingBytes + request.bytes > MAX_PENDING_BYTES) {
-        throw new StoreError('UNAVAILABLE', 'too many appends are waiting for the event store');
+        throw new StoreError('UNAVAILABLE', 'too many pending appends to the event store');
       }
-      const id = randomUUID();
-      this.#call.write(toMessage(id, request));
-      this.#pending.set(id, { request, deadline: this.#clock.monotonic() + this.#appendMs, resolve, reject });
+      const { clock, newId, appendMs } = this.#deps;
+      const id = newId();
+      this.#call.write(toRequest(id, request));
+      this.#pending.set(id, { request, deadline: clock.monotonic() + appendMs, resolve, reject });
       this.#pendingBytes += request.bytes;
-      if (!this.#isWatched) void this.#watch();
+      if (!this.#isWatching) void this.#watchDeadlines();
     });
   }
 
-  /** Takes no more, and ends once everything that was sent is settled. */
+  /** Accepts no more appends, and ends once all pending ones are settled. */
   retire(): void {
     this.#retired = true;
     this.#endWhenSettled();
   }
 
-  #answer(response: BatchAppendResp): void {
-    const pending = this.#take(response.getCorrelationId()?.getString() ?? '');
-    // An answer that comes after its append was given up.
+  #settle(response: BatchAppendResp): void {
+    const pending = this.#remove(response.getCorrelationId()?.getString() ?? '');
+    // A response after the deadline.
     if (pending === undefined) return;
     const [error, success] = [response.getError(), response.getSuccess()];
     if (success === undefined) {
       const { stream } = pending.request;
-      pending.reject(error === undefined ? lostAppend(new Error('the answer is empty')) : refusedAppend(stream, error));
+      pending.reject(
+        error === undefined ? lostAppend(new Error('the response is empty')) : rejectedAppend(stream, error),
+      );
       return;
     }
     const place = success.getPosition();
     pending.resolve({
       revision: BigInt(success.getCurrentRevision()),
-      position: place === undefined ? null : positionOf(place.getCommitPosition(), place.getPreparePosition()),
+      position: place === undefined ? null : toPosition(place.getCommitPosition(), place.getPreparePosition()),
     });
   }
 
-  #take(id: string): Pending | undefined {
+  #remove(id: string): Pending | undefined {
     const pending = this.#pending.get(id);
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
@@ -118,34 +126,35 @@ export class AppendCall {
     return pending;
   }
 
-  /** Gives up what waits too long. One loop for all: the oldest is always the next to be given up. */
-  async #watch(): Promise<void> {
-    this.#isWatched = true;
+  /** Rejects appends whose deadline has passed. One loop is enough: the oldest append is always the next to time out. */
+  async #watchDeadlines(): Promise<void> {
+    const { clock, appendMs } = this.#deps;
+    this.#isWatching = true;
     for (;;) {
       const [oldest] = this.#pending;
       if (oldest === undefined || this.#ended) break;
       const [id, { deadline, reject }] = oldest;
-      const left = deadline - this.#clock.monotonic();
+      const left = deadline - clock.monotonic();
       if (left > 0) {
-        await this.#clock.sleep(left, this.#stopWatch.signal);
+        await clock.sleep(left, this.#ending.signal);
       } else {
-        this.#take(id);
-        // What a server does not even read would pile up here, given up or not.
+        this.#remove(id);
+        // Requests that the server does not even read would accumulate in memory, timed out or not.
         if (this.#call.writableNeedDrain) this.#call.cancel();
-        reject(new StoreError('UNKNOWN', `the event store did not answer an append within ${this.#appendMs} ms`));
+        reject(new StoreError('UNKNOWN', `the event store did not respond to an append within ${appendMs} ms`));
       }
     }
-    this.#isWatched = false;
+    this.#isWatching = false;
   }
 
   #end(error: unknown): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.#stopWatch.abort();
-    const open = [...this.#pending.values()];
+    this.#ending.abort();
+    const unsettled = [...this.#pending.values()];
     this.#pending.clear();
-    for (const { reject } of open) reject(lostAppend(error));
-    if (!this.#retired || open.length > 0) this.#onEnd(error);
+    for (const { reject } of unsettled) reject(lostAppend(error));
+    if (!this.#retired || unsettled.length > 0) this.#onEnd(error);
   }
 
   #endWhenSettled(): void {
@@ -153,22 +162,22 @@ export class AppendCall {
   }
 }
 
-function toMessage(id: string, { stream, expect, messages }: AppendRequest): BatchAppendReq {
+function toRequest(id: string, { stream, expect, messages }: AppendRequest): BatchAppendReq {
   const correlationId = new shared.UUID();
   correlationId.setString(id);
   const identifier = new shared.StreamIdentifier();
   identifier.setStreamName(Buffer.from(stream));
-  // Without a deadline: as a time of day it would depend on both clocks, and the server has a limit of its own.
+  // No deadline is sent: it would be a wall-clock time that depends on both clocks, and the server has a limit of its own.
   const options = new streams.BatchAppendReq.Options();
   options.setStreamIdentifier(identifier);
   if (typeof expect === 'bigint') options.setStreamPosition(String(expect));
   else if (expect === 'none') options.setNoStream(new shared.Empty());
   else if (expect === 'exists') options.setStreamExists(new shared.Empty());
   else options.setAny(new shared.Empty());
-  const message = new streams.BatchAppendReq();
-  message.setCorrelationId(correlationId);
-  message.setOptions(options);
-  message.setProposedMessagesList([...messages]);
-  message.setIsFinal(true);
-  return message;
+  const request = new streams.BatchAppendReq();
+  request.setCorrelationId(correlationId);
+  request.setOptions(options);
+  request.setProposedMessagesList([...messages]);
+  request.setIsFinal(true);
+  return request;
 }

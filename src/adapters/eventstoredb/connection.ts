@@ -3,32 +3,33 @@ import { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.j
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Clock } from '../../ports/clock.ts';
-import { blamesConnection } from './outcomes.ts';
+import { LATE, within } from '../../ports/within.ts';
+import { isConnectionFailure } from './outcomes.ts';
 
 /** States of a gRPC channel (https://grpc.github.io/grpc/core/md_doc_connectivity-semantics-and-api.html). */
 const READY = 2;
 const TRANSIENT_FAILURE = 3;
 const SHUTDOWN = 4;
 
-/** After a failed attempt to connect, calls fail at once for so long, in ms. */
+/** After a failed connection attempt, calls fail immediately for this long, in ms. */
 const PAUSE_MS = 100;
 
-/** What a call begins with: gRPC's metadata and options. */
+/** The leading arguments of a call: gRPC's metadata and options. */
 type CallArguments = Required<Parameters<StreamsClient['batchAppend']>>;
 
-/** The parts of the client that its own modules use and its types keep to themselves. */
-type Internals = Readonly<{
+/** Methods of the client that its own modules call, but its types do not declare. */
+type ClientInternals = Readonly<{
   getGRPCClient(type: typeof StreamsClient, name: string): Promise<StreamsClient>;
   callArguments(options: { credentials?: Credentials; deadline: number }, call: CallArguments[1]): CallArguments;
 }>;
 
-/** A connected node. Calls that were begun on it go on when it has been replaced. */
+/** A gRPC connection to one node. Calls started on it continue after it has been replaced. */
 export class Link {
   readonly streams: StreamsClient;
-  readonly #client: Internals;
+  readonly #client: ClientInternals;
   readonly #credentials: Credentials | undefined;
 
-  constructor(streams: StreamsClient, client: Internals, credentials: Credentials | undefined) {
+  constructor(streams: StreamsClient, client: ClientInternals, credentials: Credentials | undefined) {
     this.streams = streams;
     this.#client = client;
     this.#credentials = credentials;
@@ -38,20 +39,24 @@ export class Link {
     return this.streams.getChannel().getConnectivityState(false) === READY;
   }
 
-  /** What a call begins with. `deadlineMs`: until then it must have ended; `Infinity` for calls that stay open. */
-  arguments(deadlineMs: number): CallArguments {
+  /** The leading arguments of a call. `timeoutMs`: how long the call may take; `Infinity` for calls that stay open. */
+  arguments(timeoutMs: number): CallArguments {
     const credentials = this.#credentials === undefined ? {} : { credentials: this.#credentials };
-    const open = deadlineMs === Number.POSITIVE_INFINITY ? { deadline: deadlineMs } : {};
-    return this.#client.callArguments({ ...credentials, deadline: deadlineMs }, open);
+    const noDeadline = timeoutMs === Number.POSITIVE_INFINITY ? { deadline: timeoutMs } : {};
+    return this.#client.callArguments({ ...credentials, deadline: timeoutMs }, noDeadline);
   }
 
-  /** Resolves once connected, rejects at the first failure or when it takes too long. */
-  async connect(deadline: Date): Promise<void> {
+  /** Resolves once connected, rejects at the first failure and when it is closed. */
+  async connect(): Promise<void> {
     const channel = this.streams.getChannel();
-    for (let state = channel.getConnectivityState(true); state !== READY; state = channel.getConnectivityState(true)) {
-      if (state === TRANSIENT_FAILURE || state === SHUTDOWN) throw new Error('no connection can be made');
-      await new Promise<void>((resolve, reject) => {
-        channel.watchConnectivityState(state, deadline, (error) => (error ? reject(error) : resolve()));
+    for (;;) {
+      // Checked first, because asking a closed channel to connect would start it again.
+      if (channel.getConnectivityState(false) === SHUTDOWN) throw new Error('the connection was closed');
+      const state = channel.getConnectivityState(true);
+      if (state === READY) return;
+      if (state === TRANSIENT_FAILURE) throw new Error('the connection failed');
+      await new Promise<void>((resolve) => {
+        channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => resolve());
       });
     }
   }
@@ -62,8 +67,8 @@ export class Link {
 }
 
 /**
- * The way to the event store: one connection, made when it is first needed and made anew after it failed. The client's own handling of that is not
- * used: it lets rejections go unhandled while a cluster is away, and remembers a failed discovery for good.
+ * Access to the event store over one connection, opened when first needed and again after a failure. The client's own reconnecting is not used: it
+ * leaves rejections unhandled while a cluster is unavailable, and never retries a failed discovery.
  */
 export class Connection {
   readonly #deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>;
@@ -74,7 +79,7 @@ export class Connection {
   #failed: { at: number; error: StoreError } | null = null;
   #closed = false;
 
-  /** Throws `INVALID` for a connection string that cannot be used. Connects to nothing yet. */
+  /** Does not connect yet. Throws `INVALID` for an invalid connection string. */
   constructor(url: string, deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>) {
     this.#deps = deps;
     const { anonymous, credentials } = splitCredentials(url);
@@ -83,24 +88,23 @@ export class Connection {
     this.#newClient();
   }
 
-  /** A node to call. Throws `UNAVAILABLE` when none can be reached, and nothing was sent then; `CLOSED` after `close`. */
+  /** A connected node. Throws `UNAVAILABLE` when none can be reached (nothing was sent then), `CLOSED` after `close`. */
   async link(): Promise<Link> {
     if (this.#closed) throw closedError();
     if (this.#link?.isReady === true) return this.#link;
-    if (this.#opening === null) {
-      this.#opening = this.#open().finally(() => {
-        this.#opening = null;
-      });
-      // Everybody may have stopped waiting for it.
-      this.#opening.catch(() => {});
-    }
-    return this.#within(this.#opening);
+    this.#opening ??= this.#open().finally(() => {
+      this.#opening = null;
+    });
+    // Finding a cluster's leader may take longer: callers stop waiting, and the search goes on.
+    const link = await within(this.#deps.clock, this.#deps.connectMs, this.#opening);
+    if (link === LATE) throw this.#timeout();
+    return link;
   }
 
-  /** Tells that a call failed: when that may be the fault of the node or of the way to it, the next call gets another link. */
+  /** Reports a failed call: if the node or the connection may be the cause, the next call gets a new connection. */
   failed(link: Link, error: unknown): void {
-    if (this.#link !== link || !blamesConnection(error)) return;
-    this.#deps.logger.warn({ err: error }, 'connection to the event store given up');
+    if (this.#link !== link || !isConnectionFailure(error)) return;
+    this.#deps.logger.warn({ err: error }, 'connection to the event store dropped');
     this.#drop();
   }
 
@@ -109,35 +113,21 @@ export class Connection {
     this.#drop();
   }
 
-  /** Looking for a cluster's leader may take long: whoever waits gives up sooner, and the search goes on. */
-  async #within(opening: Promise<Link>): Promise<Link> {
-    const { clock, connectMs } = this.#deps;
-    const done = new AbortController();
-    const tooLong = clock.sleep(connectMs, done.signal).then(() => {
-      throw new StoreError('UNAVAILABLE', 'the event store cannot be reached: it takes too long');
-    });
-    try {
-      return await Promise.race([opening, tooLong]);
-    } finally {
-      tooLong.catch(() => {});
-      done.abort();
-    }
-  }
-
   async #open(): Promise<Link> {
     const { clock, logger, connectMs } = this.#deps;
     if (this.#failed !== null && clock.monotonic() < this.#failed.at + PAUSE_MS) throw this.#failed.error;
-    // One that has lost its connection: a new one does not wait out the pauses of the old.
+    // Closes a connection that was lost: a new one connects without waiting for the retry pauses of the old one.
     this.#drop();
     try {
       const client = this.#newClient();
       const streams = await client.getGRPCClient(StreamsClient, 'streams');
       this.#link = new Link(streams, client, this.#credentials);
-      await this.#link.connect(new Date(Date.now() + connectMs));
+      const connected = await within(clock, connectMs, this.#link.connect());
+      if (connected === LATE) throw this.#timeout();
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      const error = new StoreError('UNAVAILABLE', `the event store cannot be reached: ${reason}`, { cause });
-      if (this.#failed === null) logger.warn({ err: cause }, 'the event store cannot be reached');
+      const error = new StoreError('UNAVAILABLE', `cannot connect to the event store: ${reason}`, { cause });
+      if (this.#failed === null) logger.warn({ err: cause }, 'cannot connect to the event store');
       this.#failed = { at: clock.monotonic(), error };
       this.#drop();
       throw error;
@@ -151,35 +141,40 @@ export class Connection {
     return this.#link;
   }
 
+  #timeout(): StoreError {
+    return new StoreError('UNAVAILABLE', `no connection to the event store within ${this.#deps.connectMs} ms`);
+  }
+
   #drop(): void {
     this.#link?.close();
     this.#link = null;
   }
 
-  #newClient(): Internals {
+  #newClient(): ClientInternals {
     try {
-      // Reads connection string and certificates; the parts that are not in its types are those its own modules call.
-      return EventStoreDBClient.connectionString(this.#url) as unknown as Internals;
+      // Parses connection string and certificates. The cast is for the methods that its types do not declare.
+      return EventStoreDBClient.connectionString(this.#url) as unknown as ClientInternals;
     } catch (error) {
       const [reason] = error instanceof Error ? error.message.split('\n') : [String(error)];
-      throw new StoreError('INVALID', `the connection string of the event store cannot be used: ${reason}`, {
-        cause: error,
-      });
+      throw new StoreError('INVALID', `invalid connection string of the event store: ${reason}`, { cause: error });
     }
   }
 }
 
-export const closedError = (): StoreError => new StoreError('CLOSED', 'the event log was closed');
+export const closedError = (): StoreError => new StoreError('CLOSED', 'the event store was closed');
 
 /**
- * The connection string without its user and password: the client shows the whole of it when it warns or complains. KurrentDB's names for the
- * scheme mean the same.
+ * The connection string without user and password, because the client prints all of it in its warnings and errors. KurrentDB's names for the scheme
+ * mean the same.
  */
 function splitCredentials(url: string): { anonymous: string; credentials: Credentials | undefined } {
   const [, discover = '', user, password, rest] =
     /^(?:esdb|kurrent|kurrentdb|kdb)(\+discover)?:\/\/(?:([^:@/]+):([^@]+)@)?(.*)$/s.exec(url.trim()) ?? [];
   if (rest === undefined) {
-    throw new StoreError('INVALID', 'the connection string of the event store starts with esdb:// or esdb+discover://');
+    throw new StoreError(
+      'INVALID',
+      'the connection string of the event store must start with esdb:// or esdb+discover://',
+    );
   }
   if (user === undefined || password === undefined) {
     return { anonymous: `esdb${discover}://${rest}`, credentials: undefined };
@@ -188,7 +183,10 @@ function splitCredentials(url: string): { anonymous: string; credentials: Creden
     const credentials = { username: decodeURIComponent(user), password: decodeURIComponent(password) };
     return { anonymous: `esdb${discover}://${rest}`, credentials };
   } catch {
-    // The cause would tell them.
-    throw new StoreError('INVALID', 'user or password in the connection string of the event store are not URL-encoded');
+    // Without the cause, whose message would contain them.
+    throw new StoreError(
+      'INVALID',
+      'user and password in the connection string of the event store must be URL-encoded',
+    );
   }
 }

@@ -1,21 +1,19 @@
-import { randomUUID } from 'node:crypto';
 import { isStoreError, StoreError } from '../../kernel/errors.ts';
-import { dataOf, encodeOwn } from './envelope.ts';
-import type { RetentionDeps } from './retention.ts';
+import { jsonDataOf } from './envelope.ts';
+import type { InternalRecords } from './retention.ts';
 
-/** Where the id of the log stands, as its first record. Without the mark of Parley's events it is never shown. */
+/** The stream whose first record holds the id of the log. */
 const STREAM = 'parley-log';
 const TYPE = 'ParleyLogCreated';
 
-/** The id of the log, written by the node that comes first. */
-export async function readEpoch({ reader, append }: RetentionDeps): Promise<string> {
+/** The id of the log. The first node writes it, with an id from `newId`. */
+export async function readEpoch({ reader, append }: InternalRecords, newId: () => string): Promise<string> {
   const written = await read(reader);
   if (written !== null) return written;
-  const epoch = randomUUID();
   try {
-    await append(STREAM, 'none', encodeOwn(TYPE, { epoch }));
+    await append(STREAM, { type: TYPE, data: { epoch: newId() } }, 'none');
   } catch (error) {
-    // Another node was first, or the answer was lost.
+    // Another node wrote it first, or the response was lost.
     if (!isStoreError(error, 'VERSION_CONFLICT', 'UNKNOWN')) throw error;
   }
   const first = await read(reader);
@@ -23,11 +21,11 @@ export async function readEpoch({ reader, append }: RetentionDeps): Promise<stri
   return first;
 }
 
-async function read(reader: RetentionDeps['reader']): Promise<string | null> {
+async function read(reader: InternalRecords['reader']): Promise<string | null> {
   const record = await reader.oneRecord(STREAM, 'forwards');
   if (record === null) return null;
-  const data = dataOf(record);
+  const data = jsonDataOf(record);
   const epoch = typeof data === 'object' && data !== null && 'epoch' in data ? data.epoch : null;
   if (typeof epoch === 'string' && /^[A-Za-z0-9-]{1,36}$/.test(epoch)) return epoch;
-  throw new StoreError('UNAVAILABLE', `the first event of stream '${STREAM}' is not the id of an event log`);
+  throw new StoreError('UNAVAILABLE', `the first record of stream '${STREAM}' does not hold the id of an event log`);
 }

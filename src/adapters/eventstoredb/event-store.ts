@@ -1,14 +1,13 @@
 import { StoreError } from '../../kernel/errors.ts';
-import type { NewEvent } from '../../kernel/event.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Position } from '../../kernel/position.ts';
-import type { EventRegistry } from '../../kernel/registry.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type {
   Appended,
   EventStore,
   ExpectedRevision,
   LogSlice,
+  NewRecord,
   ReadAllOptions,
   ReadStreamOptions,
   Retention,
@@ -16,93 +15,91 @@ import type {
   SubscribeOptions,
   SubscriptionBatch,
 } from '../../ports/event-store.ts';
+import type { Random } from '../../ports/random.ts';
 import { AppendCall, type AppendRequest, type AppendResult } from './append-call.ts';
-import { checkExpectation, checkLimit, checkRetention, checkStreamName } from './checks.ts';
 import { Connection, closedError } from './connection.ts';
-import { encodeEvents } from './envelope.ts';
+import { encodeInternal, encodeRecords } from './envelope.ts';
 import { readEpoch } from './epoch.ts';
 import { toPlace } from './position.ts';
 import { Reader } from './reader.ts';
-import { type RetentionDeps, writeRetention } from './retention.ts';
+import { type InternalRecords, writeRetention } from './retention.ts';
 import { follow } from './subscription.ts';
 
 export type EventStoreDbOptions = Readonly<{
-  /** Connection string: `esdb://…` or `esdb+discover://…`, with TLS, credentials, cluster and keep-alive as the client knows them. */
+  /** Connection string: `esdb://…` or `esdb+discover://…`, with TLS, credentials, cluster and keep-alive options as the client defines them. */
   url: string;
-  registry: EventRegistry;
   clock: Clock;
+  random: Random;
   logger: Logger;
   timeouts?: Partial<Timeouts>;
 }>;
 
-/** How long is waited, in ms. */
+/** How long to wait, in ms. */
 export type Timeouts = Readonly<{
   /** For a connection; default 3,000. */
   connectMs: number;
-  /** For the answer to an append, whose outcome is then unknown; default 5,000. */
+  /** For the response to an append, whose outcome is unknown then; default 5,000. */
   appendMs: number;
-  /** For a read as a whole; default 10,000. */
+  /** For one call of a read; default 10,000. */
   readMs: number;
 }>;
 
 const DEFAULTS: Timeouts = { connectMs: 3_000, appendMs: 5_000, readMs: 10_000 };
 
 /**
- * Opens the event store on an EventStoreDB 23.10 or newer, or a KurrentDB. The server need not be there: until it is, calls say `UNAVAILABLE`.
- * Throws `StoreError` with `INVALID` for a connection string that cannot be used.
+ * Opens the event store on EventStoreDB 23.10 or newer, or KurrentDB. Does not wait for the server: calls throw `UNAVAILABLE` until it is reachable.
+ * Throws `StoreError` with `INVALID` for an invalid connection string.
  */
 export async function openEventStoreDb(options: EventStoreDbOptions): Promise<EventStore> {
-  return new Store(options);
+  return new EventStoreDb(options);
 }
 
-class Store implements EventStore {
+class EventStoreDb implements EventStore {
   readonly #options: EventStoreDbOptions;
   readonly #timeouts: Timeouts;
   readonly #connection: Connection;
   readonly #reader: Reader;
-  readonly #bookkeeping: RetentionDeps;
-  /** Aborted once nothing new may begin. */
+  readonly #internal: InternalRecords;
+  readonly #newId: () => string;
+  /** Aborted once the writes in progress are settled. */
   readonly #closing = new AbortController();
-  readonly #underWay = new Set<Promise<unknown>>();
+  /** What `close` waits for. */
+  readonly #writes = new Set<Promise<unknown>>();
   #call: AppendCall | null = null;
   #epoch: Promise<string> | null = null;
   #closed: Promise<void> | null = null;
 
   constructor(options: EventStoreDbOptions) {
-    const { url, registry, clock, logger } = options;
+    const { url, clock, random, logger } = options;
     this.#options = options;
     this.#timeouts = { ...DEFAULTS, ...options.timeouts };
     const { connectMs, readMs } = this.#timeouts;
+    this.#newId = () => random.uuid(clock.now());
     this.#connection = new Connection(url, { clock, logger, connectMs });
-    this.#reader = new Reader({ connection: this.#connection, registry, readMs, closing: this.#closing.signal });
-    this.#bookkeeping = {
+    this.#reader = new Reader({ connection: this.#connection, readMs, closing: this.#closing.signal });
+    this.#internal = {
       reader: this.#reader,
-      append: (stream, expect, message) => this.#send({ stream, expect, messages: [message], bytes: 0 }),
+      append: (stream, record, expect) =>
+        this.#send({ stream, expect, messages: [encodeInternal(this.#newId(), record)], bytes: 0 }),
     };
   }
 
-  append(stream: string, events: readonly NewEvent[], { expect }: { expect: ExpectedRevision }): Promise<Appended> {
+  append(stream: string, records: readonly NewRecord[], { expect }: { expect: ExpectedRevision }): Promise<Appended> {
     return this.#write(async () => {
-      checkStreamName(stream);
-      checkExpectation(expect);
-      const { messages, bytes } = encodeEvents(this.#options.registry, events);
+      const { messages, bytes } = encodeRecords(records, this.#newId);
       if (expect === 'exists') await this.#checkExists(stream);
-      const { revision, position } = await this.#send({ stream, expect, messages, bytes });
-      const place = position ?? (await this.#lookUp(stream, revision));
-      this.#reader.seen(place);
-      return { revision, position: place };
+      const result = await this.#send({ stream, expect, messages, bytes });
+      const position = result.position ?? (await this.#readPosition(stream, result.revision));
+      this.#reader.seen(position);
+      return { revision: result.revision, position };
     });
   }
 
   setRetention(stream: string, retention: Retention): Promise<void> {
-    return this.#write(async () => {
-      checkStreamName(stream);
-      checkRetention(retention);
-      await writeRetention(this.#bookkeeping, stream, retention);
-    });
+    return this.#write(() => writeRetention(this.#internal, stream, retention));
   }
 
-  async readStream(stream: string, options: ReadStreamOptions = {}): Promise<StreamSlice> {
+  async readStream(stream: string, options: ReadStreamOptions): Promise<StreamSlice> {
     this.#checkOpen();
     return this.#reader.readStream(stream, options);
   }
@@ -116,14 +113,10 @@ class Store implements EventStore {
     this.#checkOpen();
     if (after !== null) toPlace(after);
     const closing = this.#closing.signal;
-    const settings = {
-      after,
-      filter,
-      batchSize: checkLimit(batchSize),
-      stop: signal === undefined ? closing : AbortSignal.any([closing, signal]),
-    };
-    const { registry, clock, logger } = this.#options;
-    yield* follow({ connection: this.#connection, reader: this.#reader, registry, clock, logger }, settings);
+    const stop = signal === undefined ? closing : AbortSignal.any([closing, signal]);
+    const { clock, random, logger } = this.#options;
+    const deps = { connection: this.#connection, reader: this.#reader, clock, random, logger };
+    yield* follow(deps, { after, filter, batchSize, stop });
     if (closing.aborted && signal?.aborted !== true) throw closedError();
   }
 
@@ -132,9 +125,20 @@ class Store implements EventStore {
     return this.#reader.head();
   }
 
+  async idAt(position: Position): Promise<string | null> {
+    this.#checkOpen();
+    return this.#reader.idAt(position);
+  }
+
+  /** Always `null`: positions are byte offsets, and the server does not count records. */
+  async countAfter(): Promise<number | null> {
+    this.#checkOpen();
+    return null;
+  }
+
   async epoch(): Promise<string> {
     this.#checkOpen();
-    this.#epoch ??= this.#write(() => readEpoch(this.#bookkeeping)).catch((error: unknown) => {
+    this.#epoch ??= this.#write(() => readEpoch(this.#internal, this.#newId)).catch((error: unknown) => {
       this.#epoch = null;
       throw error;
     });
@@ -147,52 +151,52 @@ class Store implements EventStore {
   }
 
   async #close(): Promise<void> {
-    // Ends as soon as each of them was answered or given up.
-    while (this.#underWay.size > 0) await Promise.allSettled(this.#underWay);
+    // Each of them ends with a response or at its timeout.
+    while (this.#writes.size > 0) await Promise.allSettled(this.#writes);
     this.#closing.abort();
     this.#call?.retire();
     this.#connection.close();
   }
 
-  /** Runs what `close` waits for. */
   async #write<Result>(work: () => Promise<Result>): Promise<Result> {
     this.#checkOpen();
     const running = work();
-    this.#underWay.add(running);
+    this.#writes.add(running);
     try {
       return await running;
     } finally {
-      this.#underWay.delete(running);
+      this.#writes.delete(running);
     }
   }
 
-  /** Over the one call that carries appends, begun anew when the last one has ended or its link was given up. */
+  /** All appends share one call, which is replaced when it has ended or the connection was replaced. */
   async #send(request: AppendRequest): Promise<AppendResult> {
     const link = await this.#connection.link();
     if (this.#call?.link !== link || !this.#call.isOpen) {
       this.#call?.retire();
-      this.#call = new AppendCall(link, { clock: this.#options.clock, appendMs: this.#timeouts.appendMs }, (error) =>
-        this.#connection.failed(link, error),
-      );
+      const deps = { clock: this.#options.clock, newId: this.#newId, appendMs: this.#timeouts.appendMs };
+      this.#call = new AppendCall(link, deps, (error) => this.#connection.failed(link, error));
     }
     return this.#call.send(request);
   }
 
-  /** To the server a stream that only has metadata exists too. */
+  /** The server's own check for `exists` also accepts a stream that only has metadata. */
   async #checkExists(stream: string): Promise<void> {
     if ((await this.#reader.lastRevision(stream)) !== null) return;
-    throw new StoreError('VERSION_CONFLICT', `stream '${stream}' has no events, expected were some`, { actual: null });
+    throw new StoreError('VERSION_CONFLICT', `unexpected revision: stream '${stream}' has no records`, {
+      actual: null,
+    });
   }
 
-  /** Position of what was just appended, where the server did not tell it. */
-  async #lookUp(stream: string, revision: bigint): Promise<Position> {
+  /** Position of a record that was just appended, where the server did not send it. */
+  async #readPosition(stream: string, revision: bigint): Promise<Position> {
     try {
       const position = await this.#reader.positionAt(stream, revision);
       if (position !== null) return position;
     } catch (cause) {
       throw new StoreError('UNKNOWN', 'an append was written, but its position could not be read', { cause });
     }
-    throw new StoreError('UNKNOWN', 'an append was written, but the event store did not tell its position');
+    throw new StoreError('UNKNOWN', 'an append was written, but the event store did not send its position');
   }
 
   #checkOpen(): void {

@@ -1,40 +1,40 @@
 import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
-import type { RecordedEvent } from '../../kernel/event.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
-import { placeOf, type StoredRecord, sizeOf } from './envelope.ts';
-import { positionOf } from './position.ts';
+import type { StoredRecord } from '../../ports/event-store.ts';
+import { positionOf, type ServerRecord, sizeOf } from './envelope.ts';
+import { toPosition } from './position.ts';
 
-/** Bytes of events that are read ahead at most. */
+/** Bytes of records that are read ahead at most. */
 const MAX_BYTES = 8_388_608;
 
 type Call = ReturnType<StreamsClient['read']>;
 
-/** `event` is `null` where only the position moved. */
-type Item = { position: Position; event: RecordedEvent | null; bytes: number };
+/** `record` is `null` where only the position moved. */
+type Item = { position: Position; record: StoredRecord | null; bytes: number };
 
-/** What has come. `caughtUp`: it goes up to what is appended now. */
-export type Taken = Readonly<{ events: RecordedEvent[]; position: Position | null; caughtUp: boolean }>;
+/** What has arrived since the last batch. `caughtUp`: there was nothing after it when it was made. */
+export type FeedBatch = Readonly<{ records: StoredRecord[]; position: Position | null; caughtUp: boolean }>;
 
-/** How a feed decodes what it gets: an event that is to be delivered, or `null`. */
-export type Decode = (record: StoredRecord) => RecordedEvent | null;
+/** Decodes a record; `null` when it is not to be delivered. */
+export type Decode = (record: ServerRecord) => StoredRecord | null;
 
 /**
- * One subscription call, as long as it lasts. Reads ahead up to two batches, then lets the server wait. Positions and events stay in the order in
- * which the server sent them.
+ * One subscription call, until it ends. Reads ahead up to two batches, then pauses the call. Positions and records stay in the order in which the
+ * server sent them.
  */
 export class Feed {
   readonly #call: Call;
   readonly #decode: Decode;
   readonly #batchSize: number;
-  #items: Item[] = [];
-  #events = 0;
+  readonly #items: Item[] = [];
+  #recordCount = 0;
   #bytes = 0;
   #live = false;
-  /** The mark was not told yet. */
-  #mark = false;
+  /** Whether no batch with `caughtUp` was returned since the server reported it. */
+  #owesCaughtUp = false;
   #ended: { error: unknown } | null = null;
-  #turn: NodeJS.Immediate | null = null;
+  #wakeUp: NodeJS.Immediate | null = null;
   #wake: () => void = () => {};
 
   constructor(call: Call, { decode, batchSize }: { decode: Decode; batchSize: number }) {
@@ -43,55 +43,55 @@ export class Feed {
     this.#batchSize = batchSize;
     call.on('data', (response: ReadResp) => this.#receive(response));
     call.on('error', (error) => this.#end(error));
-    call.on('end', () => this.#end(new Error('the server has ended the subscription')));
+    call.on('end', () => this.#end(new Error('the server ended the subscription')));
   }
 
-  /** What ended it, `null` while it lasts and when it was left. */
+  /** What ended it; `null` until then, and after `cancel`. */
   get error(): unknown {
     return this.#ended?.error ?? null;
   }
 
-  /** What came while the call was paused waits in it. */
-  get #isCaughtUp(): boolean {
-    return this.#live && this.#items.length === 0 && this.#call.readableLength === 0;
-  }
-
-  /** The next batch, as soon as there is something to tell; `null` once it has ended and everything was taken. */
-  async take(): Promise<Taken | null> {
-    while (this.#items.length === 0 && !(this.#mark && this.#isCaughtUp)) {
+  /** The next batch, once there is one; `null` when the call has ended and every batch was returned. */
+  async nextBatch(): Promise<FeedBatch | null> {
+    while (this.#items.length === 0 && !(this.#owesCaughtUp && this.#isCaughtUp)) {
       if (this.#ended !== null) return null;
       await new Promise<void>((resolve) => {
         this.#wake = resolve;
       });
     }
-    return this.#takeBatch();
+    return this.#makeBatch();
   }
 
-  /** Ends the call, from this side. */
+  /** Ends the call from this side. */
   cancel(): void {
     this.#call.cancel();
     this.#end(null);
   }
 
-  #takeBatch(): Taken {
-    const events: RecordedEvent[] = [];
+  /** While the call is paused, responses wait in its own buffer. */
+  get #isCaughtUp(): boolean {
+    return this.#live && this.#items.length === 0 && this.#call.readableLength === 0;
+  }
+
+  #makeBatch(): FeedBatch {
+    const records: StoredRecord[] = [];
     let position: Position | null = null;
-    let taken = 0;
-    for (const { event, bytes, position: place } of this.#items) {
-      if (event !== null) {
-        if (events.length === this.#batchSize) break;
-        events.push(event);
+    let count = 0;
+    for (const item of this.#items) {
+      if (item.record !== null) {
+        if (records.length === this.#batchSize) break;
+        records.push(item.record);
       }
-      position = laterPosition(position, place);
-      this.#bytes -= bytes;
-      taken++;
+      position = laterPosition(position, item.position);
+      this.#bytes -= item.bytes;
+      count++;
     }
-    this.#items.splice(0, taken);
-    this.#events -= events.length;
+    this.#items.splice(0, count);
+    this.#recordCount -= records.length;
     const caughtUp = this.#isCaughtUp;
-    if (caughtUp) this.#mark = false;
-    if (this.#events < this.#batchSize && this.#bytes < MAX_BYTES / 2 && this.#ended === null) this.#call.resume();
-    return { events, position, caughtUp };
+    if (caughtUp) this.#owesCaughtUp = false;
+    if (this.#recordCount < this.#batchSize && this.#bytes < MAX_BYTES / 2 && this.#ended === null) this.#call.resume();
+    return { records, position, caughtUp };
   }
 
   #receive(response: ReadResp): void {
@@ -99,43 +99,43 @@ export class Feed {
     const record = response.getEvent()?.getEvent();
     const checkpoint = response.getCheckpoint();
     try {
-      if (record !== undefined) this.#add(placeOf(record), this.#decode(record), sizeOf(record));
+      if (record !== undefined) this.#add(positionOf(record), this.#decode(record), sizeOf(record));
       else if (checkpoint !== undefined) {
-        this.#add(positionOf(checkpoint.getCommitPosition(), checkpoint.getPreparePosition()), null, 0);
+        this.#add(toPosition(checkpoint.getCommitPosition(), checkpoint.getPreparePosition()), null, 0);
       } else if (response.hasCaughtUp()) {
         this.#live = true;
-        this.#mark = true;
+        this.#owesCaughtUp = true;
       } else if (response.hasFellBehind()) this.#live = false;
     } catch (error) {
-      // An event that is damaged: everything before it is still delivered.
+      // A damaged record: those before it are still delivered.
       this.#call.cancel();
       this.#end(error);
     }
-    // What came in one turn of the event loop is taken together.
-    this.#turn ??= setImmediate(() => {
-      this.#turn = null;
+    // Responses that arrive in one turn of the event loop make one batch.
+    this.#wakeUp ??= setImmediate(() => {
+      this.#wakeUp = null;
       this.#wake();
     });
   }
 
-  #add(position: Position | null, event: RecordedEvent | null, bytes: number): void {
+  #add(position: Position | null, record: StoredRecord | null, bytes: number): void {
     if (position === null) return;
     const last = this.#items.at(-1);
-    if (event === null && last !== undefined && last.event === null) {
+    if (record === null && last !== undefined && last.record === null) {
       last.position = laterPosition(last.position, position) ?? position;
       return;
     }
-    const held = event === null ? 0 : bytes;
-    this.#items.push({ position, event, bytes: held });
+    const held = record === null ? 0 : bytes;
+    this.#items.push({ position, record, bytes: held });
     this.#bytes += held;
-    if (event !== null) this.#events++;
-    if (this.#events >= 2 * this.#batchSize || this.#bytes >= MAX_BYTES) this.#call.pause();
+    if (record !== null) this.#recordCount++;
+    if (this.#recordCount >= 2 * this.#batchSize || this.#bytes >= MAX_BYTES) this.#call.pause();
   }
 
   #end(error: unknown): void {
     this.#ended ??= { error };
     this.#live = false;
-    this.#mark = false;
+    this.#owesCaughtUp = false;
     this.#wake();
   }
 }

@@ -1,8 +1,8 @@
-import { categoryOf, type RecordedEvent } from '../../kernel/event.ts';
-import type { EventFilter } from '../../ports/event-store.ts';
+import { categoryOf } from '../../kernel/event.ts';
+import type { EventFilter, StoredRecord } from '../../ports/event-store.ts';
 
-/** Whether a filter lets an event through. The server's filters are only a first sieve. */
-export function fits(filter: EventFilter | undefined, event: RecordedEvent): boolean {
+/** Whether a filter selects a record. The server's filters may let through more. */
+export function matches(filter: EventFilter | undefined, record: StoredRecord): boolean {
   if (filter === undefined) return true;
-  return 'types' in filter ? filter.types.includes(event.type) : filter.categories.includes(categoryOf(event.stream));
+  return 'types' in filter ? filter.types.includes(record.type) : filter.categories.includes(categoryOf(record.stream));
 }

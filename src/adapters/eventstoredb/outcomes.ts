@@ -2,7 +2,7 @@ import shared from '@eventstore/db-client/generated/shared_pb.js';
 import type { Status } from '@eventstore/db-client/generated/status_pb.js';
 import { StoreError } from '../../kernel/errors.ts';
 
-/** The status codes of gRPC that are told apart here (https://grpc.io/docs/guides/status-codes/). */
+/** The status codes of gRPC that are distinguished here (https://grpc.io/docs/guides/status-codes/). */
 const OK = 0;
 const CANCELLED = 1;
 const UNKNOWN = 2;
@@ -14,63 +14,63 @@ const INTERNAL = 13;
 const UNAVAILABLE = 14;
 const UNAUTHENTICATED = 16;
 
-/** How a gRPC call fails. */
+/** The error of a failed gRPC call. */
 type CallError = Error & Readonly<{ code: number; metadata?: Readonly<{ get(key: string): readonly unknown[] }> }>;
 
 const isCallError = (error: unknown): error is CallError =>
   error instanceof Error && 'code' in error && typeof error.code === 'number';
 
-const words = (error: unknown): string => (error instanceof Error ? error.message : String(error));
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));
 
-/** Whether a failed call says something about the node or the way to it, so that the next call had better find a new one. */
-export function blamesConnection(error: unknown): boolean {
+/** Whether a failed call may be due to the node or the connection to it, so that the next call should use a new connection. */
+export function isConnectionFailure(error: unknown): boolean {
   return !isCallError(error) || [CANCELLED, UNKNOWN, NOT_FOUND, INTERNAL, UNAVAILABLE].includes(error.code);
 }
 
-/** Whether a read failed because its stream was deleted for good. */
+/** Whether a read failed because its stream was permanently deleted. */
 export function isStreamDeleted(error: unknown): boolean {
   return isCallError(error) && error.metadata?.get('exception')[0] === 'stream-deleted';
 }
 
-/** A call that writes nothing failed: `INVALID` for a position the log does not have, else `UNAVAILABLE`. */
+/** The error of a failed read: `INVALID` for a position that the log does not have, else `UNAVAILABLE`. */
 export function failedRead(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
   const code = isCallError(error) && error.code === INVALID_ARGUMENT ? 'INVALID' : 'UNAVAILABLE';
-  return new StoreError(code, `the event store cannot be read: ${words(error)}`, { cause: error });
+  return new StoreError(code, `reading from the event store failed: ${messageOf(error)}`, { cause: error });
 }
 
 /**
- * The call that carried an append ended without an answer to it. Only where the server let nothing of the call in is it sure that nothing was
- * written: what was handed to the connection may have arrived.
+ * The error of an append whose call ended without a response. Only when the server rejected the whole call is it certain that nothing was written:
+ * what was passed to the connection may have arrived.
  */
 export function lostAppend(error: unknown): StoreError {
-  const refused = isCallError(error) && [PERMISSION_DENIED, UNIMPLEMENTED, UNAUTHENTICATED].includes(error.code);
-  return refused
-    ? new StoreError('UNAVAILABLE', `the event store refuses appends: ${words(error)}`, { cause: error })
-    : new StoreError('UNKNOWN', `the answer to an append was lost: ${words(error)}`, { cause: error });
+  const isRejected = isCallError(error) && [PERMISSION_DENIED, UNIMPLEMENTED, UNAUTHENTICATED].includes(error.code);
+  return isRejected
+    ? new StoreError('UNAVAILABLE', `the event store rejects appends: ${messageOf(error)}`, { cause: error })
+    : new StoreError('UNKNOWN', `the response to an append was lost: ${messageOf(error)}`, { cause: error });
 }
 
-/** The server's answer to an append that it did not do, or does not know whether it did. */
-export function refusedAppend(stream: string, error: Status): StoreError {
+/** The error of an append that the server did not carry out, or whose outcome the server does not know. */
+export function rejectedAppend(stream: string, error: Status): StoreError {
   const details = error.getDetails();
   const kind = details?.getTypeName();
   switch (kind) {
     case 'event_store.client.WrongExpectedVersion': {
       const wrong = details?.unpack(shared.WrongExpectedVersion.deserializeBinary, kind);
       const actual = wrong?.hasCurrentStreamRevision() === true ? BigInt(wrong.getCurrentStreamRevision()) : null;
-      const is = actual === null ? 'has no events' : `is at revision ${actual}`;
-      return new StoreError('VERSION_CONFLICT', `stream '${stream}' ${is}, which is not what was expected`, { actual });
+      const state = actual === null ? 'has no records' : `is at revision ${actual}`;
+      return new StoreError('VERSION_CONFLICT', `unexpected revision: stream '${stream}' ${state}`, { actual });
     }
     case 'event_store.client.StreamDeleted':
-      return new StoreError('UNAVAILABLE', `stream '${stream}' was deleted for good in the event store`);
+      return new StoreError('UNAVAILABLE', `stream '${stream}' was permanently deleted in the event store`);
     case 'event_store.client.AccessDenied':
-      return new StoreError('UNAVAILABLE', `the event store denies writing to stream '${stream}'`);
+      return new StoreError('UNAVAILABLE', `the event store denies write access to stream '${stream}'`);
     case 'event_store.client.MaximumAppendSizeExceeded':
-      return new StoreError('INVALID', 'the append is larger than the event store takes (see its MaxAppendSize)');
+      return new StoreError('INVALID', 'the append exceeds the MaxAppendSize of the event store');
   }
-  // Not ready, too busy, no leader: it never was looked at.
+  // Not ready, too busy, or no leader: the server did not process it.
   if (kind === 'google.protobuf.Empty' && Number(error.getCode()) === OK) {
-    return new StoreError('UNAVAILABLE', `the event store does not take it: ${error.getMessage()}`);
+    return new StoreError('UNAVAILABLE', `the event store does not accept appends: ${error.getMessage()}`);
   }
-  return new StoreError('UNKNOWN', `the event store does not know whether it took an append: ${error.getMessage()}`);
+  return new StoreError('UNKNOWN', `the outcome of an append is unknown: ${error.getMessage()}`);
 }

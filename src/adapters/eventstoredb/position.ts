@@ -3,27 +3,27 @@ import type { Position } from '../../kernel/position.ts';
 
 /**
  * A place in the server's `$all`: two byte offsets, as decimal digits. They are not counters: nothing may be added to them, and two places may
- * differ in the second part alone (the mark of a page that held nothing of interest is its beginning, with 0 for it).
+ * differ in the second part alone (the checkpoint of a page without matching records is the start of the page, with 0 as its second part).
  */
 export type Place = Readonly<{ commit: string; prepare: string }>;
 
 /** Digits of the largest 64-bit number. */
 const DIGITS = 20;
 const PATTERN = /^(\d{20})-(\d{20})$/;
-/** What the server says for a position that it does not know. */
+/** What the server sends for an unknown position. */
 const UNKNOWN = '18446744073709551615';
 
-/** A place as a position: both parts, with as many digits each, so that strings compare as the server does. `null` when the server does not know it. */
-export function positionOf(commit: string, prepare: string): Position | null {
+/** A place as a position: both parts padded to the same length, so that strings compare as places do. `null` when the server does not know it. */
+export function toPosition(commit: string, prepare: string): Position | null {
   if (commit === UNKNOWN || prepare === UNKNOWN) return null;
   return `${commit.padStart(DIGITS, '0')}-${prepare.padStart(DIGITS, '0')}`;
 }
 
-/** The place of a position. Throws `INVALID` for what is no position of an EventStoreDB. */
+/** The place of a position. Throws `INVALID` for a position that is not from an EventStoreDB. */
 export function toPlace(position: Position): Place {
   const [, commit, prepare] = PATTERN.exec(position) ?? [];
   if (commit === undefined || prepare === undefined) {
-    throw new StoreError('INVALID', `'${position}' is not a position of this event log`);
+    throw new StoreError('INVALID', `'${position}' is not a position of this event store`);
   }
   return { commit: String(BigInt(commit)), prepare: String(BigInt(prepare)) };
 }

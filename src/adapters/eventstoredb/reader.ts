@@ -1,96 +1,99 @@
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
-import type { RecordedEvent } from '../../kernel/event.ts';
+import { isStoreError } from '../../kernel/errors.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
-import type { EventRegistry } from '../../kernel/registry.ts';
-import type { Direction, LogSlice, ReadAllOptions, ReadStreamOptions, StreamSlice } from '../../ports/event-store.ts';
-import { checkLimit, checkRevision } from './checks.ts';
+import type {
+  Direction,
+  LogSlice,
+  ReadAllOptions,
+  ReadStreamOptions,
+  StoredRecord,
+  StreamSlice,
+} from '../../ports/event-store.ts';
 import { type Connection, closedError } from './connection.ts';
-import { decodeEvent, placeOf, type StoredRecord, sizeOf } from './envelope.ts';
-import { fits } from './filter.ts';
+import { decodeRecord, parleyIdOf, positionOf, type ServerRecord, sizeOf } from './envelope.ts';
+import { matches } from './filter.ts';
 import { failedRead, isStreamDeleted } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import { readAllRequest, readStreamRequest } from './requests.ts';
 
 /** Bytes after which a slice ends early. */
 const SLICE_BYTES = 4_194_304;
-/** Records asked for at once, and looked at by one read of the whole log, so that others' events do not make it endless. */
+/** Records per request, and records that one read of the whole log examines at most, so that records of other programs do not prolong it. */
 const PAGE = 512;
 const SCAN = 4_096;
-/** Records of the first page in the search for the last event, and of later ones. */
+/** Records of the first pages in the search for the last record; later pages have `PAGE`. */
 const HEAD_PAGES = [8, 64, PAGE];
 
 export type ReaderDeps = Readonly<{
   connection: Connection;
-  registry: EventRegistry;
   /** How long one call may take, in ms. */
   readMs: number;
   /** Aborted when the store closes. */
   closing: AbortSignal;
 }>;
 
-/** Reads streams and the whole log, and shows of both what is Parley's. */
+/** `more`: there are more records in the direction of the read. */
+type Page = Readonly<{ records: readonly ServerRecord[]; more: boolean }>;
+
+/** Reads streams and the whole log, and returns only Parley's records. */
 export class Reader {
   readonly #deps: ReaderDeps;
-  /** The latest position of an event of Parley's that was seen: the last event of the log is there or behind. */
+  /** The latest known position of a record of Parley's. The last record of the log is at this position or after it. */
   #latest: Position | null = null;
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
   }
 
-  /** Notes that there is an event of Parley's at this position. */
+  /** Notes that there is a record of Parley's at this position. */
   seen(position: Position): void {
     this.#latest = laterPosition(this.#latest, position);
   }
 
   /** See `EventStore.readStream`. */
-  async readStream(stream: string, options: ReadStreamOptions): Promise<StreamSlice> {
-    const { direction = 'forwards' } = options;
-    const limit = checkLimit(options.limit);
-    checkRevision(options.from);
-    let { from } = options;
-    // Again only when a whole page held nothing but events of others.
+  async readStream(stream: string, { from, direction, limit }: ReadStreamOptions): Promise<StreamSlice> {
+    let start = from;
+    // Repeated only when a whole page had nothing but records of other programs.
     for (;;) {
-      // One more than asked for, to know whether there is more.
-      const request = readStreamRequest(stream, { from, direction, count: limit + 1 });
-      const { records, more } = await this.#page(request, limit);
-      const events = records.map((record) => this.#decode(record)).filter((event) => event !== null);
-      if (!more || events.length > 0) return { events, end: !more };
-      from = neighbour(records, direction);
+      // One more than the limit, to find out whether there are more.
+      const request = readStreamRequest(stream, { from: start, direction, count: limit + 1 });
+      const page = await this.#page(request, limit);
+      const records = page.records.map((record) => this.#decode(record)).filter((record) => record !== null);
+      if (!page.more || records.length > 0) return { records, end: !page.more };
+      start = nextRevision(page.records, direction);
     }
   }
 
   /** See `EventStore.readAll`. */
   async readAll({ direction, from, limit, filter }: ReadAllOptions): Promise<LogSlice> {
-    const most = checkLimit(limit);
-    const count = filter === undefined ? most : Math.max(most, PAGE);
-    const events: RecordedEvent[] = [];
+    const count = filter === undefined ? limit : Math.max(limit, PAGE);
+    const records: StoredRecord[] = [];
     let next = from;
     let bytes = 0;
-    for (let looked = 0; looked < SCAN; ) {
-      const { records, more } = await this.#logPage(direction, next, { count, system: true });
-      for (const record of records) {
-        if (events.length === most || bytes >= SLICE_BYTES) return { events, next, end: false };
-        next = placeOf(record);
-        const event = this.#decode(record);
-        if (event === null || !fits(filter, event)) continue;
-        events.push(event);
-        bytes += sizeOf(record);
+    for (let scanned = 0; scanned < SCAN; ) {
+      const page = await this.#logPage(direction, next, { count, system: true });
+      for (const serverRecord of page.records) {
+        if (records.length === limit || bytes >= SLICE_BYTES) return { records, next, end: false };
+        next = positionOf(serverRecord);
+        const record = this.#decode(serverRecord);
+        if (record === null || !matches(filter, record)) continue;
+        records.push(record);
+        bytes += sizeOf(serverRecord);
       }
-      if (!more) return { events, next, end: true };
-      looked += records.length;
+      if (!page.more) return { records, next, end: true };
+      scanned += page.records.length;
     }
-    return { events, next, end: false };
+    return { records, next, end: false };
   }
 
-  /** Position of the last event of Parley's. */
+  /** Position of the last record of Parley's. */
   async head(): Promise<Position | null> {
     let from: Position | null = null;
-    for (let page = 0; ; page++) {
-      const count = HEAD_PAGES[page] ?? PAGE;
+    for (let n = 0; ; n++) {
+      const count = HEAD_PAGES[n] ?? PAGE;
       const { records, more } = await this.#logPage('backwards', from, { count, system: false });
       for (const record of records) {
-        from = placeOf(record);
+        from = positionOf(record);
         if (this.#latest !== null && from <= this.#latest) return this.#latest;
         if (this.#decode(record) !== null) return from;
       }
@@ -98,64 +101,76 @@ export class Reader {
     }
   }
 
-  /** Position of the last record before a place, whoever wrote it; `null` when there is none. */
-  async recordBefore(place: Place): Promise<Position | null> {
-    // Backwards, the server compares ends of records with both parts: only so is the one right before the place included.
-    const from = { commit: place.commit, prepare: place.commit };
-    const { records } = await this.#page(readAllRequest({ from, direction: 'backwards', count: 1, system: true }), 1);
-    const [record] = records;
-    return record === undefined ? null : placeOf(record);
+  /** See `EventStore.idAt`. */
+  async idAt(position: Position): Promise<string | null> {
+    const request = readAllRequest({ from: toPlace(position), direction: 'forwards', count: 1, system: true });
+    try {
+      // The server returns the first record at the place or after it.
+      const [record] = (await this.#page(request, 1)).records;
+      return record === undefined || positionOf(record) !== position ? null : parleyIdOf(record);
+    } catch (error) {
+      // The server rejects places at which no record begins, such as those after the end of a log that was restored from an older backup.
+      if (isStoreError(error, 'INVALID')) return null;
+      throw error;
+    }
   }
 
-  /** The first or the last record of a stream, whoever wrote it. */
-  async oneRecord(stream: string, direction: Direction): Promise<StoredRecord | null> {
-    const { records } = await this.#page(readStreamRequest(stream, { from: undefined, direction, count: 1 }), 1);
+  /** Position of the last record before a place, by any writer; `null` when there is none. */
+  async recordBefore(place: Place): Promise<Position | null> {
+    const request = readAllRequest({ from: exclusive(place), direction: 'backwards', count: 1, system: true });
+    const [record] = (await this.#page(request, 1)).records;
+    return record === undefined ? null : positionOf(record);
+  }
+
+  /** The first or the last record of a stream, by any writer. */
+  async oneRecord(stream: string, direction: Direction): Promise<ServerRecord | null> {
+    const { records } = await this.#page(readStreamRequest(stream, { from: null, direction, count: 1 }), 1);
     return records[0] ?? null;
   }
 
-  /** The last revision of a stream that has or had events, `null` for one that never had any. */
+  /** The last revision of a stream that has or had records, `null` for a stream that never had any. */
   async lastRevision(stream: string): Promise<bigint | null> {
     let last: bigint | null = null;
-    const request = readStreamRequest(stream, { from: undefined, direction: 'backwards', count: 1 });
+    const request = readStreamRequest(stream, { from: null, direction: 'backwards', count: 1 });
     for await (const response of this.#responses(request)) {
       if (response.hasLastStreamPosition()) last = BigInt(response.getLastStreamPosition());
     }
     return last;
   }
 
-  /** Position of the event at a revision. */
+  /** Position of the record at a revision. */
   async positionAt(stream: string, revision: bigint): Promise<Position | null> {
     const request = readStreamRequest(stream, { from: revision, direction: 'forwards', count: 1 });
     const [record] = (await this.#page(request, 1)).records;
-    return record?.getStreamRevision() === String(revision) ? placeOf(record) : null;
+    return record?.getStreamRevision() === String(revision) ? positionOf(record) : null;
   }
 
-  #decode(record: StoredRecord): RecordedEvent | null {
-    const event = decodeEvent(this.#deps.registry, record);
-    if (event !== null) this.seen(event.position);
-    return event;
+  #decode(serverRecord: ServerRecord): StoredRecord | null {
+    const record = decodeRecord(serverRecord);
+    if (record !== null) this.seen(record.position);
+    return record;
   }
 
-  /** Records of the log beyond `from`, which is exclusive in both directions. */
+  /** A page of the whole log. `from` is exclusive in both directions. */
   async #logPage(
     direction: Direction,
     from: Position | null,
     { count, system }: Readonly<{ count: number; system: boolean }>,
-  ): Promise<{ records: StoredRecord[]; more: boolean }> {
+  ): Promise<Page> {
     const place = from === null ? null : toPlace(from);
     if (direction === 'backwards') {
-      const exclusive = place === null ? null : { commit: place.commit, prepare: place.commit };
-      return this.#page(readAllRequest({ from: exclusive, direction, count: count + 1, system }), count);
+      const start = place === null ? null : exclusive(place);
+      return this.#page(readAllRequest({ from: start, direction, count: count + 1, system }), count);
     }
     // The server includes the record at the place.
     const page = await this.#page(readAllRequest({ from: place, direction, count: count + 2, system }), count + 1);
-    const records = page.records.filter((record) => from === null || placeOf(record) > from);
+    const records = page.records.filter((record) => from === null || positionOf(record) > from);
     return { records, more: page.more };
   }
 
-  /** Up to `limit` records, fewer when they are large. `more`: there is more in this direction. */
-  async #page(request: ReadReq, limit: number): Promise<{ records: StoredRecord[]; more: boolean }> {
-    const records: StoredRecord[] = [];
+  /** Up to `limit` records, fewer when they are large. */
+  async #page(request: ReadReq, limit: number): Promise<Page> {
+    const records: ServerRecord[] = [];
     let bytes = 0;
     for await (const response of this.#responses(request)) {
       const record = response.getEvent()?.getEvent();
@@ -173,7 +188,7 @@ export class Reader {
     const call = link.streams.read(request, ...link.arguments(readMs));
     const cancel = () => call.cancel();
     closing.addEventListener('abort', cancel);
-    // Whoever leaves the loop cancels the call, and how that ends is of no interest any more.
+    // Leaving the loop cancels the call, and the error event that follows must not be unhandled.
     call.on('error', () => {});
     try {
       yield* call as AsyncIterable<ReadResp>;
@@ -189,8 +204,11 @@ export class Reader {
   }
 }
 
-/** The revision at which the page behind these records starts. */
-function neighbour(records: readonly StoredRecord[], direction: Direction): bigint {
+/** Where to read backwards from so that the last record before the place comes first: the server compares the ends of records with both parts. */
+const exclusive = ({ commit }: Place): Place => ({ commit, prepare: commit });
+
+/** The revision at which the next page starts. */
+function nextRevision(records: readonly ServerRecord[], direction: Direction): bigint {
   const last = BigInt(records.at(-1)?.getStreamRevision() ?? 0);
   return direction === 'forwards' ? last + 1n : last - 1n;
 }

@@ -4,29 +4,29 @@ import streams from '@eventstore/db-client/generated/streams_pb.js';
 import type { Direction, EventFilter } from '../../ports/event-store.ts';
 import type { Place } from './position.ts';
 
-/** Records that the server looks at before it tells how far it is, and between two checkpoints. */
+/** Records that the server filters in one page, and between two checkpoints. */
 const WINDOW = 512;
-/** The largest revision that the server can think of. */
+/** The largest revision of the server's protocol. */
 const MAX_REVISION = 2n ** 63n - 1n;
 
-/** Types of system events start with `$`; everything else does not. */
+/** The types of system events start with `$`, all others do not. */
 const NO_SYSTEM_EVENTS = '^[^$]';
-/** Fits nothing. */
+/** Matches nothing. */
 const NOTHING = '(?!)';
 
-/** A part of a stream, at most `count` records. From a revision (inclusive), or from where the direction starts. */
+/** Reads at most `count` records of a stream, from a revision (inclusive); `null`: from where the direction starts. */
 export function readStreamRequest(
   stream: string,
-  { from, direction, count }: Readonly<{ from: bigint | undefined; direction: Direction; count: number }>,
+  { from, direction, count }: Readonly<{ from: bigint | null; direction: Direction; count: number }>,
 ): ReadReq {
   const identifier = new shared.StreamIdentifier();
   identifier.setStreamName(Buffer.from(stream));
   const source = new streams.ReadReq.Options.StreamOptions();
   source.setStreamIdentifier(identifier);
-  if (from !== undefined) source.setRevision(String(from < MAX_REVISION ? from : MAX_REVISION));
+  if (from !== null) source.setRevision(String(from < MAX_REVISION ? from : MAX_REVISION));
   else if (direction === 'forwards') source.setStart(new shared.Empty());
   else source.setEnd(new shared.Empty());
-  // Makes the server tell the stream's last revision, also when it shows no event of it any more.
+  // Makes the server send the stream's last revision, even when none of its events are visible any more.
   const control = new streams.ReadReq.Options.ControlOption();
   control.setCompatibility(1);
   const options = new streams.ReadReq.Options();
@@ -37,8 +37,8 @@ export function readStreamRequest(
 }
 
 /**
- * A part of the whole log, at most `count` records. Forwards includes the record at `from`, backwards does not; `null`: from where the
- * direction starts. `system`: with the events of the server itself.
+ * Reads at most `count` records of the whole log. The record at `from` is included forwards, but not backwards; `null`: from where the direction
+ * starts. `system`: include the events of the server itself.
  */
 export function readAllRequest({
   from,
@@ -53,7 +53,7 @@ export function readAllRequest({
   return readRequest(options, direction, count);
 }
 
-/** Everything behind `after` that the filter lets through, past and to come. The server may let through a little more. */
+/** Subscribes to all records after `after` that match the filter, past and future. The server may send a few more. */
 export function subscribeRequest(after: Place | null, filter: EventFilter | undefined): ReadReq {
   const options = new streams.ReadReq.Options();
   options.setAll(allOptions(after, 'forwards'));
@@ -114,9 +114,10 @@ function withWindow(options: ReadReq.Options.FilterOptions): ReadReq.Options.Fil
   return options;
 }
 
-function oneOf(names: readonly string[], behind: string): string {
-  return names.length === 0 ? NOTHING : `^(?:${names.map(quote).join('|')})${behind}`;
+/** A regular expression for texts that start with one of the names, followed by `suffix` (a regular expression too). */
+function oneOf(names: readonly string[], suffix: string): string {
+  return names.length === 0 ? NOTHING : `^(?:${names.map(escapeRegex).join('|')})${suffix}`;
 }
 
-/** Text that stands for itself in a regular expression of .NET. */
-const quote = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');
+/** Escapes text for a regular expression of .NET. */
+const escapeRegex = (text: string): string => text.replace(/[\\^$.*+?()[\]{}|]/g, '\\$&');

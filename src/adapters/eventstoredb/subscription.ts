@@ -1,81 +1,80 @@
+import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
-import type { RecordedEvent } from '../../kernel/event.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
-import type { EventRegistry } from '../../kernel/registry.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { EventFilter, SubscriptionBatch } from '../../ports/event-store.ts';
+import type { EventFilter, StoredRecord, SubscriptionBatch } from '../../ports/event-store.ts';
+import type { Random } from '../../ports/random.ts';
 import type { Connection } from './connection.ts';
-import { decodeEvent, type StoredRecord } from './envelope.ts';
-import { Feed, type Taken } from './feed.ts';
-import { fits } from './filter.ts';
+import { decodeRecord, type ServerRecord } from './envelope.ts';
+import { Feed, type FeedBatch } from './feed.ts';
+import { matches } from './filter.ts';
 import { failedRead } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import type { Reader } from './reader.ts';
 import { subscribeRequest } from './requests.ts';
 
-/** First pause before a new attempt, in ms; it doubles up to the largest, with jitter. */
-const PAUSE_MS = 50;
-const PAUSE_MAX_MS = 5_000;
+const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
 export type SubscriptionDeps = Readonly<{
   connection: Connection;
   reader: Reader;
-  registry: EventRegistry;
   clock: Clock;
+  random: Random;
   logger: Logger;
 }>;
 
-/** Settings of a subscription, checked. It ends quietly when `stop` is aborted. */
 export type SubscriptionSettings = Readonly<{
   after: Position | null;
   filter: EventFilter | undefined;
   batchSize: number;
+  /** Ends the subscription without an error when aborted. */
   stop: AbortSignal;
 }>;
 
 /**
- * Everything behind a position, over as many calls as it takes: after one that broke off it goes on behind the last event or checkpoint, whichever
- * is later. Throws only what a new attempt would not mend: `INVALID` for a position the log does not have, `UNAVAILABLE` for a damaged event.
+ * A catch-up subscription over as many calls as it takes: after a failed call it resumes after the last record or checkpoint, whichever is later.
+ * Throws only where another attempt would fail too: `INVALID` for a position that the log does not have, `UNAVAILABLE` for a damaged record.
  */
 export async function* follow(
   deps: SubscriptionDeps,
   settings: SubscriptionSettings,
 ): AsyncGenerator<SubscriptionBatch, void> {
+  const { clock, random } = deps;
   const { stop } = settings;
-  const run = new Run(deps, settings);
+  const subscription = new Subscription(deps, settings);
   for (let failures = 0; !stop.aborted; ) {
-    const feed = await run.open(failures);
+    const feed = await subscription.open(failures);
     if (feed !== null) {
-      const leave = () => feed.cancel();
-      stop.addEventListener('abort', leave);
+      const cancel = () => feed.cancel();
+      stop.addEventListener('abort', cancel);
       try {
-        for (let taken = await feed.take(); taken !== null && !stop.aborted; taken = await feed.take()) {
+        for (let batch = await feed.nextBatch(); batch !== null && !stop.aborted; batch = await feed.nextBatch()) {
           failures = 0;
-          yield run.accept(taken);
-          if (run.isOver(taken)) break;
+          yield subscription.accept(batch);
+          if (subscription.goesLive(batch)) break;
         }
       } finally {
-        stop.removeEventListener('abort', leave);
-        leave();
+        stop.removeEventListener('abort', cancel);
+        cancel();
       }
       if (feed.error === null) continue;
-      run.failed(feed, failures);
+      subscription.failed(feed, failures);
     }
-    await deps.clock.sleep(pauseMs(failures++), stop);
+    await clock.sleep(backOffMs(BACK_OFF, failures++, random.fraction()), stop);
   }
 }
 
-/** Where a subscription stands, from one call to the next. */
-class Run {
+/** The state of a subscription that outlives its calls. */
+class Subscription {
   readonly #deps: SubscriptionDeps;
   readonly #settings: SubscriptionSettings;
   #position: Position | null;
-  /** The last event that was delivered: what comes again is passed over. A checkpoint does not count for that. */
+  /** The last record delivered: records up to it are skipped when they are sent again. Checkpoints do not count here. */
   #delivered: Position | null;
   /**
-   * The past comes through the server's filter. What is live comes without it and is sifted here, because only so does each event of the log move the
-   * position at once: with a filter the server tells only now and then how far it is.
+   * Past records are filtered by the server. Live records are filtered here, so that every record of the log moves the position at once: with a filter,
+   * the server sends checkpoints only from time to time.
    */
   #isLive: boolean;
   #link: Awaited<ReturnType<Connection['link']>> | null = null;
@@ -88,7 +87,7 @@ class Run {
     this.#isLive = settings.filter === undefined;
   }
 
-  /** Begins a call behind the position. `null` when that was not possible this time. */
+  /** Starts a call after the current position. `null` when that is not possible at the moment. */
   async open(failures: number): Promise<Feed | null> {
     const { connection, reader } = this.#deps;
     const { filter, batchSize } = this.#settings;
@@ -101,59 +100,54 @@ class Run {
     } catch (error) {
       if (this.#settings.stop.aborted) return null;
       if (!isStoreError(error, 'UNAVAILABLE')) throw error;
-      this.#complain(error, failures);
+      this.#logFailure(error, failures);
       return null;
     }
   }
 
-  accept({ events, position, caughtUp }: Taken): SubscriptionBatch {
+  accept({ records, position, caughtUp }: FeedBatch): SubscriptionBatch {
     this.#position = laterPosition(this.#position, position);
-    this.#delivered = events.at(-1)?.position ?? this.#delivered;
-    return { events, position: this.#position, caughtUp: caughtUp && this.#isLive };
+    this.#delivered = records.at(-1)?.position ?? this.#delivered;
+    return { records, position: this.#position, caughtUp: caughtUp && this.#isLive };
   }
 
-  /** Whether the past is over with this, and another call brings what is live. */
-  isOver({ caughtUp }: Taken): boolean {
+  /** Whether this batch was the last one of the past, so that another call must deliver the live records. */
+  goesLive({ caughtUp }: FeedBatch): boolean {
     if (!caughtUp || this.#isLive) return false;
     this.#isLive = true;
     return true;
   }
 
-  /** A call ended by itself. Throws what a new one would not mend. */
+  /** Handles a call that ended by itself. Throws where a new call would fail too. */
   failed({ error }: Feed, failures: number): void {
     if (isStoreError(error)) throw error;
     if (this.#link !== null) this.#deps.connection.failed(this.#link, error);
     const failure = failedRead(error);
     if (failure.code !== 'UNAVAILABLE') throw failure;
-    this.#complain(error, failures);
+    this.#logFailure(error, failures);
   }
 
-  #decode(record: StoredRecord): RecordedEvent | null {
-    const event = decodeEvent(this.#deps.registry, record);
-    if (event === null) return null;
-    this.#deps.reader.seen(event.position);
-    const isNew = this.#delivered === null || event.position > this.#delivered;
-    return isNew && fits(this.#settings.filter, event) ? event : null;
+  #decode(serverRecord: ServerRecord): StoredRecord | null {
+    const record = decodeRecord(serverRecord);
+    if (record === null) return null;
+    this.#deps.reader.seen(record.position);
+    const isNew = this.#delivered === null || record.position > this.#delivered;
+    return isNew && matches(this.#settings.filter, record) ? record : null;
   }
 
-  #complain(error: unknown, failures: number): void {
+  #logFailure(error: unknown, failures: number): void {
     if (failures > 0) return;
-    this.#deps.logger.warn({ err: error }, 'a subscription to the event store broke off and is taken up again');
+    this.#deps.logger.warn({ err: error }, 'subscription to the event store interrupted, reconnecting');
   }
 }
 
 /**
- * A place to subscribe behind. EventStoreDB 23.10 starts behind the first record at the place or beyond it, so that a checkpoint that is no
- * record's own place would cost the record that follows: then it is the place of the record before. Newer servers take either.
+ * The place to subscribe after. EventStoreDB 23.10 starts after the first record at the place or after it, so that with a checkpoint that is not the
+ * position of a record, the next record would be skipped. The place is that of the record before then. Newer servers accept either.
  */
 async function align(reader: Reader, position: Position): Promise<Place | null> {
   const place = toPlace(position);
   if (place.commit === place.prepare) return place;
   const before = await reader.recordBefore(place);
   return before === null ? null : toPlace(before);
-}
-
-function pauseMs(failures: number): number {
-  const full = Math.min(PAUSE_MAX_MS, PAUSE_MS * 2 ** Math.min(failures, 10));
-  return full / 2 + (Math.random() * full) / 2;
 }

@@ -3,12 +3,12 @@ import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { asStoreError } from './errors.ts';
 
-/** The database, when the connection string names none. */
+/** The database when the connection string has none. */
 const DATABASE = 'parley';
 
 /**
- * What holds unless the connection string says otherwise; times in ms. A call ends by itself: no server to be found, no connection to be
- * had, no answer to what was sent. After the last, where the server knows repeated writes, the driver tries once more.
+ * Defaults that the connection string can override; times in ms. They bound every call: the search for a server, the wait for a connection, and
+ * the wait for a response. After the latter the driver retries once, where the server supports retryable writes.
  */
 const DEFAULTS = {
   appName: 'parley',
@@ -19,8 +19,8 @@ const DEFAULTS = {
 } as const;
 
 /**
- * What the connection string cannot change: what was answered survives the loss of a member, and nothing is read that may still be undone.
- * A write that no majority confirms in time is given up.
+ * Settings that the connection string cannot override: acknowledged writes survive the loss of a member, and reads never return data that may
+ * be rolled back. A write that no majority confirms in time fails.
  */
 const FIXED: DbOptions = {
   writeConcern: { w: 'majority', wtimeoutMS: 8_000 },
@@ -28,7 +28,7 @@ const FIXED: DbOptions = {
   readPreference: 'primary',
 };
 
-/** The way to a MongoDB: a standalone server, a replica set or a sharded cluster. Made at the first call, and made anew by the driver whenever it is lost. */
+/** A connection to MongoDB (standalone, replica set or sharded cluster). Opened by the first call, and reopened by the driver after a failure. */
 export class Connection {
   readonly #db: Db;
   readonly #client: MongoClient;
@@ -37,8 +37,8 @@ export class Connection {
   #closing: Promise<void> | null = null;
 
   /**
-   * Connects to nothing yet. Throws `INVALID` for a connection string that cannot be used.
-   * @param suffix of the database's name
+   * Does not connect yet. Throws `INVALID` for an invalid connection string.
+   * @param suffix appended to the name of the database
    */
   constructor(url: string, { logger, suffix = '' }: { logger: Logger; suffix?: string }) {
     this.#client = newClient(url);
@@ -46,7 +46,7 @@ export class Connection {
     this.#watch(logger);
   }
 
-  /** Throws `StoreError` only: `CLOSED` after `close`, and what the call ends with in the words of the ports. */
+  /** Runs database calls. Throws only `StoreError`: `CLOSED` after `close`, and errors of the driver as the ports define them. */
   async run<Result>(work: (db: Db) => Promise<Result>): Promise<Result> {
     if (this.#closing !== null) throw new StoreError('CLOSED', 'the store is closed');
     const running = this.#connected().then(work);
@@ -60,14 +60,14 @@ export class Connection {
     }
   }
 
-  /** Until it has found a server once, the driver has to be told to look for one again. */
+  /** The driver looks for servers by itself only after it has found one once; until then, every call has to connect. */
   async #connected(): Promise<Db> {
     if (!this.#isConnected) await this.#client.connect();
     this.#isConnected = true;
     return this.#db;
   }
 
-  /** Waits for the calls that are under way, which end by themselves. */
+  /** Waits for running calls, which are all bounded in time. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
@@ -79,15 +79,15 @@ export class Connection {
     await this.#client.close();
   }
 
-  /** Tells when the server that takes writes is lost, and when there is one (again). */
+  /** Logs when the connection to a writable server is lost or restored. */
   #watch(logger: Logger): void {
-    let isThere = false;
+    let wasWritable = false;
     this.#client.on('topologyDescriptionChanged', ({ newDescription }) => {
       const servers = [...newDescription.servers.values()];
-      const isNow = servers.some(({ isWritable }) => isWritable);
-      if (isNow === isThere) return;
-      isThere = isNow;
-      if (isNow) logger.info({ topology: newDescription.type }, 'connected to MongoDB');
+      const isWritable = servers.some((server) => server.isWritable);
+      if (isWritable === wasWritable) return;
+      wasWritable = isWritable;
+      if (isWritable) logger.info({ topology: newDescription.type }, 'connected to MongoDB');
       else logger.warn({ err: servers.find(({ error }) => error !== null)?.error }, 'MongoDB cannot be reached');
     });
   }
@@ -100,13 +100,13 @@ function newClient(url: string): MongoClient {
   try {
     return new MongoClient(url, Object.fromEntries(defaults));
   } catch (error) {
-    // The error is not passed on, nor does its text show the string: there is a password in it.
+    // The connection string contains a password: it is removed from the text, and the error is not attached as the cause.
     const reason = error instanceof Error ? error.message.replaceAll(url, '…') : String(error);
-    throw new StoreError('INVALID', `the connection string of MongoDB cannot be used: ${reason}`);
+    throw new StoreError('INVALID', `invalid connection string of MongoDB: ${reason}`);
   }
 }
 
-/** Behind the hosts; in user and password, slashes are escaped. */
+/** The database in a connection string: the path after the hosts. Slashes in user and password are escaped. */
 function databaseOf(url: string): string {
   const [, name] = /^mongodb(?:\+srv)?:\/\/[^/?]+\/([^?]+)/.exec(url) ?? [];
   return name === undefined ? DATABASE : decodeURIComponent(name);

@@ -2,23 +2,23 @@ import type { Filter as MongoFilter } from 'mongodb';
 import { prefixEnd } from '../../kernel/conditions.ts';
 import type { Keyset } from '../../kernel/cursor.ts';
 import { type Condition, type Filter, kindOf, type Plan, type Scalar, type Sort } from '../../kernel/query.ts';
-import { LIVE, placeOf, type Stored } from './documents-layout.ts';
+import { LIVE, type Stored, storedPathOf } from './documents-layout.ts';
 
-/** What MongoDB is asked of one field; all of it must hold. */
+/** Query operators on one field; all of them must match. */
 type Predicate = Readonly<Record<string, unknown>>;
 
-/** Predicates by field; all of them must hold. */
+/** Predicates by field; all of them must match. */
 type Terms = ReadonlyMap<string, Predicate>;
 
-/** A page to read: behind `keyset`, or from the start. */
+/** A page to read: after `keyset`, or the first one. */
 export type PageRequest = Readonly<{ filter: Filter; sort: Sort; keyset: Keyset | null }>;
 
-/** That a field holds what can be sorted by. In an index, numbers and strings lie side by side. */
+/** Matches values that can be sorted. Numbers and strings are adjacent in an index. */
 const SORTABLE: Predicate = { $type: ['number', 'string'] };
 
 /**
- * MongoDB compares within a type, strings by their bytes (the simple collation, its default); null is also what is missing.
- * An element of an array has to meet both ends of a range, hence `$elemMatch`.
+ * MongoDB compares values of the same type only, strings by their bytes (the simple collation, which is the default); null also matches missing
+ * fields. `$elemMatch` makes a single element of an array meet both ends of the range.
  */
 function predicateOf(condition: Scalar | Condition): Predicate {
   if (condition === null || typeof condition !== 'object') return { $eq: condition };
@@ -35,16 +35,16 @@ function termsOf(filter: Filter): Map<string, Predicate> {
   return new Map(Object.entries(filter).map(([field, condition]) => [field, predicateOf(condition)]));
 }
 
-function together(terms: Terms): MongoFilter<Stored> {
-  return { ...Object.fromEntries([...terms].map(([field, predicate]) => [placeOf(field), predicate])), ...LIVE };
+function conjunction(terms: Terms): MongoFilter<Stored> {
+  return { ...Object.fromEntries([...terms].map(([field, predicate]) => [storedPathOf(field), predicate])), ...LIVE };
 }
 
-/** What documents meet that are counted. */
+/** The filter for counting documents. */
 export function countFilter(filter: Filter): MongoFilter<Stored> {
-  return together(termsOf(filter));
+  return conjunction(termsOf(filter));
 }
 
-/** What the documents of a page meet. `null` when none can. */
+/** The filter for a page of documents. `null` when no document can match. */
 export function findFilter(plan: Plan, { filter, sort, keyset }: PageRequest): MongoFilter<Stored> | null {
   const isFixedSortable = (field: string): boolean => /string|number/.test(typeof filter[field]);
   if (sort.fields.some((field) => plan.equal.includes(field) && !isFixedSortable(field))) return null;
@@ -53,50 +53,51 @@ export function findFilter(plan: Plan, { filter, sort, keyset }: PageRequest): M
   for (const field of plan.order) {
     if (field !== '_id' && !isRange(filter, field)) terms.set(field, { ...terms.get(field), ...SORTABLE });
   }
-  return keyset === null ? together(terms) : behind(plan, { filter, sort, keyset }, terms);
+  return keyset === null ? conjunction(terms) : afterKeyset(plan, { filter, sort, keyset }, terms);
 }
 
 /**
- * What lies behind a keyset: for each field of the order, what is alike in those before it and further in itself. Each of these is one
- * stretch of the index that is sorted, which MongoDB merges (SORT_MERGE), so that a page reads no more than itself.
+ * The filter for everything after a keyset: for each field of the order, documents that are equal in the fields before it and greater (or, when
+ * descending, less) in the field itself. Each is one sorted range of the index; MongoDB merges them (SORT_MERGE), so that a page reads only its own
+ * documents.
  */
-function behind(
+function afterKeyset(
   plan: Plan,
   { filter, sort, keyset }: PageRequest & Readonly<{ keyset: Keyset }>,
   terms: Terms,
 ): MongoFilter<Stored> | null {
   const keyOf = (field: string): string | number =>
     field === '_id' ? keyset.id : (keyset.values[sort.fields.indexOf(field)] ?? '');
-  const stretches = plan.order.flatMap((field, i) => {
-    const alike = plan.order.slice(0, i).map((before) => [before, { $eq: keyOf(before) }] as const);
+  const ranges = plan.order.flatMap((field, i) => {
+    const equal = plan.order.slice(0, i).map((before) => [before, { $eq: keyOf(before) }] as const);
     const hasOneType = field === '_id' || isRange(filter, field);
-    return further(terms.get(field) ?? {}, keyOf(field), sort.direction, hasOneType).map((predicate) =>
-      together(new Map([...terms, ...alike, [field, predicate]])),
+    return afterKey(terms.get(field) ?? {}, keyOf(field), sort.direction, hasOneType).map((predicate) =>
+      conjunction(new Map([...terms, ...equal, [field, predicate]])),
     );
   });
-  const [only] = stretches;
-  // Behind the one document that there can be, there is none.
+  const [only] = ranges;
+  // The filter matches one document at most, so nothing comes after it.
   if (only === undefined) return null;
-  return stretches.length === 1 ? only : { $or: stretches };
+  return ranges.length === 1 ? only : { $or: ranges };
 }
 
-/** The predicate, narrowed to what is sorted behind `key`: further values of its type, and the other type if that is behind it. */
-function further(
+/** The predicate, narrowed to values after `key` in the sort order: values of its type, and the other type where that comes after it. */
+function afterKey(
   predicate: Predicate,
   key: string | number,
   direction: Sort['direction'],
   hasOneType: boolean,
 ): readonly Predicate[] {
   const [operator, last] = direction === 'asc' ? (['$gt', 'string'] as const) : (['$lt', 'number'] as const);
-  const alike = { ...predicate, [operator]: key };
-  return hasOneType || typeof key === last ? [alike] : [alike, { ...predicate, $type: last }];
+  const ofSameType = { ...predicate, [operator]: key };
+  return hasOneType || typeof key === last ? [ofSameType] : [ofSameType, { ...predicate, $type: last }];
 }
 
 function isRange(filter: Filter, field: string): boolean {
   return kindOf(filter[field] ?? null) === 'range';
 }
 
-/** The order of a page, as MongoDB wants it. */
+/** The sort order of a page for MongoDB. */
 export function sortOf(plan: Plan, { direction }: Sort): Map<string, 1 | -1> {
-  return new Map(plan.order.map((field) => [placeOf(field), direction === 'asc' ? 1 : -1]));
+  return new Map(plan.order.map((field) => [storedPathOf(field), direction === 'asc' ? 1 : -1]));
 }

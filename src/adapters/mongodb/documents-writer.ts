@@ -5,23 +5,23 @@ import { DUPLICATE_KEY, serverError } from './errors.ts';
 
 type Operation = AnyBulkWriteOperation<Stored>;
 
-/** `batch` is new for each call, so that what stands can be told from what others wrote. `now`: ms since the epoch. */
+/** `batch` is unique per call and distinguishes its writes from those of others. `now`: ms since the epoch. */
 export type Stamp = Readonly<{ batch: ObjectId; now: number }>;
 
-/** What became of operations: which found a document of their id that their filter does not fit, and how many just found nothing. */
-type Sent = Readonly<{ duplicates: ReadonlySet<number>; unmatched: number }>;
+/** Outcome of operations: the indexes of those whose document exists but does not match the guard, and the number of those that matched nothing. */
+type BulkOutcome = Readonly<{ duplicates: ReadonlySet<number>; unmatched: number }>;
 
 /**
- * Writes documents of one collection, each if its guard holds, and gives those whose guard did not.
+ * Writes documents of one collection, each if its guard holds, and returns those whose guard did not hold.
  *
- * Each write is one operation on one document, whose filter is the guard, so MongoDB does it as a whole or not at all. How it tells:
- * - What may be new is inserted when nothing fits, which is a duplicate key when something else is there. That may also come of a race
- *   with one that inserts the same id, over whom the guard may well hold. So these are tried a second time, now that the document exists.
- * - What must be there for a position just does not match, and of those MongoDB tells only how many. Which, the documents themselves tell:
- *   what was written carries the mark of this call. Where another has written over it in this moment, it is told as rejected: whoever
- *   loads again finds the later document, and not the one it knows.
+ * Each write is one operation on one document, with the guard as its filter, so it is atomic in MongoDB. How rejected writes are found:
+ * - A write that may create its document is an insert or upsert, which fails with a duplicate key when a document exists that the guard does not
+ *   match. A race with another insert of the same id also causes this, even if the guard holds for that document. So these are tried again.
+ * - A write for an existing document of a known position simply matches nothing, and MongoDB returns only how many did. Which ones is read from the
+ *   documents: those that were written have the `batch` of this call. A write that another one has overwritten in the meantime is returned as
+ *   rejected: loading the document again finds the later version.
  *
- * Operations that the driver repeats after a lost answer are told apart by the server (retryable writes), and not done again.
+ * When the driver repeats an operation after a lost response, the server recognises it (retryable writes) and does not do it again.
  */
 export async function writeGuarded(
   collection: Collection<Stored>,
@@ -42,7 +42,7 @@ export async function writeGuarded(
   return writes.filter((write) => rejected.has(write));
 }
 
-/** The first try of a write. What is to be new is only inserted, which is the fastest; whether it may replace a tombstone is the second. */
+/** The first attempt of a write. A new document is only inserted, which is fastest; replacing a tombstone is left to the second attempt. */
 function operationOf(write: Write, stamp: Stamp): Operation {
   return write.guard === null
     ? { insertOne: { document: { _id: write.id, ...contentOf(write, stamp) } } }
@@ -52,13 +52,13 @@ function operationOf(write: Write, stamp: Stamp): Operation {
 function replacementOf(write: Write, stamp: Stamp): Operation {
   const { id: _id, guard, position } = write;
   const replacement = contentOf(write, stamp);
-  const forgotten = { deletedAt: { $lte: new Date(stamp.now - TOMBSTONE_MS) } };
+  const expired = { deletedAt: { $lte: new Date(stamp.now - TOMBSTONE_MS) } };
   const older = { position: { $lt: position } };
   if (guard === null) {
-    const overcome = { ...older, deletedAt: { $exists: true } };
-    return { replaceOne: { filter: { _id, $or: [forgotten, overcome] }, replacement, upsert: true } };
+    const olderTombstone = { ...older, deletedAt: { $exists: true } };
+    return { replaceOne: { filter: { _id, $or: [expired, olderTombstone] }, replacement, upsert: true } };
   }
-  if (guard === 'older') return { replaceOne: { filter: { _id, $or: [forgotten, older] }, replacement, upsert: true } };
+  if (guard === 'older') return { replaceOne: { filter: { _id, $or: [expired, older] }, replacement, upsert: true } };
   return { replaceOne: { filter: { _id, position: guard, ...LIVE }, replacement } };
 }
 
@@ -66,7 +66,7 @@ function contentOf({ position, body }: Write, { batch, now }: Stamp): Omit<Store
   return body === null ? { position, batch, deletedAt: new Date(now) } : { position, batch, body };
 }
 
-async function send(collection: Collection<Stored>, operations: readonly Operation[]): Promise<Sent> {
+async function send(collection: Collection<Stored>, operations: readonly Operation[]): Promise<BulkOutcome> {
   if (operations.length === 0) return { duplicates: new Set(), unmatched: 0 };
   try {
     const result = await collection.bulkWrite(operations, { ordered: false });
@@ -74,7 +74,7 @@ async function send(collection: Collection<Stored>, operations: readonly Operati
   } catch (error) {
     if (!(error instanceof MongoBulkWriteError)) throw error;
     const failed = [error.writeErrors].flat();
-    // Without any, it is not about single writes.
+    // Without write errors, the whole call failed.
     if (failed.length === 0 || error.result.getWriteConcernError() !== undefined) throw error;
     const other = failed.find(({ code }) => code !== DUPLICATE_KEY);
     if (other !== undefined) throw serverError(other.code, other.errmsg ?? 'a write failed', error);
@@ -88,7 +88,7 @@ type Counts = Readonly<{ insertedCount: number; matchedCount: number; upsertedCo
 const doneOf = ({ insertedCount, matchedCount, upsertedCount }: Counts): number =>
   insertedCount + matchedCount + upsertedCount;
 
-/** Which of the writes that must find a position did not, when so many did not. */
+/** The writes for an existing document of a known position that matched nothing, given their number. */
 async function unmatched(
   collection: Collection<Stored>,
   writes: readonly Write[],
@@ -99,7 +99,7 @@ async function unmatched(
   const guarded = writes.filter(({ guard }) => guard !== null && guard !== 'older');
   if (guarded.length === count) return guarded;
   const ids = guarded.map(({ id }) => id);
-  const standing = await collection.find({ _id: { $in: ids }, batch }, { projection: { _id: 1 } }).toArray();
-  const written = new Set(standing.map(({ _id }) => _id));
-  return guarded.filter(({ id }) => !written.has(id));
+  const written = await collection.find({ _id: { $in: ids }, batch }, { projection: { _id: 1 } }).toArray();
+  const writtenIds = new Set(written.map(({ _id }) => _id));
+  return guarded.filter(({ id }) => !writtenIds.has(id));
 }

@@ -1,6 +1,6 @@
 import { type Collection, type Db, MongoServerError, ObjectId } from 'mongodb';
 import { checkFilter, checkSort } from '../../kernel/conditions.ts';
-import { cursorBehind, decodeCursor } from '../../kernel/cursor.ts';
+import { cursorAfter, decodeCursor } from '../../kernel/cursor.ts';
 import { elementsAt, encodeBody, pathOf, scalarAt } from '../../kernel/document.ts';
 import { checkBatch, checkCap, checkDefinition, checkIds, checkLimit } from '../../kernel/document-checks.ts';
 import { StoreError } from '../../kernel/errors.ts';
@@ -17,6 +17,7 @@ import type {
   Write,
   WriteBatch,
 } from '../../ports/documents.ts';
+import type { Random } from '../../ports/random.ts';
 import { Connection } from './connection.ts';
 import { collectionName, documentOf, indexName, indexOf, LIVE, PURGE, type Stored } from './documents-layout.ts';
 import { countFilter, findFilter, sortOf } from './documents-query.ts';
@@ -26,40 +27,43 @@ import { NAMESPACE_NOT_FOUND } from './errors.ts';
 const BY_ID: Sort = { fields: [], direction: 'asc' };
 
 export type MongoDocumentsOptions = Readonly<{
-  /** A connection string, with the database to use (`parley`, when it names none). */
+  /** A connection string with the database to use (default: `parley`). */
   url: string;
   clock: Pick<Clock, 'now'>;
+  random: Random;
   logger: Logger;
 }>;
 
 /**
- * Opens a store of documents in MongoDB, also while that is away: calls are then `UNAVAILABLE`, and go on by themselves when it is back. No
- * transactions are used, so a standalone server will do. Throws `INVALID` for a connection string that cannot be used.
+ * Opens a document store in MongoDB, even while it cannot be reached: calls are `UNAVAILABLE` until the connection is restored, which needs no
+ * action. Uses no transactions, so a standalone server is sufficient. Throws `INVALID` for an invalid connection string.
  */
-export async function openMongoDocuments({ url, clock, logger }: MongoDocumentsOptions): Promise<DocumentStore> {
-  return new Store(new Connection(url, { logger }), clock);
+export async function openMongoDocuments(options: MongoDocumentsOptions): Promise<DocumentStore> {
+  return new Store(new Connection(options.url, { logger: options.logger }), options);
 }
 
 class Store implements DocumentStore {
   readonly #connection: Connection;
   readonly #clock: Pick<Clock, 'now'>;
-  /** The indexes that `define` was told of, by the collection's name. */
-  readonly #told = new Map<string, readonly IndexDefinition[]>();
+  readonly #random: Random;
+  /** The indexes that `define` was called with, by collection. */
+  readonly #defined = new Map<string, readonly IndexDefinition[]>();
 
-  constructor(connection: Connection, clock: Pick<Clock, 'now'>) {
+  constructor(connection: Connection, { clock, random }: Pick<MongoDocumentsOptions, 'clock' | 'random'>) {
     this.#connection = connection;
     this.#clock = clock;
+    this.#random = random;
   }
 
-  /** While an index over many documents is built, this may be `UNAVAILABLE`; the server goes on, and the next call waits for it again. */
+  /** May be `UNAVAILABLE` while an index over many documents is built; the server continues, and the next call waits for it again. */
   async define(collections: readonly CollectionDefinition[]): Promise<void> {
     for (const { name, indexes } of collections) checkDefinition(name, indexes);
     await this.#connection.run(async (db) => {
       for (const { name, indexes } of collections) {
-        const all = new Map([...(this.#told.get(name) ?? []), ...indexes].map((index) => [indexName(index), index]));
+        const all = new Map([...(this.#defined.get(name) ?? []), ...indexes].map((index) => [indexName(index), index]));
         checkDefinition(name, [...all.values()]);
         await db.collection(collectionName(name)).createIndexes([PURGE, ...[...all.values()].map(indexOf)]);
-        this.#told.set(name, [...all.values()]);
+        this.#defined.set(name, [...all.values()]);
       }
     });
   }
@@ -72,7 +76,7 @@ class Store implements DocumentStore {
       } catch (error) {
         if (!(error instanceof MongoServerError) || error.code !== NAMESPACE_NOT_FOUND) throw error;
       }
-      this.#told.delete(collection);
+      this.#defined.delete(collection);
     });
   }
 
@@ -98,13 +102,13 @@ class Store implements DocumentStore {
       const keyset = after === undefined ? null : decodeCursor(after, filter, sort);
       const wanted = findFilter(plan, { filter, sort, keyset });
       if (wanted === null) return { items: [], next: null };
-      // One more than asked for, which tells whether there is another page; all at once.
+      // One more than the limit, to find out whether there is another page. All in one response.
       const size = { limit: limit + 1, batchSize: limit + 1 };
       const hint = indexName(plan.index);
       const found = await source.find(wanted, { ...size, sort: sortOf(plan, sort), hint }).toArray();
       const items = found.slice(0, limit).map(documentOf);
       const last = items.at(-1);
-      return { items, next: found.length > limit && last !== undefined ? cursorBehind(last, filter, sort) : null };
+      return { items, next: found.length > limit && last !== undefined ? cursorAfter(last, filter, sort) : null };
     });
   }
 
@@ -122,18 +126,21 @@ class Store implements DocumentStore {
     checkBatch(writes, last);
     return await this.#connection.run(async (db) => {
       for (const write of last === undefined ? writes : [...writes, last]) this.#check(write);
-      const stamp = { batch: new ObjectId(), now: this.#clock.now() };
+      const stamp = { batch: new ObjectId(this.#random.bytes(12)), now: this.#clock.now() };
       const rejected = await this.#write(db, writes, stamp);
       if (last === undefined || rejected.length > 0) return { rejected };
       return { rejected: await writeGuarded(this.#collection(db, last.collection), [last], stamp) };
     });
   }
 
+  /** MongoDB overwrites replaced documents when it reuses their space; its journal and oplog move on by themselves. */
+  async purge(): Promise<void> {}
+
   close(): Promise<void> {
     return this.#connection.close();
   }
 
-  /** The collections beside each other. All have ended when this has, also when one failed. */
+  /** Writes to several collections concurrently. Settles when all of them have, even if one failed. */
   async #write(db: Db, writes: readonly Write[], stamp: Stamp): Promise<readonly Write[]> {
     const byCollection = Map.groupBy(writes, ({ collection }) => collection);
     const outcomes = await Promise.allSettled(
@@ -147,7 +154,7 @@ class Store implements DocumentStore {
     return writes.filter((write) => rejected.has(write));
   }
 
-  /** Throws `INVALID` for a collection that was not defined, and a body that cannot be kept or does not fit the indexes. */
+  /** Throws `INVALID` for a collection that was not defined, and for a body that cannot be stored or does not fit the indexes. */
   #check({ collection, body }: Write): void {
     const indexes = this.#indexes(collection);
     if (body === null) return;
@@ -159,8 +166,8 @@ class Store implements DocumentStore {
   }
 
   #indexes(name: string): readonly IndexDefinition[] {
-    const indexes = this.#told.get(name);
-    if (indexes === undefined) throw new StoreError('INVALID', `the collection '${name}' was not defined`);
+    const indexes = this.#defined.get(name);
+    if (indexes === undefined) throw new StoreError('INVALID', `the collection '${name}' is not defined`);
     return indexes;
   }
 

@@ -1,31 +1,41 @@
 import { Binary, type Collection, MongoServerError } from 'mongodb';
 import { prefixEnd } from '../../kernel/conditions.ts';
 import type { Logger } from '../../kernel/logger.ts';
-import { checkKeyName, checkKeyPrefix, checkSecret, createSealer, type Sealer } from '../../kernel/sealing.ts';
+import {
+  checkKeyName,
+  checkKeyNames,
+  checkKeyPrefix,
+  checkSecret,
+  createSealer,
+  type Sealer,
+} from '../../kernel/sealing.ts';
 import type { KeyStore } from '../../ports/keys.ts';
+import type { Random } from '../../ports/random.ts';
 import { Connection } from './connection.ts';
 import { DUPLICATE_KEY } from './errors.ts';
 
-/** A destroyed key keeps its document, without its secret, so that its name cannot be created again. */
+/** The document of a destroyed key remains without the secret, so that the name cannot be created again. */
 type Key = { _id: string; sealed: Binary | null };
 
-/** Keys are not read models: in a database of their own, they are neither removed nor backed up together with these. */
+/** Keys are in a separate database, so that they are neither dropped nor backed up together with read models. */
 const SUFFIX = '-keys';
 
 export type MongoKeysOptions = Readonly<{
-  /** A connection string. The keys are in the database beside the one it names: `parley-keys`, when it names none. */
+  /** A connection string. The keys are in the database with `-keys` appended to its name (default: `parley-keys`). */
   url: string;
-  /** The server's own, under which the others are sealed: at least 16 bytes. */
+  /** The server secret, under which all others are sealed: at least 16 bytes. */
   secret: Uint8Array;
+  random: Random;
   logger: Logger;
 }>;
 
 /**
- * Opens a key store in MongoDB, also while that is away. What was answered was confirmed by a majority of its members. A destroyed secret may be
- * in their journals and oplogs, sealed, until these have moved on. Throws `INVALID` for a secret that is too short, and for a connection string that cannot be used.
+ * Opens a key store in MongoDB, even while it cannot be reached. Every write is confirmed by a majority of the members. A destroyed secret may remain
+ * in their journals and oplogs, sealed, until these are overwritten. Throws `INVALID` for a secret that is too short and for an invalid connection
+ * string.
  */
-export async function openMongoKeys({ url, secret, logger }: MongoKeysOptions): Promise<KeyStore> {
-  const sealer = createSealer(secret);
+export async function openMongoKeys({ url, secret, random, logger }: MongoKeysOptions): Promise<KeyStore> {
+  const sealer = createSealer(secret, random);
   return new Keys(new Connection(url, { logger, suffix: SUFFIX }), sealer);
 }
 
@@ -41,7 +51,17 @@ class Keys implements KeyStore {
   async get(name: string): Promise<Uint8Array | null> {
     checkKeyName(name);
     const key = await this.#run((keys) => keys.findOne({ _id: name }));
-    return key?.sealed == null ? null : this.#sealer.open(name, key.sealed.value());
+    return key === null ? null : this.#open(key);
+  }
+
+  async getMany(names: readonly string[]): Promise<ReadonlyMap<string, Uint8Array | null>> {
+    checkKeyNames(names);
+    const wanted = [...new Set(names)];
+    const found = await this.#run(async (keys) => {
+      if (wanted.length === 0) return [];
+      return await keys.find({ _id: { $in: wanted } }, { batchSize: wanted.length }).toArray();
+    });
+    return new Map(found.map((key) => [key._id, this.#open(key)]));
   }
 
   async create(name: string, secret: Uint8Array): Promise<Uint8Array | null> {
@@ -49,7 +69,7 @@ class Keys implements KeyStore {
     checkSecret(secret);
     const sealed = new Binary(this.#sealer.seal(name, secret));
     await this.#run((keys) => keys.insertOne({ _id: name, sealed }).catch(tolerateDuplicate));
-    // Not what was given: another may have been first.
+    // Read back, because another call may have been first.
     return await this.get(name);
   }
 
@@ -60,7 +80,7 @@ class Keys implements KeyStore {
       try {
         await destroy();
       } catch (error) {
-        // Another has just created it: now it is there.
+        // It was created concurrently, and exists now.
         tolerateDuplicate(error);
         await destroy();
       }
@@ -77,6 +97,10 @@ class Keys implements KeyStore {
 
   close(): Promise<void> {
     return this.#connection.close();
+  }
+
+  #open({ _id, sealed }: Key): Uint8Array | null {
+    return sealed === null ? null : this.#sealer.open(_id, sealed.value());
   }
 
   #run<Result>(work: (keys: Collection<Key>) => Promise<Result>): Promise<Result> {

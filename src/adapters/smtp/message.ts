@@ -1,9 +1,9 @@
 import type { SendMailOptions } from 'nodemailer';
 import { type Mail, MailError } from '../../ports/mailer.ts';
 
-/** A mail as nodemailer takes it. Nothing in it can make it read files or addresses. */
+/** The options of nodemailer for a mail. Its contents cannot make nodemailer read files or URLs. */
 export function messageOf(from: string, { messageId, to, subject, text, html }: Mail): SendMailOptions {
-  // As an object it is one address, whatever is in it; as a string it would be a list.
+  // As an object it is always a single address; a string would be parsed as a list.
   const recipient = { name: '', address: to };
   const headers = { 'Auto-Submitted': 'auto-generated', 'X-Auto-Response-Suppress': 'All' };
   return {
@@ -19,8 +19,8 @@ export function messageOf(from: string, { messageId, to, subject, text, html }: 
   };
 }
 
-/** Refuses what cannot be the address of one person. */
+/** Throws a permanent `MailError` for text that is not a single e-mail address. */
 export function checkRecipient(to: string): void {
   if (!/^[^\s@<>(),;:"\\]+@[^\s@<>(),;:"\\]+$/.test(to))
-    throw new MailError('this is no e-mail address', { permanent: true });
+    throw new MailError('invalid e-mail address', { permanent: true });
 }

@@ -5,8 +5,8 @@ import { MailError, type Mailer } from '../../ports/mailer.ts';
 import { checkRecipient, messageOf } from './message.ts';
 
 /**
- * Delivers nothing: writes each mail as an `.eml` file, named after its `Message-ID`, and prints who it is for and the link in it, so that whoever tries
- * Parley without a mail server can go on.
+ * Delivers nothing: writes each mail to an `.eml` file, named after its `Message-ID`, and prints its recipient and link, so that Parley can be tried
+ * without a mail server.
  */
 export function createOutboxMailer(options: { folder: string; from: string; print: (line: string) => void }): Mailer {
   const transport = createTransport({ streamTransport: true, buffer: true, newline: 'windows' });
@@ -19,7 +19,7 @@ export function createOutboxMailer(options: { folder: string; from: string; prin
       const path = join(options.folder, `${mail.messageId.replace(/[^A-Za-z0-9-]+/g, '_').replace(/^_|_$/g, '')}.eml`);
       try {
         const { message } = await transport.sendMail(messageOf(options.from, mail));
-        if (!Buffer.isBuffer(message)) throw new TypeError('the stream transport was asked for a buffer');
+        if (!Buffer.isBuffer(message)) throw new TypeError('the stream transport must return a buffer');
         await write(options.folder, path, message);
       } catch (error) {
         throw new MailError(`the mail could not be written to ${options.folder}`, { permanent: false, cause: error });
@@ -33,7 +33,7 @@ export function createOutboxMailer(options: { folder: string; from: string; prin
   };
 }
 
-/** The whole file or none, and it is on the disk when this resolves. */
+/** Writes the file completely or not at all. It is on disk when this resolves. */
 async function write(folder: string, path: string, content: Buffer): Promise<void> {
   await mkdir(folder, { recursive: true, mode: 0o700 });
   const draft = `${path}.part`;

@@ -1,13 +1,14 @@
 import { createTransport } from 'nodemailer';
+import type { Clock } from '../../ports/clock.ts';
 import { MailError, type Mailer } from '../../ports/mailer.ts';
 import { checkRecipient, messageOf } from './message.ts';
 
-/** Every send has ended after so long, in ms, one way or the other. */
+/** Time limit of one mail, in ms. */
 const SEND_MS = 30_000;
-/** How long a server may take to accept a connection, to greet, and between two of its answers, in ms. */
+/** Time limit for the connection, for the greeting and for each response of the server, in ms. */
 const STEP_MS = 10_000;
 
-/** What nodemailer tells of a failure, beside its words, which may name the recipient. */
+/** The properties of a failure in nodemailer, except its message, which may contain the recipient. */
 type SmtpFailure = Error &
   Readonly<{
     code?: string;
@@ -19,10 +20,11 @@ type SmtpFailure = Error &
   }>;
 
 /**
- * Sends by SMTP over a few connections that are kept open.
- * @param url `smtp://` (STARTTLS where offered; `?requireTLS=true` insists) or `smtps://`, with the credentials in it
+ * Sends by SMTP over a pool of a few connections.
+ * @param options.url `smtp://` (STARTTLS if offered, or required with `?requireTLS=true`) or `smtps://`, including the credentials
+ * @param options.sendMs time limit of one mail, by default 30 s
  */
-export function createSmtpMailer(options: { url: string; from: string; sendMs?: number }): Mailer {
+export function createSmtpMailer(options: { url: string; from: string; clock: Clock; sendMs?: number }): Mailer {
   const sendMs = options.sendMs ?? SEND_MS;
   const stepMs = Math.min(STEP_MS, sendMs);
   const transport = createTransport({
@@ -30,7 +32,7 @@ export function createSmtpMailer(options: { url: string; from: string; sendMs?: 
     url: options.url,
     pool: true,
     maxConnections: 4,
-    // Whether to try again is decided by who sends.
+    // Retries are up to the caller.
     maxRequeues: 0,
   });
   let closed = false;
@@ -39,10 +41,14 @@ export function createSmtpMailer(options: { url: string; from: string; sendMs?: 
     async send(mail) {
       if (closed) throw new MailError('the mailer is closed', { permanent: false });
       checkRecipient(mail.to);
+      const timeout = new AbortController();
+      const timer = options.clock.after(sendMs, () => timeout.abort());
       try {
-        await transport.sendMail({ ...messageOf(options.from, mail), signal: AbortSignal.timeout(sendMs) });
+        await transport.sendMail({ ...messageOf(options.from, mail), signal: timeout.signal });
       } catch (error) {
         throw mailError(error);
+      } finally {
+        timer.cancel();
       }
     },
     async close() {
@@ -58,17 +64,17 @@ function timeouts(ms: number) {
 }
 
 /**
- * Permanent is only what a server says for good of this recipient or this mail: what is wrong with the sender or the server, an operator can mend.
- * Of what it says only the codes are kept (RFC 3463), for its words may name the recipient, and end in a log.
+ * Only a permanent rejection of this recipient or this mail is permanent: problems of the sender or the server can be fixed by an operator.
+ * Of the response only the codes are kept (RFC 3463): its text may contain the recipient, and would be logged.
  */
 function mailError(error: unknown): MailError {
   const failure: SmtpFailure = error instanceof Error ? error : new Error('unknown failure');
   const { code, originalCode, command, response, responseCode, permanent } = failure;
-  const isOfMail = command === 'RCPT TO' || command === 'DATA';
+  const concernsMail = command === 'RCPT TO' || command === 'DATA';
   const enhanced = /^\d{3}[ -](\d\.\d{1,3}\.\d{1,3})\b/.exec(response ?? '')?.[1];
-  const words =
+  const message =
     responseCode === undefined
       ? `the mail server could not be used (${originalCode ?? code ?? failure.name})`
       : `the mail server answered ${[responseCode, enhanced].filter(Boolean).join(' ')} to ${command ?? 'a command'}`;
-  return new MailError(words, { permanent: permanent === true && isOfMail });
+  return new MailError(message, { permanent: permanent === true && concernsMail });
 }

@@ -1,69 +1,71 @@
 import { Worker } from 'node:worker_threads';
 import type { Logger } from '../../kernel/logger.ts';
-import type { CheckpointOrder, CheckpointSettings } from './checkpoint-worker.ts';
+import type { Clock, Timer } from '../../ports/clock.ts';
+import type { CheckpointMessage, CheckpointSettings } from './checkpoint-worker.ts';
 
-/** After a commit, how long until what was committed is copied into the database file. */
+/** Time from a commit to the checkpoint that copies it into the database file. */
 const DELAY_MS = 20;
 
 /**
- * Has the write-ahead log copied into the database file by another thread, so that commits need not do it: that is what their slowest ones
- * wait for. A commit that finds the write-ahead log beyond its bound all the same (see `openSqliteEventStore`) copies the rest itself.
+ * Runs WAL checkpoints on another thread: copying the write-ahead log into the database file is what the slowest commits would otherwise wait for.
+ * A commit that still finds the write-ahead log above its limit (see `openSqliteEventStore`) copies the rest itself.
  */
 export class Checkpoints {
   readonly #path: string;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   #worker: Worker | null = null;
-  #timer: NodeJS.Timeout | null = null;
-  #working = false;
+  #timer: Timer | null = null;
+  #running = false;
   #dirty = false;
   #closed = false;
 
-  constructor(path: string, logger: Logger) {
+  constructor(path: string, clock: Clock, logger: Logger) {
     this.#path = path;
+    this.#clock = clock;
     this.#logger = logger;
   }
 
-  /** Something was committed. */
+  /** To be called after each commit. */
   touch(): void {
     this.#dirty = true;
-    if (this.#working || this.#timer !== null || this.#closed) return;
-    this.#timer = setTimeout(() => this.#order(), DELAY_MS);
-    this.#timer.unref();
+    if (this.#running || this.#timer !== null || this.#closed) return;
+    this.#timer = this.#clock.after(DELAY_MS, () => this.#request());
   }
 
   async close(): Promise<void> {
     this.#closed = true;
-    if (this.#timer !== null) clearTimeout(this.#timer);
+    this.#timer?.cancel();
     const worker = this.#worker;
     this.#worker = null;
     if (worker === null) return;
-    // It was not to keep the process alive, but its end is waited for.
+    // The thread does not keep the process alive, except here, where its exit is awaited.
     worker.ref();
     const exited = new Promise((resolve) => worker.once('exit', resolve));
-    worker.postMessage('close' satisfies CheckpointOrder);
+    worker.postMessage('close' satisfies CheckpointMessage);
     await exited;
   }
 
-  #order(): void {
+  #request(): void {
     this.#timer = null;
     this.#dirty = false;
-    this.#working = true;
+    this.#running = true;
     this.#worker ??= this.#start();
-    this.#worker.postMessage('checkpoint' satisfies CheckpointOrder);
+    this.#worker.postMessage('checkpoint' satisfies CheckpointMessage);
   }
 
   #start(): Worker {
     const settings: CheckpointSettings = { path: this.#path };
     const worker = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: settings });
     worker.on('message', () => {
-      this.#working = false;
+      this.#running = false;
       if (this.#dirty) this.touch();
     });
     worker.on('error', (error) => {
-      // Not started again: commits then do all the copying, which is slower but right.
+      // Not restarted: commits then do all the copying, which is slower but correct.
       this.#closed = true;
       this.#worker = null;
-      this.#logger.error({ err: error }, 'the thread that copies the write-ahead log has failed');
+      this.#logger.error({ err: error }, 'the WAL checkpoint thread failed');
     });
     worker.unref();
     return worker;

@@ -3,19 +3,19 @@ import { dirname } from 'node:path';
 import { DatabaseSync, type SQLInputValue, type SQLOutputValue } from 'node:sqlite';
 import { StoreError } from '../../kernel/errors.ts';
 
-/** The path that stands for a database in memory, gone when it is closed. */
+/** The path of a database in memory, which is discarded when it is closed. */
 export const MEMORY = ':memory:';
 
 /**
- * What a committed transaction survives: `full` also the loss of power (one fsync per commit), `process` the death of the process
- * (after a loss of power the last transactions may be missing, the database is whole).
+ * What a committed transaction survives: with `full` also a power failure (one fsync per commit), with `process` a crash of the process
+ * (after a power failure the last transactions may be missing, but the database is consistent).
  */
 export type Durability = 'full' | 'process';
 
 /**
- * Opens a database in WAL mode, and makes its folder when it is missing.
- * `synchronous` is always set: several builds of SQLite have NORMAL as the default of WAL mode.
- * Throws `StoreError` with `UNAVAILABLE` when the file cannot be opened or is no database.
+ * Opens a database in WAL mode, and creates its folder when it does not exist.
+ * `synchronous` is always set: several builds of SQLite have NORMAL as the default in WAL mode.
+ * Throws `StoreError` with `UNAVAILABLE` when the file cannot be opened or is not a database.
  */
 export function openDatabase(path: string, durability: Durability): DatabaseSync {
   try {
@@ -35,7 +35,7 @@ export function openDatabase(path: string, durability: Durability): DatabaseSync
   }
 }
 
-/** Runs `work` in one transaction: all of it is committed, or nothing when it throws. Not for use inside another one. */
+/** Runs `work` in one transaction, which is rolled back when it throws. Cannot be nested. */
 export function inTransaction<Result>(database: DatabaseSync, work: () => Result): Result {
   database.exec('BEGIN IMMEDIATE');
   try {
@@ -43,25 +43,25 @@ export function inTransaction<Result>(database: DatabaseSync, work: () => Result
     database.exec('COMMIT');
     return result;
   } catch (error) {
-    // SQLite itself has rolled back already after some errors (disk full, I/O).
+    // After some errors (disk full, I/O) SQLite has already rolled back.
     if (database.isTransaction) database.exec('ROLLBACK');
     throw error;
   }
 }
 
-/** Prepares a query whose rows come as tuples, in the order of its columns: faster than objects. */
+/** Prepares a query that returns rows as tuples, in the order of its columns: faster than objects. */
 export function prepareTuples<Row extends readonly SQLOutputValue[]>(
   database: DatabaseSync,
   sql: string,
 ): (...parameters: SQLInputValue[]) => Row[] {
   const statement = database.prepare(sql);
   statement.setReturnArrays(true);
-  // The types of node:sqlite do not know that this setting turns rows into arrays.
+  // The types of node:sqlite do not reflect that rows are returned as arrays.
   return (...parameters) => statement.all(...parameters) as unknown as Row[];
 }
 
-/** What went wrong in SQLite (disk full, I/O, a damaged file) as `UNAVAILABLE`; a `StoreError` stays what it is. */
+/** An error of SQLite (disk full, I/O, a damaged file) as `UNAVAILABLE`; a `StoreError` is returned as it is. */
 export function asStoreError(error: unknown): StoreError {
   if (error instanceof StoreError) return error;
-  return new StoreError('UNAVAILABLE', `the database failed: ${String(error)}`, { cause: error });
+  return new StoreError('UNAVAILABLE', `database error: ${String(error)}`, { cause: error });
 }

@@ -10,13 +10,13 @@ import { type Column, type Index, type Layout, layoutOf, primaryIndexOf } from '
 import { indexedOf } from './documents-table.ts';
 import type { Statements } from './statements.ts';
 
-/** Raised when what is on disk changes its form. Documents are not carried over: they are built anew. */
+/** Must be increased when the format on disk changes. Documents are not migrated: they are rebuilt. */
 const FORMAT = 1;
 
-/** Documents that are read at once when an index is added to them. */
+/** Documents that are read at once when an index is added to a collection. */
 const FILL_AT_ONCE = 500;
 
-/** The collections of a database. Its methods run within a transaction of their caller. */
+/** The collections of a database. All methods must be called within a transaction. */
 export class Catalog {
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
@@ -28,14 +28,14 @@ export class Catalog {
     this.#logger = logger;
   }
 
-  /** Makes a new database ready. Throws `UNAVAILABLE` for one that another version made. */
+  /** Initialises a new database. Throws `UNAVAILABLE` for one of another version. */
   prepare(): void {
     const format = this.#statements.get<[number]>('PRAGMA user_version', [])?.[0];
     if (format === FORMAT) return;
     if (format !== 0) {
       throw new StoreError(
         'UNAVAILABLE',
-        'another version of Parley made this database of documents: remove it, it is built anew',
+        'the document database was created by another version of Parley: delete it, and it will be rebuilt',
       );
     }
     this.#database.exec(`
@@ -46,12 +46,12 @@ export class Catalog {
     `);
   }
 
-  /** Changes whenever a collection or an index is made or dropped, by this connection or another. */
+  /** Changes whenever a collection or an index is created or dropped, by this connection or another. */
   version(): number {
     return this.#statements.get<[number]>('PRAGMA schema_version', [])?.[0] ?? 0;
   }
 
-  /** How a collection is kept; `null` when there is none of this name. */
+  /** The layout of a collection; `null` when it does not exist. */
   find(name: string): Layout | null {
     const row = this.#statements.get<[number, string]>('SELECT collection, indexes FROM collections WHERE name = ?', [
       name,
@@ -59,7 +59,7 @@ export class Catalog {
     return row === undefined ? null : layoutOf(row[0], JSON.parse(row[1]));
   }
 
-  /** Creates a collection, or the indexes that it does not have yet. */
+  /** Creates a collection, or those of the indexes that do not exist. */
   define({ name, indexes }: CollectionDefinition): void {
     const before = this.find(name) ?? this.#create(name);
     const all = before.indexes.map(({ definition }) => definition);
@@ -70,7 +70,7 @@ export class Catalog {
     this.#extend(before, layoutOf(before.collection, all), name);
   }
 
-  /** Removes a collection with all it has. */
+  /** Removes a collection with everything in it. */
   drop(name: string): void {
     const layout = this.find(name);
     if (layout === null) return;
@@ -84,7 +84,7 @@ export class Catalog {
     const sql = 'INSERT INTO collections (name, indexes) VALUES (?, ?) RETURNING collection';
     const [collection] = this.#statements.get<[number]>(sql, [name, '[]']) ?? [0];
     const layout = layoutOf(collection, []);
-    // Columns without a type keep values as they are: an id that looks like a number stays a text.
+    // Columns without a type store values unchanged: an id that looks like a number remains text.
     this.#database.exec(`
       CREATE TABLE ${layout.table} (doc INTEGER PRIMARY KEY, id NOT NULL, position NOT NULL, body NOT NULL);
       CREATE UNIQUE INDEX ${primaryIndexOf(layout)} ON ${layout.table} (id);
@@ -101,13 +101,13 @@ export class Catalog {
     for (const index of indexes) if (index.array !== null) this.#database.exec(entryTable(index));
     const filled = this.#fill(after, added, indexes);
     for (const index of indexes) if (index.array === null) this.#database.exec(columnIndex(after, index));
-    if (filled > 0) this.#logger.info({ collection: name, documents: filled }, 'indexes were added to a collection');
+    if (filled > 0) this.#logger.info({ collection: name, documents: filled }, 'added indexes to a collection');
   }
 
-  /** Brings the documents that are there already into new columns and tables beside. */
+  /** Fills new columns and entry tables from the existing documents. */
   #fill(layout: Layout, added: readonly Column[], indexes: readonly Index[]): number {
-    const beside = indexes.filter(({ array }) => array !== null);
-    const tables = beside.map((index) => new EntryTable(layout, index, this.#statements));
+    const withArray = indexes.filter(({ array }) => array !== null);
+    const tables = withArray.map((index) => new EntryTable(layout, index, this.#statements));
     const set = added.map((column) => `${column.name} = ?`).join(', ');
     const select = `SELECT doc, id, body FROM ${layout.table} WHERE doc > ? ORDER BY doc LIMIT ${FILL_AT_ONCE}`;
     const next = (after: number) => this.#statements.all<[number, string, string]>(select, [after]);
@@ -143,7 +143,7 @@ export function isSameIndex(a: IndexDefinition, b: IndexDefinition): boolean {
   return a.array === b.array && isDeepStrictEqual(a.fields, b.fields);
 }
 
-/** An index without anything beside its fields, as it is stored. */
+/** An index definition as it is stored, without additional properties. */
 function plain({ fields, array }: IndexDefinition): IndexDefinition {
   return array === undefined ? { fields: [...fields] } : { fields: [...fields], array };
 }

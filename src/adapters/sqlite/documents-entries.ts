@@ -4,13 +4,13 @@ import type { Statements } from './statements.ts';
 
 type Element = string | number;
 
-/** What a table beside has of one document: the same values with each of the elements. */
+/** The entries of one document: one for each element, all with the same values. */
 type Entries = Readonly<{ elements: readonly Element[]; values: readonly SQLInputValue[] }>;
 
-/** What is indexed of a document: the values of the layout's columns, and the elements of its arrays as JSON. */
+/** The indexed data of a document: the values of the layout's columns, and the elements of its arrays as JSON. */
 export type Indexed = Readonly<{ columns: readonly SQLInputValue[]; arrays: readonly string[] }>;
 
-/** The table beside a collection that is its index over an array: one row for each element of each document. */
+/** The table that implements an index over an array: one row for each element of each document. */
 export class EntryTable {
   readonly #statements: Statements;
   readonly #columns: readonly number[];
@@ -36,14 +36,14 @@ export class EntryTable {
     this.#deleteAll(id, this.#of(indexed));
   }
 
-  /** Writes only what has become different. */
+  /** Writes only the differences. */
   change(id: string, doc: number, before: Indexed, now: Indexed): void {
-    const isMoved = this.#columns.some((i) => !isSame(before.columns[i], now.columns[i]));
-    if (!isMoved && before.arrays[this.#array] === now.arrays[this.#array]) return;
+    const areValuesChanged = this.#columns.some((i) => !isSame(before.columns[i], now.columns[i]));
+    if (!areValuesChanged && before.arrays[this.#array] === now.arrays[this.#array]) return;
     const from = this.#of(before);
     const to = this.#of(now);
-    const kept = new Set(isMoved ? [] : from.elements);
-    const wanted = new Set(isMoved ? [] : to.elements);
+    const kept = new Set(areValuesChanged ? [] : from.elements);
+    const wanted = new Set(areValuesChanged ? [] : to.elements);
     this.#deleteAll(id, { ...from, elements: from.elements.filter((element) => !wanted.has(element)) });
     this.#insertAll(id, doc, { ...to, elements: to.elements.filter((element) => !kept.has(element)) });
   }

@@ -6,10 +6,10 @@ import { equals, isSortable, type Term, termsOf } from './documents-where.ts';
 
 export type Sql = Readonly<{ sql: string; parameters: readonly SQLInputValue[] }>;
 
-/** A page to read: behind `keyset`, or from the start. */
+/** A page to read: after `keyset`, or the first one. */
 export type PageRequest = Readonly<{ filter: Filter; sort: Sort; keyset: Keyset | null; limit: number }>;
 
-/** The entries of an index, under the name `k`. */
+/** The table or entry table that an index reads from, with the alias `k`. */
 type Source = Readonly<{ index: Index | undefined; from: string; column(part: string): string }>;
 
 function sourceOf(layout: Layout, plan: Plan): Source {
@@ -19,7 +19,7 @@ function sourceOf(layout: Layout, plan: Plan): Source {
     const name = part === index?.array?.field ? 'e' : index?.columns.find(({ field }) => field === part)?.name;
     return `k.${name ?? 'id'}`;
   };
-  // Named, so that SQLite refuses the query rather than to read a whole table.
+  // INDEXED BY makes SQLite reject the query instead of scanning the whole table.
   const from = `${layout.table} k INDEXED BY ${index?.name ?? primaryIndexOf(layout)}`;
   return { index, from: index?.array == null ? from : `${index.name} k`, column };
 }
@@ -37,13 +37,13 @@ function filterTerms(source: Source, plan: Plan, filter: Filter): Term[] | null 
   return terms;
 }
 
-/** That what is sorted by can be. A range that is read in order sees to that itself; beside an `in`, the plus keeps SQLite to that. */
+/** The terms that exclude unsortable values. A range read in order does so itself; next to an `in`, the plus makes SQLite search by the `in`. */
 function sortableTerms(source: Source, plan: Plan): Term[] {
   const fields = plan.order.filter((field) => field !== '_id' && !(plan.inOrder && field === plan.open));
   return fields.map((field) => isSortable(`${field === plan.open ? '+' : ''}${source.column(field)}`));
 }
 
-/** The terms by which a page starts behind its keyset. */
+/** The terms of a page after its keyset. */
 function pageTerms(source: Source, plan: Plan, { sort, keyset }: PageRequest, terms: readonly Term[]): readonly Term[] {
   if (keyset === null) return terms;
   const columns = plan.order.map(source.column);
@@ -58,7 +58,7 @@ function pageTerms(source: Source, plan: Plan, { sort, keyset }: PageRequest, te
     parameters: values,
   });
   const first = columns[0] ?? '';
-  // The keyset takes the place of the bound on that side. Where it does not follow the index, the plus keeps SQLite from looking for it there.
+  // The keyset replaces the bound on that side. Where the order is not that of the index, the plus prevents SQLite from searching the index by it.
   if (!plan.inOrder) return [...terms, start(`+${first}`)];
   return [...terms.filter((term) => term.column !== first || term.bound !== bound), start(first)];
 }
@@ -69,10 +69,10 @@ function whereOf(terms: readonly Term[]): string {
 
 const parametersOf = (terms: readonly Term[]): SQLInputValue[] => terms.flatMap(({ parameters }) => [...parameters]);
 
-/** With several elements in a range, a document has several entries. */
+/** A document with several elements in a range has several entries. */
 const distinct = (source: Source): string => (source.index?.array == null ? '' : 'DISTINCT ');
 
-/** The query for id, position and body of a page's documents. `null` when none can fit. */
+/** The query for id, position and body of the documents of a page. `null` when no document can match. */
 export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql | null {
   const { filter, sort, keyset, limit } = request;
   const source = sourceOf(layout, plan);
@@ -80,7 +80,7 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
   const isSorted = sort.fields.every(
     (field) => !plan.equal.includes(field) || /string|number/.test(typeof filter[field]),
   );
-  // Behind the one document that there can be, there is none.
+  // Without an order, the filter matches one document at most, so nothing comes after it.
   if (filtered === null || !isSorted || (keyset !== null && plan.order.length === 0)) return null;
 
   const terms = pageTerms(source, plan, request, [...filtered, ...sortableTerms(source, plan)]);
@@ -90,12 +90,12 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
   const parameters = [...parametersOf(terms), limit];
   const tail = `${whereOf(terms)}${orderBy(columns)} LIMIT ?`;
   if (plan.inOrder) {
-    const isBeside = source.index?.array != null;
-    const from = isBeside ? `${source.from} CROSS JOIN ${layout.table} d ON d.doc = k.doc` : source.from;
-    const name = isBeside ? 'd' : 'k';
+    const readsEntries = source.index?.array != null;
+    const from = readsEntries ? `${source.from} CROSS JOIN ${layout.table} d ON d.doc = k.doc` : source.from;
+    const name = readsEntries ? 'd' : 'k';
     return { sql: `SELECT ${name}.id, ${name}.position, ${name}.body FROM ${from}${tail}`, parameters };
   }
-  // Only entries of the index are sorted, never bodies.
+  // Sorts entries of the index only, not bodies.
   const keys = columns.map((column, i) => `${column} AS s${i}`).join(', ');
   const entries = `SELECT ${distinct(source)}k.doc AS doc, ${keys} FROM ${source.from}${tail}`;
   const names = columns.map((_, i) => `s.s${i}`);
@@ -103,7 +103,7 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
   return { sql, parameters };
 }
 
-/** The query for how many documents fit, up to `cap`. `null` when none can. */
+/** The query for the number of documents that match, up to `cap`. `null` when no document can match. */
 export function countSql(layout: Layout, plan: Plan, filter: Filter, cap: number): Sql | null {
   const source = sourceOf(layout, plan);
   const terms = filterTerms(source, plan, filter);

@@ -6,16 +6,16 @@ import { EntryTable, type Indexed } from './documents-entries.ts';
 import { encodeScalar, isSame, type Layout } from './documents-layout.ts';
 import type { Statements } from './statements.ts';
 
-/** What a row has of a document that is to be written. */
+/** A document to write, as the contents of a row. */
 export type Content = Indexed & Readonly<{ position: string; json: string }>;
 
-/** A document as it stands in its table, without the body. */
+/** A stored row without the body. */
 export type Row = Indexed & Readonly<{ doc: number; position: string }>;
 
-/** How many ids one statement reads; less than that many are filled up with one that is among them. */
+/** The numbers of ids of prepared statements; fewer ids are padded by repeating the first one. */
 const READ_SIZES = [1, 8, 64, 256];
 
-/** What indexes have of a body. Throws `INVALID` when it does not fit them. */
+/** The indexed data of a body. Throws `INVALID` when the body does not fit the indexes. */
 export function indexedOf(layout: Layout, body: JsonObject): Indexed {
   return {
     columns: layout.columns.map(({ path }) => encodeScalar(scalarAt(body, path))),
@@ -23,28 +23,28 @@ export function indexedOf(layout: Layout, body: JsonObject): Indexed {
   };
 }
 
-/** What is to be written of a document. Throws `INVALID` for a body that cannot be kept or does not fit the indexes. */
+/** The contents of a row. Throws `INVALID` for a body that cannot be stored or does not fit the indexes. */
 export function contentOf(layout: Layout, position: string, body: JsonObject): Content {
   return { position, json: encodeBody(body), ...indexedOf(layout, body) };
 }
 
-/** Reads and writes the rows of one collection together with what the tables beside have of them. */
+/** Reads and writes the rows of one collection, including those of its entry tables. */
 export class DocumentTable {
   readonly layout: Layout;
   readonly #statements: Statements;
   readonly #entries: readonly EntryTable[];
-  readonly #kept: readonly string[];
+  readonly #indexed: readonly string[];
   readonly #select: string;
   readonly #insert: string;
 
   constructor(layout: Layout, statements: Statements) {
     this.layout = layout;
     this.#statements = statements;
-    const beside = layout.indexes.filter(({ array }) => array !== null);
-    this.#entries = beside.map((index) => new EntryTable(layout, index, statements));
-    this.#kept = [...layout.columns, ...layout.arrays].map(({ name }) => name);
-    this.#select = `SELECT ${['doc', 'position', ...this.#kept].join(', ')} FROM ${layout.table} WHERE id = ?`;
-    const columns = ['id', 'position', ...this.#kept, 'body'];
+    const withArray = layout.indexes.filter(({ array }) => array !== null);
+    this.#entries = withArray.map((index) => new EntryTable(layout, index, statements));
+    this.#indexed = [...layout.columns, ...layout.arrays].map(({ name }) => name);
+    this.#select = `SELECT ${['doc', 'position', ...this.#indexed].join(', ')} FROM ${layout.table} WHERE id = ?`;
+    const columns = ['id', 'position', ...this.#indexed, 'body'];
     this.#insert = `INSERT INTO ${layout.table} (${columns.join(', ')}) VALUES (${columns.map(() => '?').join(', ')}) ON CONFLICT DO NOTHING`;
   }
 
@@ -55,7 +55,7 @@ export class DocumentTable {
     return { doc: row[0], position: row[1], columns: row.slice(2, size), arrays: row.slice(size).map(String) };
   }
 
-  /** Adds a document; `false` when there is one of this id. */
+  /** Adds a document; `false` when one of this id exists. */
   insert(id: string, content: Content): boolean {
     const { position, columns, arrays, json } = content;
     const doc = this.#statements.insert(this.#insert, [id, position, ...columns, ...arrays, json]);
@@ -64,7 +64,7 @@ export class DocumentTable {
     return true;
   }
 
-  /** Sets only the columns that have become different, so that SQLite leaves the other indexes alone. */
+  /** Sets only the columns that have changed, so that SQLite does not update the other indexes. */
   update(id: string, row: Row, content: Content): void {
     const before = [...row.columns, ...row.arrays];
     const now = [...content.columns, ...content.arrays];
@@ -73,7 +73,7 @@ export class DocumentTable {
     for (let i = 0; i < now.length; i++) {
       const value = now[i] ?? null;
       if (isSame(before[i], value)) continue;
-      set += `, ${this.#kept[i]} = ?`;
+      set += `, ${this.#indexed[i]} = ?`;
       parameters.push(value);
     }
     this.#statements.run(`UPDATE ${this.layout.table} SET ${set} WHERE doc = ?`, [...parameters, row.doc]);
@@ -85,7 +85,7 @@ export class DocumentTable {
     this.#statements.run(`DELETE FROM ${this.layout.table} WHERE doc = ?`, [row.doc]);
   }
 
-  /** The documents of these ids that exist. */
+  /** The documents of these ids, without those that do not exist. */
   read(ids: readonly string[]): Map<string, StoredDocument> {
     const found = new Map<string, StoredDocument>();
     for (let i = 0; i < ids.length; ) {

@@ -3,7 +3,7 @@ import { fits, prefixEnd } from '../../kernel/conditions.ts';
 import type { Condition, Scalar } from '../../kernel/query.ts';
 import { EMPTY_BLOB, encodeScalar } from './documents-layout.ts';
 
-/** A piece of a WHERE clause, about one column. `bound`: the end of a range that it sets. */
+/** A term of a WHERE clause on one column. `bound`: the end of a range that it sets. */
 export type Term = Readonly<{
   column: string;
   sql: string;
@@ -13,7 +13,7 @@ export type Term = Readonly<{
 
 type Range = Exclude<Condition, { in: unknown } | { contains: unknown } | { containsPrefix: unknown }>;
 
-/** Between these is what is of the same type, for SQLite orders numbers before texts before blobs. */
+/** The bounds of all values of a type: SQLite orders numbers before texts before blobs. */
 const START = { number: Number.NEGATIVE_INFINITY, string: '' };
 const END = { number: '', string: EMPTY_BLOB };
 
@@ -25,7 +25,7 @@ function upper(column: string, operator: '<' | '<=', value: SQLInputValue): Term
   return { column, sql: `${column} ${operator} ?`, parameters: [value], bound: 'upper' };
 }
 
-/** That a column holds what can be sorted by: a string or a number. */
+/** Matches values that can be sorted: strings and numbers. */
 export function isSortable(column: string): Term {
   return upper(column, '<', EMPTY_BLOB);
 }
@@ -34,7 +34,7 @@ export function equals(column: string, value: Scalar): Term {
   return { column, sql: `${column} = ?`, parameters: [encodeScalar(value)] };
 }
 
-/** The terms of a condition that is not an equality: of a range one for each end. `null` when nothing can meet it. */
+/** The terms of a condition that is not an equality, for a range one for each end. `null` when no value can meet it. */
 export function termsOf(column: string, condition: Condition): readonly Term[] | null {
   if ('in' in condition) return condition.in.length === 0 ? null : [isOneOf(column, condition.in)];
   if ('contains' in condition) return [equals(column, condition.contains)];
@@ -45,21 +45,21 @@ export function termsOf(column: string, condition: Condition): readonly Term[] |
 
 function isOneOf(column: string, values: readonly Scalar[]): Term {
   const parameters = [...new Set(values)].map(encodeScalar);
-  // Filled up to a power of two, so that there are few texts to prepare.
+  // Padded to a power of two, which limits the number of distinct statements.
   const size = 2 ** Math.ceil(Math.log2(parameters.length));
   while (parameters.length < size) parameters.push(parameters[0] ?? null);
   return { column, sql: `${column} IN (${parameters.map(() => '?').join(', ')})`, parameters };
 }
 
-/** One term for each end and no more: SQLite might look at the wider of two. */
+/** Only one term for each end: of two, SQLite might search by the wider one. */
 function rangeTerms(column: string, range: Range): readonly Term[] | null {
   const { gt, gte, lt, lte } = range;
   const [type, ...others] = new Set([gt, gte, lt, lte].flatMap((limit) => (limit === undefined ? [] : [typeof limit])));
   if ((type !== 'number' && type !== 'string') || others.length > 0) return null;
-  const isAboveAll = gt !== undefined && (gte === undefined || fits(gt, { gte }));
-  const isBelowAll = lt !== undefined && (lte === undefined || fits(lt, { lte }));
+  const isStrictLower = gt !== undefined && (gte === undefined || fits(gt, { gte }));
+  const isStrictUpper = lt !== undefined && (lte === undefined || fits(lt, { lte }));
   return [
-    isAboveAll ? lower(column, '>', gt) : lower(column, '>=', gte ?? START[type]),
-    isBelowAll || lte === undefined ? upper(column, '<', lt ?? END[type]) : upper(column, '<=', lte),
+    isStrictLower ? lower(column, '>', gt) : lower(column, '>=', gte ?? START[type]),
+    isStrictUpper || lte === undefined ? upper(column, '<', lt ?? END[type]) : upper(column, '<=', lte),
   ];
 }

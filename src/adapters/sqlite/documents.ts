@@ -1,7 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { checkFilter, checkSort } from '../../kernel/conditions.ts';
-import { cursorBehind, decodeCursor } from '../../kernel/cursor.ts';
+import { cursorAfter, decodeCursor } from '../../kernel/cursor.ts';
 import { checkBatch, checkCap, checkDefinition, checkIds, checkLimit } from '../../kernel/document-checks.ts';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
@@ -25,30 +24,33 @@ import { contentOf, type DocumentRow, DocumentTable, documentOf } from './docume
 import { DocumentWriter, type Prepared } from './documents-writer.ts';
 import { Statements } from './statements.ts';
 
-/** Memory for pages, in KiB: indexes over random ids are written all over. */
+/** Memory for cached pages, in KiB. Large, because writes to indexes over random ids touch many pages. */
 const CACHE_KIB = 32_768;
-/** Pages of the write-ahead log (4 KiB each) after which a commit copies the rest of it into the database file itself: its bound. */
+/** Size limit of the write-ahead log in pages of 4 KiB, at which a commit copies it into the database file itself. */
 const WAL_PAGES = 8_192;
 const STATEMENTS = 512;
-/** Reads are done at once, on this thread. After one of so many documents others get a turn. */
+/** Attempts at emptying the write-ahead log while another connection copies it, and the pause in between, in ms. */
+const PURGE_ATTEMPTS = 250;
+const PURGE_PAUSE_MS = 20;
+/** Reads run synchronously on this thread. After reading more documents than this, other work gets a turn. */
 const LONG_READ = 64;
 
 const BY_ID: Sort = { fields: [], direction: 'asc' };
 
 export type SqliteDocumentsOptions = Readonly<{
-  /** A file, made when it is missing, or `:memory:`. */
+  /** A file, created when it does not exist, or `:memory:`. */
   path: string;
-  clock: Pick<Clock, 'now'>;
+  clock: Clock;
   logger: Logger;
 }>;
 
-/** A collection that this store was told of: its table, and those of its indexes that were among what was told. */
+/** A collection that was defined at this store: its table, and those of its indexes that were defined at this store. */
 type Collection = Readonly<{ table: DocumentTable; indexes: readonly IndexDefinition[] }>;
 
 /**
- * Opens the embedded store of documents. What is written survives the death of the process. After a loss of power the last batches
- * may be missing, never a part of one: checkpoints stand among the documents, so that what is missing is built anew from the event log.
- * Several processes may open the same file. Throws `StoreError` with `UNAVAILABLE` when it is no database, or of another format.
+ * Opens the embedded document store. Writes survive a crash of the process. After a power failure the last batches may be missing, but never a part
+ * of one; since the checkpoints are among the documents, the missing part is then rebuilt from the event log.
+ * Several processes may open the same file. Throws `StoreError` with `UNAVAILABLE` when it is not a database, or has another format.
  */
 export async function openSqliteDocuments(options: SqliteDocumentsOptions): Promise<DocumentStore> {
   const database = openDatabase(options.path, 'process');
@@ -62,14 +64,14 @@ export async function openSqliteDocuments(options: SqliteDocumentsOptions): Prom
 
 class Store implements DocumentStore {
   readonly #database: DatabaseSync;
-  readonly #clock: Pick<Clock, 'now'>;
+  readonly #clock: Clock;
   readonly #statements: Statements;
   readonly #catalog: Catalog;
   readonly #writer: DocumentWriter;
   readonly #checkpoints: Checkpoints | null;
-  /** What `define` was told, by name. */
-  readonly #told = new Map<string, readonly IndexDefinition[]>();
-  /** What was read of the catalog since it was of this version. */
+  /** The indexes that `define` was called with, by collection. */
+  readonly #defined = new Map<string, readonly IndexDefinition[]>();
+  /** Collections read from the catalog, valid as long as its version is `#version`. */
   readonly #known = new Map<string, Collection>();
   #version = 0;
   #closing: Promise<void> | null = null;
@@ -78,13 +80,15 @@ class Store implements DocumentStore {
   constructor(database: DatabaseSync, { path, clock, logger }: SqliteDocumentsOptions) {
     database.exec(`PRAGMA cache_size = -${CACHE_KIB}`);
     database.exec(`PRAGMA wal_autocheckpoint = ${WAL_PAGES}`);
+    // Deleted and replaced content is overwritten in the database file, so that erasing a person leaves nothing there.
+    database.exec('PRAGMA secure_delete = ON');
     this.#database = database;
     this.#clock = clock;
     this.#statements = new Statements(database, STATEMENTS);
     this.#catalog = new Catalog(database, this.#statements, logger);
     this.#writer = new DocumentWriter(this.#statements);
     inTransaction(database, () => this.#catalog.prepare());
-    this.#checkpoints = path === MEMORY ? null : new Checkpoints(path, logger);
+    this.#checkpoints = path === MEMORY ? null : new Checkpoints(path, clock, logger);
   }
 
   async define(collections: readonly CollectionDefinition[]): Promise<void> {
@@ -93,9 +97,9 @@ class Store implements DocumentStore {
       for (const collection of collections) this.#catalog.define(collection);
     });
     for (const { name, indexes } of collections) {
-      const told = this.#told.get(name) ?? [];
-      const fresh = indexes.filter((index) => !told.some((each) => isSameIndex(each, index)));
-      this.#told.set(name, [...told, ...fresh]);
+      const defined = this.#defined.get(name) ?? [];
+      const added = indexes.filter((index) => !defined.some((each) => isSameIndex(each, index)));
+      this.#defined.set(name, [...defined, ...added]);
       this.#known.delete(name);
     }
   }
@@ -103,13 +107,13 @@ class Store implements DocumentStore {
   async drop(collection: string): Promise<void> {
     checkDefinition(collection, []);
     this.#transact(() => this.#catalog.drop(collection));
-    this.#told.delete(collection);
+    this.#defined.delete(collection);
   }
 
   async getMany(collection: string, ids: readonly string[]): Promise<ReadonlyMap<string, StoredDocument>> {
     checkIds(ids);
     const found = this.#read(() => this.#collection(collection).table.read(ids));
-    if (found.size > LONG_READ) await nextTurn();
+    if (found.size > LONG_READ) await this.#clock.nextTurn();
     return found;
   }
 
@@ -125,9 +129,9 @@ class Store implements DocumentStore {
       return query === null ? [] : this.#statements.all<DocumentRow>(query.sql, query.parameters);
     });
     const items = rows.slice(0, limit).map(documentOf);
-    if (items.length > LONG_READ) await nextTurn();
+    if (items.length > LONG_READ) await this.#clock.nextTurn();
     const last = items.at(-1);
-    return { items, next: rows.length > limit && last !== undefined ? cursorBehind(last, filter, sort) : null };
+    return { items, next: rows.length > limit && last !== undefined ? cursorAfter(last, filter, sort) : null };
   }
 
   async count(collection: string, filter: Filter, cap: number): Promise<number> {
@@ -142,8 +146,8 @@ class Store implements DocumentStore {
 
   async apply({ writes, last }: WriteBatch): Promise<ApplyOutcome> {
     checkBatch(writes, last);
-    // Writing is done at once, on this thread. Each batch has a turn of the event loop to itself, and others get theirs in between.
-    this.#lastTurn = this.#lastTurn.then(() => nextTurn());
+    // Writes run synchronously on this thread, each batch in a separate turn of the event loop, so that other work can run in between.
+    this.#lastTurn = this.#lastTurn.then(() => this.#clock.nextTurn());
     await this.#lastTurn;
     return this.#transact(() => {
       const now = this.#clock.now();
@@ -154,6 +158,16 @@ class Store implements DocumentStore {
       this.#writer.purge(now);
       return { rejected: rejected.map(({ write }) => write) };
     });
+  }
+
+  /** The pages of earlier versions are only in the write-ahead log: emptying it removes them. */
+  async purge(): Promise<void> {
+    for (let attempt = 0; attempt < PURGE_ATTEMPTS; attempt++) {
+      const [busy] = this.#read(() => this.#statements.get<[number]>('PRAGMA wal_checkpoint(TRUNCATE)', [])) ?? [0];
+      if (busy === 0) return;
+      await this.#clock.sleep(PURGE_PAUSE_MS);
+    }
+    throw new StoreError('UNAVAILABLE', 'the write-ahead log of the documents is in use and could not be emptied');
   }
 
   close(): Promise<void> {
@@ -175,16 +189,16 @@ class Store implements DocumentStore {
     return { write, table, content };
   }
 
-  /** Throws `INVALID` for a collection that was not defined, or is no more. */
+  /** Throws `INVALID` for a collection that was not defined, or was dropped. */
   #collection(name: string): Collection {
     const known = this.#known.get(name);
     if (known !== undefined) return known;
-    const told = this.#told.get(name);
-    const layout = told === undefined ? null : this.#catalog.find(name);
-    if (told === undefined || layout === null)
-      throw new StoreError('INVALID', `the collection '${name}' was not defined`);
+    const defined = this.#defined.get(name);
+    const layout = defined === undefined ? null : this.#catalog.find(name);
+    if (defined === undefined || layout === null)
+      throw new StoreError('INVALID', `the collection '${name}' is not defined`);
     const definitions = layout.indexes.map(({ definition }) => definition);
-    const indexes = definitions.filter((definition) => told.some((each) => isSameIndex(each, definition)));
+    const indexes = definitions.filter((definition) => defined.some((each) => isSameIndex(each, definition)));
     const collection = { table: new DocumentTable(layout, this.#statements), indexes };
     this.#known.set(name, collection);
     return collection;
@@ -208,7 +222,7 @@ class Store implements DocumentStore {
   }
 
   #guarded<Result>(work: () => Result): Result {
-    if (this.#closing !== null) throw new StoreError('CLOSED', 'the store of documents is closed');
+    if (this.#closing !== null) throw new StoreError('CLOSED', 'the document store is closed');
     try {
       return work();
     } catch (error) {
@@ -216,7 +230,7 @@ class Store implements DocumentStore {
     }
   }
 
-  /** Forgets what was read of the catalog when that has changed, here or in another process. */
+  /** Discards cached collections when the catalog has changed, here or in another process. */
   #refresh(): void {
     const version = this.#catalog.version();
     if (version !== this.#version) this.#known.clear();

@@ -3,42 +3,42 @@ import { isStoreError, StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { asStoreError } from './database.ts';
 
-/** A piece of writing. Exactly one of `done` and `failed` is called, once. */
+/** One write. Exactly one of `done` and `failed` is called, once. */
 export interface Job {
-  /** What it weighs in a group: rows it writes, and bytes of their content. */
+  /** Its size within a group: the rows it writes, and the bytes of their content. */
   readonly rows: number;
   readonly bytes: number;
-  /** Writes, within the group's transaction. Throws a `StoreError` to refuse itself alone, before it has changed anything. */
+  /** Writes, within the transaction of the group. A `StoreError` rejects this job alone; it must be thrown before anything was changed. */
   run(): void;
-  /** It is durable. */
+  /** Called once it is durable. */
   done(): void;
   failed(error: StoreError): void;
 }
 
-/** What takes part in every group. */
+/** Callbacks that are called for every group. */
 export type GroupHooks = Readonly<{
-  /** Writes what the jobs have collected. */
+  /** Writes the rows that the jobs have collected. */
   beforeCommit(): void;
-  /** After the jobs were told. */
+  /** Called after `done` or `failed` of every job. */
   committed(): void;
-  /** Nothing of the group was written: forget what was assumed of it. */
+  /** Nothing of the group was written: discards all state that assumed it would be. */
   rolledBack(): void;
 }>;
 
-/** Of one group; more waits for the next turn of the event loop. A single larger job is a group of its own. */
+/** Limits of one group; further jobs wait for the next turn of the event loop. A single larger job is a group by itself. */
 const GROUP_ROWS = 512;
 const GROUP_BYTES = 1_048_576;
 
-/** Of what may wait; more is refused. */
+/** Limits of the queue; further jobs are rejected. */
 const QUEUE_ROWS = 16_384;
 const QUEUE_BYTES = 67_108_864;
 
-/** SQLite's extended codes for a failed fsync of a file and of a folder. */
+/** SQLite's extended error codes for a failed fsync of a file and of a folder. */
 const FSYNC_FAILED = [1034, 1290];
 
 /**
- * The one writer. What is submitted during a turn of the event loop is committed together, with one fsync, and each job is told only after
- * it. A job that refuses itself harms no other. The commit runs on this thread: a worker would cost a quarter of the throughput.
+ * The only writer of the database. Jobs that are submitted during one turn of the event loop are committed together, with one fsync, and completed
+ * only after it. A job that is rejected does not affect the others. The commit runs on this thread: a worker would cost a quarter of the throughput.
  */
 export class GroupCommit {
   readonly #database: DatabaseSync;
@@ -60,19 +60,18 @@ export class GroupCommit {
     this.#commit = database.prepare('COMMIT');
   }
 
-  /** Queues a job. Throws `UNAVAILABLE` when too much is waiting already, or when the disk can no longer be trusted. */
+  /** Queues a job. Throws `UNAVAILABLE` when the queue is full, or after a failed fsync. */
   submit(job: Job): void {
     if (this.#broken !== null) throw this.#broken;
-    const full = this.#queuedRows + job.rows > QUEUE_ROWS || this.#queuedBytes + job.bytes > QUEUE_BYTES;
-    if (full && this.#queue.length > 0)
-      throw new StoreError('UNAVAILABLE', 'too many appends are waiting for the event log');
+    const isFull = this.#queuedRows + job.rows > QUEUE_ROWS || this.#queuedBytes + job.bytes > QUEUE_BYTES;
+    if (isFull && this.#queue.length > 0) throw new StoreError('UNAVAILABLE', 'too many appends are pending');
     this.#queue.push(job);
     this.#queuedRows += job.rows;
     this.#queuedBytes += job.bytes;
     this.#turn ??= setImmediate(() => this.#takeTurn());
   }
 
-  /** Commits everything that waits, now. */
+  /** Commits everything that is queued, synchronously. */
   drain(): void {
     if (this.#turn !== null) clearImmediate(this.#turn);
     this.#turn = null;
@@ -103,19 +102,19 @@ export class GroupCommit {
   }
 
   #commitGroup(group: readonly Job[]): void {
-    const refused = new Map<Job, StoreError>();
-    const failure = this.#broken ?? this.#tryCommit(group, refused);
-    // A refusal may rest on what another of the group wrote, so it too is told only now.
+    const rejected = new Map<Job, StoreError>();
+    const failure = this.#broken ?? this.#tryCommit(group, rejected);
+    // A rejection may depend on what another job of the group wrote, so it too is reported only after the commit.
     for (const job of group) {
-      const error = failure ?? refused.get(job);
+      const error = failure ?? rejected.get(job);
       if (error === undefined) job.done();
       else job.failed(error);
     }
     if (failure === null) this.#hooks.committed();
   }
 
-  /** Writes and commits a group; collects the jobs that refused themselves. Gives what to tell all of them when it failed, else `null`. */
-  #tryCommit(group: readonly Job[], refused: Map<Job, StoreError>): StoreError | null {
+  /** Writes and commits a group, and adds the jobs that threw a `StoreError` to `rejected`. Returns the error for all jobs when the commit failed. */
+  #tryCommit(group: readonly Job[], rejected: Map<Job, StoreError>): StoreError | null {
     try {
       this.#begin.run();
       for (const job of group) {
@@ -123,7 +122,7 @@ export class GroupCommit {
           job.run();
         } catch (error) {
           if (!isStoreError(error)) throw error;
-          refused.set(job, error);
+          rejected.set(job, error);
         }
       }
       this.#hooks.beforeCommit();
@@ -134,24 +133,26 @@ export class GroupCommit {
     }
   }
 
-  /** What to tell the jobs of a group that could not be committed. */
+  /** Returns the error for all jobs of the group. */
   #rollBack(cause: unknown): StoreError {
     this.#hooks.rolledBack();
     this.#logger.error({ err: cause }, 'a group of appends could not be committed');
     try {
-      // SQLite itself has rolled back already after some errors (disk full, I/O).
+      // After some errors (disk full, I/O) SQLite has already rolled back.
       if (this.#database.isTransaction) this.#database.exec('ROLLBACK');
     } catch (error) {
       this.#broken = asStoreError(error);
     }
     if (!isFsyncFailure(cause)) return asStoreError(cause);
-    // After a failed fsync the system may hold for written what is not, and a later fsync would not tell. Only a restart reads the truth.
+    // After a failed fsync the system may treat lost pages as written, and a later fsync would not report it. Only a restart reads what is on the disk.
     this.#broken = new StoreError(
       'UNAVAILABLE',
-      'the disk failed to keep an append; the event log takes no more until a restart',
-      { cause },
+      'an fsync failed; the event store accepts no appends until a restart',
+      {
+        cause,
+      },
     );
-    return new StoreError('UNKNOWN', 'the disk failed to confirm an append', { cause });
+    return new StoreError('UNKNOWN', 'an append was written, but the fsync failed', { cause });
   }
 }
 

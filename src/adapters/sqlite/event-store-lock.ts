@@ -3,15 +3,15 @@ import { basename, dirname, join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../../kernel/errors.ts';
 
-/** Held for the life of a store. */
+/** A lock on a database file, held until it is released. */
 export type Lock = Readonly<{ release(): void }>;
 
 const BUSY = 5;
 
 /**
- * Keeps a file for this one owner, against other processes and against a second owner in the same process.
- * It is a lock of the operating system, on a small database beside the file, so that it ends with the process however that dies.
- * Throws `StoreError` with `UNAVAILABLE` when somebody else holds it.
+ * Locks a file against other processes and against a second store in the same process.
+ * It is a lock of the operating system, on a small database next to the file, so that a process that crashes releases it.
+ * Throws `StoreError` with `UNAVAILABLE` when the file is already locked.
  */
 export function lockFile(path: string): Lock {
   let database: DatabaseSync | null = null;
@@ -20,14 +20,14 @@ export function lockFile(path: string): Lock {
     database.exec('BEGIN EXCLUSIVE');
   } catch (error) {
     database?.close();
-    const why = isBusy(error) ? 'it is already open, in this or another process' : String(error);
-    throw new StoreError('UNAVAILABLE', `cannot lock the event log ${path}: ${why}`, { cause: error });
+    const reason = isBusy(error) ? 'it is already open in this or another process' : String(error);
+    throw new StoreError('UNAVAILABLE', `cannot lock the event store ${path}: ${reason}`, { cause: error });
   }
   const held = database;
   return { release: () => held.close() };
 }
 
-/** Two names of one file must not make two locks. */
+/** Resolves symbolic links, so that two names of one file share one lock. */
 function realPath(path: string): string {
   if (existsSync(path)) return realpathSync(path);
   mkdirSync(dirname(path), { recursive: true });

@@ -6,7 +6,7 @@ import { prepareTuples } from './database.ts';
 const CACHED_NAMES = 10_000;
 const CACHED_STREAMS = 50_000;
 
-/** Names and the integers that stand for them in rows: a table of its own each, with a bounded cache in front. */
+/** A table that maps names to the integers by which rows refer to them, with a bounded cache. */
 export class Dictionary {
   readonly #cache = new LRUCache<string, number>({ max: CACHED_NAMES });
   readonly #select: (name: string) => [number][];
@@ -18,7 +18,7 @@ export class Dictionary {
     this.#insert = (name) => Number(insert.run(name).lastInsertRowid);
   }
 
-  /** The integer of a name, `undefined` when it has none yet. */
+  /** The integer of a name, `undefined` when it has none. */
   find(name: string): number | undefined {
     const cached = this.#cache.get(name);
     if (cached !== undefined) return cached;
@@ -27,7 +27,7 @@ export class Dictionary {
     return row?.[0];
   }
 
-  /** The integer of a name, given to it now if it has none. Only within a transaction. */
+  /** The integer of a name, which is assigned when it has none. Only within a transaction. */
   ensure(name: string): number {
     const found = this.find(name);
     if (found !== undefined) return found;
@@ -36,13 +36,13 @@ export class Dictionary {
     return id;
   }
 
-  /** Forgets what was cached; after a transaction that was rolled back. */
+  /** Clears the cache; to be called after a rollback. */
   reset(): void {
     this.#cache.clear();
   }
 }
 
-/** What a stream may forget, as stored. `due`: when to look for it, ms since the epoch; `null` while there cannot be anything. */
+/** The retention of a stream, as stored. `due`: when to look for records to remove, ms since the epoch; `null` while there cannot be any. */
 export type StoredRetention = {
   readonly maxAgeMs: number | null;
   readonly maxCount: number | null;
@@ -50,7 +50,7 @@ export type StoredRetention = {
   due: number | null;
 };
 
-/** Where a stream stands. `last`: its last revision, -1 without any. Kept up to date by whoever writes. */
+/** The current state of a stream, updated by every write. `last`: its last revision, -1 when it has none. */
 export type StreamHead = {
   readonly id: number;
   readonly name: string;
@@ -74,7 +74,7 @@ const SELECT_HEAD = `
     r.stream, r.max_age_ms, r.max_count, r.truncate_before, r.due
   FROM streams s LEFT JOIN retention r ON r.stream = s.id WHERE s.name = ?`;
 
-/** The streams by name, with a bounded cache: an append to a known stream reads nothing. */
+/** The streams by name, with a bounded cache: an append to a cached stream reads nothing. */
 export class Streams {
   readonly #cache = new LRUCache<string, StreamHead>({ max: CACHED_STREAMS });
   readonly #categories: Dictionary;
@@ -88,7 +88,7 @@ export class Streams {
     this.#insert = (name, category) => Number(insert.run(name, category).lastInsertRowid);
   }
 
-  /** `undefined`: nothing was ever done with a stream of this name. */
+  /** `undefined` for a stream that was never written. */
   find(name: string): StreamHead | undefined {
     const cached = this.#cache.get(name);
     if (cached !== undefined) return cached;
@@ -103,7 +103,7 @@ export class Streams {
     });
   }
 
-  /** The stream of this name, made now if there is none. Only within a transaction. */
+  /** The stream of this name, which is created when it does not exist. Only within a transaction. */
   ensure(name: string): StreamHead {
     const found = this.find(name);
     if (found !== undefined) return found;
@@ -111,7 +111,7 @@ export class Streams {
     return this.#keep({ id, name, last: -1, retention: null });
   }
 
-  /** Forgets what was cached; after a transaction that was rolled back. */
+  /** Clears the cache; to be called after a rollback. */
   reset(): void {
     this.#cache.clear();
     this.#categories.reset();

@@ -1,108 +1,113 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { StoreError } from '../../kernel/errors.ts';
-import type { RecordedEvent } from '../../kernel/event.ts';
-import type { EventRegistry } from '../../kernel/registry.ts';
+import type { Position } from '../../kernel/position.ts';
 import type {
   Direction,
   EventFilter,
   LogSlice,
   ReadAllOptions,
   ReadStreamOptions,
+  StoredRecord,
   StreamSlice,
 } from '../../ports/event-store.ts';
 import { prepareTuples } from './database.ts';
 import type { Dictionary, Streams } from './event-store-names.ts';
 import { visibleFrom } from './event-store-retention.ts';
-import { decodeRow, EVENT_COLUMNS, EVENT_TABLES, type EventRow, toPlace, toPosition } from './event-store-rows.ts';
+import { decodeRow, RECORD_COLUMNS, RECORD_TABLES, type RecordRow, toPlace, toPosition } from './event-store-rows.ts';
 
-const DEFAULT_LIMIT = 512;
-const MAX_LIMIT = 4_096;
-/** Rows fetched at once; between fetches their size is looked at. */
+/** Rows fetched at once; their size is checked between fetches. */
 const FETCH_ROWS = 64;
 /** Characters of JSON after which a slice ends early. */
 const SLICE_CHARACTERS = 4_194_304;
-/** Places of the log that one filtered slice looks at, so that a filter that fits little does not hold up the event loop. */
+/** Places of the log that one filtered slice covers, so that a filter with few matches does not block the event loop. */
 const SCAN_PLACES = 8_192;
 
 export type ReaderDeps = Readonly<{
   database: DatabaseSync;
-  registry: EventRegistry;
   streams: Streams;
   types: Dictionary;
   categories: Dictionary;
   /** ms since the epoch. */
   now(): number;
-  /** Place of the last committed event of the log, 0 without any. */
+  /** Place of the last committed record of the log, 0 when it has none. */
   committed(): number;
 }>;
 
-/** A part of the log by places: `next` is where the following part starts, exclusive. */
-export type LogPart = Readonly<{ events: readonly RecordedEvent[]; next: number; end: boolean }>;
+/** The records of a range of places. `next` is where the following range starts, exclusive. */
+export type LogRange = Readonly<{ records: readonly StoredRecord[]; next: number; end: boolean }>;
 
-/** Fetches the rows that follow `after` (or those from the start), at most so many. */
-type Fetch = (after: EventRow | undefined, limit: number) => EventRow[];
+/** Fetches at most `limit` rows after `after`, by default from the start. */
+type Fetch = (after: RecordRow | undefined, limit: number) => RecordRow[];
 
-/** Reads committed events, checks their checksums and upcasts them. */
-export class EventReader {
+/** Reads committed records and verifies their checksums. */
+export class RecordReader {
   readonly #deps: ReaderDeps;
-  readonly #streamForwards: (stream: number, from: number, since: number, limit: number) => EventRow[];
-  readonly #streamBackwards: (stream: number, to: number, from: number, since: number, limit: number) => EventRow[];
+  readonly #streamForwards: (stream: number, from: number, since: number, limit: number) => RecordRow[];
+  readonly #streamBackwards: (stream: number, to: number, from: number, since: number, limit: number) => RecordRow[];
+  readonly #at: (place: number) => RecordRow[];
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
-    const select = `SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.stream = ?`;
-    this.#streamForwards = prepareTuples<EventRow>(
+    const select = `SELECT ${RECORD_COLUMNS} FROM ${RECORD_TABLES} WHERE e.stream = ?`;
+    this.#streamForwards = prepareTuples<RecordRow>(
       deps.database,
       `${select} AND e.revision >= ? AND e.recorded_at >= ? ORDER BY e.revision LIMIT ?`,
     );
-    this.#streamBackwards = prepareTuples<EventRow>(
+    this.#streamBackwards = prepareTuples<RecordRow>(
       deps.database,
       `${select} AND e.revision <= ? AND e.revision >= ? AND e.recorded_at >= ? ORDER BY e.revision DESC LIMIT ?`,
+    );
+    this.#at = prepareTuples<RecordRow>(
+      deps.database,
+      `SELECT ${RECORD_COLUMNS} FROM ${RECORD_TABLES} WHERE e.position = ?`,
     );
   }
 
   /** See `EventStore.readStream`. */
-  readStream(stream: string, { from, direction = 'forwards', limit }: ReadStreamOptions): StreamSlice {
-    const most = checkLimit(limit);
-    if (from !== undefined && from < 0n) throw new StoreError('INVALID', `revisions start at 0, not at ${from}`);
+  readStream(stream: string, { from, direction, limit }: ReadStreamOptions): StreamSlice {
     const head = this.#deps.streams.find(stream);
-    if (head === undefined) return { events: [], end: true };
+    if (head === undefined) return { records: [], end: true };
     const { revision: first, recordedAt: since } = visibleFrom(head, this.#deps.now());
     const start = Number(from ?? (direction === 'forwards' ? 0 : head.last));
     const fetch: Fetch =
       direction === 'forwards'
         ? (after, rows) => this.#streamForwards(head.id, after ? after[1] + 1 : Math.max(start, first), since, rows)
         : (after, rows) => this.#streamBackwards(head.id, after ? after[1] - 1 : start, first, since, rows);
-    const { events, more } = this.#collect(fetch, most);
-    return { events, end: !more };
+    const { records, more } = this.#collect(fetch, limit);
+    return { records, end: !more };
   }
 
   /** See `EventStore.readAll`. */
   readAll({ direction, from, limit, filter }: ReadAllOptions): LogSlice {
-    const start = from === null && direction === 'backwards' ? null : toPlace(from);
-    const part =
+    const start = from === null ? null : toPlace(from);
+    const range =
       direction === 'forwards'
-        ? this.forwards(start ?? 0, checkLimit(limit), filter)
-        : this.#backwards(start ?? this.#deps.committed() + 1, checkLimit(limit), filter);
-    // Without a single event, neither end of the log has a position.
-    const next = part.next === 0 || (from === null && this.#deps.committed() === 0) ? from : toPosition(part.next);
-    return { events: part.events, next, end: part.end };
+        ? this.forwards(start ?? 0, limit, filter)
+        : this.#backwards(start ?? this.#deps.committed() + 1, limit, filter);
+    // Neither end of an empty log has a position.
+    const next = range.next === 0 || (from === null && this.#deps.committed() === 0) ? from : toPosition(range.next);
+    return { records: range.records, next, end: range.end };
   }
 
-  /** The events behind `after`. `next` is at the end of the log when nothing more of it fits. */
-  forwards(after: number, limit: number, filter: EventFilter | undefined): LogPart {
+  /** Id of the record at a position, `null` when there is none. Throws `INVALID` for a position that this store did not make. */
+  idAt(position: Position): string | null {
+    const [row] = this.#at(toPlace(position));
+    return row === undefined ? null : decodeRow(row).id;
+  }
+
+  /** The records after a place. `next` is at the end of the log when no further record matches. */
+  forwards(after: number, limit: number, filter: EventFilter | undefined): LogRange {
     const last = this.#deps.committed();
-    if (after >= last) return { events: [], next: after, end: true };
+    if (after >= last) return { records: [], next: after, end: true };
     const to = filter === undefined ? last : Math.min(last, after + SCAN_PLACES);
-    const { events, more, lastPlace } = this.#scan('forwards', { after, before: to + 1 }, limit, filter);
-    return more ? { events, next: lastPlace, end: false } : { events, next: to, end: to === last };
+    const { records, more, lastPlace } = this.#scan('forwards', { after, before: to + 1 }, limit, filter);
+    return more ? { records, next: lastPlace, end: false } : { records, next: to, end: to === last };
   }
 
-  #backwards(before: number, limit: number, filter: EventFilter | undefined): LogPart {
-    if (before <= 1) return { events: [], next: before, end: true };
+  #backwards(before: number, limit: number, filter: EventFilter | undefined): LogRange {
+    if (before <= 1) return { records: [], next: before, end: true };
     const after = filter === undefined ? 0 : Math.max(0, before - 1 - SCAN_PLACES);
-    const { events, more, lastPlace } = this.#scan('backwards', { after, before }, limit, filter);
-    return more ? { events, next: lastPlace, end: false } : { events, next: after + 1, end: after === 0 };
+    const { records, more, lastPlace } = this.#scan('backwards', { after, before }, limit, filter);
+    return more ? { records, next: lastPlace, end: false } : { records, next: after + 1, end: after === 0 };
   }
 
   #scan(
@@ -112,9 +117,9 @@ export class EventReader {
     filter: EventFilter | undefined,
   ) {
     const order = direction === 'forwards' ? '' : 'DESC';
-    const select = prepareTuples<EventRow>(
+    const select = prepareTuples<RecordRow>(
       this.#deps.database,
-      `SELECT ${EVENT_COLUMNS} FROM ${EVENT_TABLES} WHERE e.position > ? AND e.position < ?${this.#condition(filter)}
+      `SELECT ${RECORD_COLUMNS} FROM ${RECORD_TABLES} WHERE e.position > ? AND e.position < ?${this.#condition(filter)}
        ORDER BY e.position ${order} LIMIT ?`,
     );
     return this.#collect(
@@ -126,7 +131,7 @@ export class EventReader {
     );
   }
 
-  /** The filter by integers; names that no event has yet fit nothing. */
+  /** The filter as SQL, with the integers of the names; names that no record has yet match nothing. */
   #condition(filter: EventFilter | undefined): string {
     if (filter === undefined) return '';
     const [column, names, dictionary] =
@@ -137,29 +142,23 @@ export class EventReader {
     return ` AND ${column} IN (${ids.join(',')})`;
   }
 
-  /** Up to `limit` events, fewer when they are large; looks one row further to know whether there are `more`. */
-  #collect(fetch: Fetch, limit: number): { events: RecordedEvent[]; more: boolean; lastPlace: number } {
-    const events: RecordedEvent[] = [];
+  /** Up to `limit` records, fewer when they are large; fetches one row more to know whether there are `more`. */
+  #collect(fetch: Fetch, limit: number): { records: StoredRecord[]; more: boolean; lastPlace: number } {
+    const records: StoredRecord[] = [];
     let characters = 0;
-    let last: EventRow | undefined;
+    let last: RecordRow | undefined;
     for (;;) {
-      const asked = Math.min(FETCH_ROWS, limit + 1 - events.length);
-      const rows = fetch(last, asked);
+      const count = Math.min(FETCH_ROWS, limit + 1 - records.length);
+      const rows = fetch(last, count);
       for (const row of rows) {
-        if (events.length === limit || characters >= SLICE_CHARACTERS)
-          return { events, more: true, lastPlace: last?.[0] ?? 0 };
-        events.push(decodeRow(this.#deps.registry, row));
+        if (records.length === limit || characters >= SLICE_CHARACTERS) {
+          return { records, more: true, lastPlace: last?.[0] ?? 0 };
+        }
+        records.push(decodeRow(row));
         characters += row[7].length + row[8].length;
         last = row;
       }
-      if (rows.length < asked) return { events, more: false, lastPlace: last?.[0] ?? 0 };
+      if (rows.length < count) return { records, more: false, lastPlace: last?.[0] ?? 0 };
     }
   }
-}
-
-/** A limit, 512 when none is given. Throws `INVALID` outside 1 to 4,096. */
-export function checkLimit(limit: number | undefined): number {
-  if (limit === undefined) return DEFAULT_LIMIT;
-  if (Number.isInteger(limit) && limit >= 1 && limit <= MAX_LIMIT) return limit;
-  throw new StoreError('INVALID', `a limit is 1 to ${MAX_LIMIT}, not ${limit}`);
 }

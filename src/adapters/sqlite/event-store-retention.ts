@@ -1,13 +1,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { StoreError } from '../../kernel/errors.ts';
 import type { Retention } from '../../ports/event-store.ts';
 import { prepareTuples } from './database.ts';
 import type { StoredRetention, StreamHead, Streams } from './event-store-names.ts';
 
-/** Rows removed, and streams looked at, in one step at most. */
+/** Rows removed, and streams examined, in one step at most. */
 const STEP_ROWS = 256;
 const STEP_STREAMS = 64;
-/** When to look again for an event that may go, but is still the last one of the log. */
+/** When to retry the removal of a record that is the last one of the log. */
 const RETRY_MS = 60_000;
 
 export type RetentionDeps = Readonly<{
@@ -15,16 +14,16 @@ export type RetentionDeps = Readonly<{
   streams: Streams;
   /** ms since the epoch. */
   now(): number;
-  /** Place of the last committed event of the log. */
+  /** Place of the last committed record of the log. */
   committed(): number;
-  /** Writes the rows of this group that were only collected so far. */
+  /** Writes the collected rows of the current group. */
   flush(): void;
 }>;
 
 type RowHead = readonly [place: number, revision: number, recordedAt: number];
 
 /**
- * What streams may forget: kept beside them, hidden by the reader at once, removed from the log step by step.
+ * The retention of streams. The reader hides records immediately; `step` removes them from the log, a bounded number at a time.
  * All of it runs within the transaction of a group.
  */
 export class RetentionRules {
@@ -33,7 +32,7 @@ export class RetentionRules {
   readonly #upsert: StatementSync;
   readonly #setDue: StatementSync;
   readonly #setForgotten: StatementSync;
-  readonly #deleteEvents: StatementSync;
+  readonly #deleteRecords: StatementSync;
   readonly #selectDue: (now: number, limit: number) => [string][];
   readonly #selectOldest: (stream: number, limit: number) => RowHead[];
 
@@ -44,7 +43,7 @@ export class RetentionRules {
     this.#upsert = database.prepare('INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?)');
     this.#setDue = database.prepare('UPDATE retention SET due = ? WHERE stream = ?');
     this.#setForgotten = database.prepare('UPDATE streams SET forgotten = ? WHERE id = ?');
-    this.#deleteEvents = database.prepare('DELETE FROM events WHERE stream = ? AND revision <= ?');
+    this.#deleteRecords = database.prepare('DELETE FROM events WHERE stream = ? AND revision <= ?');
     this.#selectDue = prepareTuples<[string]>(
       database,
       'SELECT s.name FROM retention r JOIN streams s ON s.id = r.stream WHERE r.due <= ? ORDER BY r.due LIMIT ?',
@@ -55,7 +54,7 @@ export class RetentionRules {
     );
   }
 
-  /** Replaces what a stream may forget. */
+  /** Replaces the retention of a stream. */
   set(stream: string, retention: Retention): void {
     const head = this.#deps.streams.ensure(stream);
     const { maxAgeMs = null, maxCount = null } = retention;
@@ -65,22 +64,24 @@ export class RetentionRules {
       head.retention = null;
       return;
     }
-    const due = maxCount === null && truncateBefore === null ? this.#oldestEnds(head, maxAgeMs ?? 0) : this.#deps.now();
+    const due =
+      maxCount === null && truncateBefore === null ? this.#oldestExpiry(head, maxAgeMs ?? 0) : this.#deps.now();
     this.#upsert.run(head.id, maxAgeMs, maxCount, truncateBefore, due);
     head.retention = { maxAgeMs, maxCount, truncateBefore, due };
   }
 
-  /** Events from revision `first` on were appended: notes when there will be something to forget. */
+  /** To be called after records from revision `first` on were appended: schedules their removal. */
   onAppend(head: StreamHead, first: number, recordedAt: number): void {
     const rules = head.retention;
     if (rules === null) return;
-    const tooMany = rules.maxCount !== null && head.last >= rules.maxCount;
-    const tooEarly = rules.truncateBefore !== null && first < rules.truncateBefore;
-    const due = tooMany || tooEarly ? recordedAt : rules.maxAgeMs === null ? null : endOf(recordedAt, rules.maxAgeMs);
-    if (due !== null && (rules.due === null || due < rules.due)) this.#plan(head, rules, due);
+    const exceedsCount = rules.maxCount !== null && head.last >= rules.maxCount;
+    const isTruncated = rules.truncateBefore !== null && first < rules.truncateBefore;
+    const due =
+      exceedsCount || isTruncated ? recordedAt : rules.maxAgeMs === null ? null : expiryOf(recordedAt, rules.maxAgeMs);
+    if (due !== null && (rules.due === null || due < rules.due)) this.#schedule(head, rules, due);
   }
 
-  /** Removes a bounded part of what may go. `more`: there may be more of it now. */
+  /** Removes a bounded number of records that may be removed. `more`: there may be more of them now. */
   step(): { removed: number; more: boolean } {
     this.#deps.flush();
     const now = this.#deps.now();
@@ -88,45 +89,47 @@ export class RetentionRules {
     let removed = 0;
     for (const [name] of names) {
       const head = this.#deps.streams.find(name);
-      if (head?.retention) removed += this.#forget(head, head.retention, now, STEP_ROWS - removed);
+      if (head?.retention) removed += this.#removeOldest(head, head.retention, now, STEP_ROWS - removed);
       if (removed >= STEP_ROWS) break;
     }
     return { removed, more: removed >= STEP_ROWS || names.length === STEP_STREAMS };
   }
 
-  #forget(head: StreamHead, rules: StoredRetention, now: number, limit: number): number {
+  #removeOldest(head: StreamHead, rules: StoredRetention, now: number, limit: number): number {
     const visible = visibleFrom(head, now);
-    const mayGo = ([, revision, recordedAt]: RowHead) => revision < visible.revision || recordedAt < visible.recordedAt;
+    const isRemovable = ([, revision, recordedAt]: RowHead) =>
+      revision < visible.revision || recordedAt < visible.recordedAt;
     const rows = this.#selectOldest(head.id, limit + 1);
-    // The log's last event stays: its position must not be given out again.
-    const stays = rows.findIndex((row) => !mayGo(row) || row[0] >= this.#deps.committed());
-    const count = Math.min(stays === -1 ? rows.length : stays, limit);
+    // The last record of the log is kept, so that its position is not assigned twice.
+    const firstKept = rows.findIndex((row) => !isRemovable(row) || row[0] >= this.#deps.committed());
+    const count = Math.min(firstKept === -1 ? rows.length : firstKept, limit);
     const last = rows[count - 1];
     if (last !== undefined) {
-      this.#deleteEvents.run(head.id, last[1]);
+      this.#deleteRecords.run(head.id, last[1]);
       this.#setForgotten.run(last[1], head.id);
     }
     const next = rows[count];
-    if (next === undefined) this.#plan(head, rules, null);
-    else if (!mayGo(next)) this.#plan(head, rules, rules.maxAgeMs === null ? null : endOf(next[2], rules.maxAgeMs));
-    else if (count < limit) this.#plan(head, rules, now + RETRY_MS);
+    if (next === undefined) this.#schedule(head, rules, null);
+    else if (!isRemovable(next))
+      this.#schedule(head, rules, rules.maxAgeMs === null ? null : expiryOf(next[2], rules.maxAgeMs));
+    else if (count < limit) this.#schedule(head, rules, now + RETRY_MS);
     return count;
   }
 
-  #plan(head: StreamHead, rules: StoredRetention, due: number | null): void {
+  #schedule(head: StreamHead, rules: StoredRetention, due: number | null): void {
     if (rules.due === due) return;
     this.#setDue.run(due, head.id);
     rules.due = due;
   }
 
-  #oldestEnds(head: StreamHead, maxAgeMs: number): number | null {
+  #oldestExpiry(head: StreamHead, maxAgeMs: number): number | null {
     this.#deps.flush();
     const [oldest] = this.#selectOldest(head.id, 1);
-    return oldest === undefined ? null : endOf(oldest[2], maxAgeMs);
+    return oldest === undefined ? null : expiryOf(oldest[2], maxAgeMs);
   }
 }
 
-/** The first revision, and the earliest time, that a stream still shows. */
+/** The first revision, and the earliest time, of the records of a stream that are returned. */
 export function visibleFrom(head: StreamHead, now: number): { revision: number; recordedAt: number } {
   const rules = head.retention;
   if (rules === null) return { revision: 0, recordedAt: 0 };
@@ -137,17 +140,8 @@ export function visibleFrom(head: StreamHead, now: number): { revision: number; 
   };
 }
 
-/** Throws `INVALID` for a retention that cannot be. */
-export function checkRetention({ maxAgeMs, maxCount, truncateBefore }: Retention): void {
-  const ageFits =
-    maxAgeMs === undefined || (Number.isSafeInteger(maxAgeMs) && maxAgeMs >= 1_000 && maxAgeMs % 1_000 === 0);
-  const countFits = maxCount === undefined || (Number.isSafeInteger(maxCount) && maxCount >= 1);
-  if (ageFits && countFits && (truncateBefore === undefined || truncateBefore >= 0n)) return;
-  throw new StoreError('INVALID', 'a retention has whole seconds, a count from 1, and a revision from 0');
-}
-
-/** No stream ever gets near the limit of a safe integer. */
+/** No revision gets near the largest safe integer. */
 const toNumber = (revision: bigint): number => Math.min(Number(revision), Number.MAX_SAFE_INTEGER);
 
-/** The first moment at which an event of this time is too old. */
-const endOf = (recordedAt: number, maxAgeMs: number): number => recordedAt + maxAgeMs + 1;
+/** The first moment at which a record of this time is too old. */
+const expiryOf = (recordedAt: number, maxAgeMs: number): number => recordedAt + maxAgeMs + 1;

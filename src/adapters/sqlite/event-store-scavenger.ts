@@ -1,30 +1,30 @@
 import type { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
+import type { Clock, Timer } from '../../ports/clock.ts';
 import type { GroupCommit } from './event-store-group-commit.ts';
 import type { RetentionRules } from './event-store-retention.ts';
 
-const EVERY_MS = 60_000;
-/** What one step weighs among the jobs of a group. */
+const INTERVAL_MS = 60_000;
+/** Rows that one step counts as within a group. */
 const STEP_ROWS = 256;
 
-/** Removes in the background what streams may forget: small steps among the appends, so that none of them waits long. */
+/** Removes records in the background as the retention of streams allows, in small steps between the appends, so that none of them waits long. */
 export class Scavenger {
   readonly #commits: GroupCommit;
   readonly #rules: RetentionRules;
   readonly #logger: Logger;
-  readonly #timer: NodeJS.Timeout;
+  readonly #timer: Timer;
   #running: Promise<number> | null = null;
   #stopped = false;
 
-  constructor(commits: GroupCommit, rules: RetentionRules, logger: Logger) {
-    this.#commits = commits;
-    this.#rules = rules;
-    this.#logger = logger;
-    this.#timer = setInterval(() => this.#runAndLog(), EVERY_MS);
-    this.#timer.unref();
+  constructor(deps: { commits: GroupCommit; rules: RetentionRules; clock: Clock; logger: Logger }) {
+    this.#commits = deps.commits;
+    this.#rules = deps.rules;
+    this.#logger = deps.logger;
+    this.#timer = deps.clock.every(INTERVAL_MS, () => this.#runAndLog());
   }
 
-  /** Removes all that may go now, and says how many events that were. Joins a run that is under way. */
+  /** Removes all records that may be removed now, and resolves with their number. Joins a run in progress. */
   run(): Promise<number> {
     this.#running ??= this.#run().finally(() => {
       this.#running = null;
@@ -32,16 +32,14 @@ export class Scavenger {
     return this.#running;
   }
 
-  /** A run that is under way ends after its step. */
+  /** A run in progress ends after its current step. */
   stop(): void {
     this.#stopped = true;
-    clearInterval(this.#timer);
+    this.#timer.cancel();
   }
 
   #runAndLog(): void {
-    this.run().catch((error: unknown) =>
-      this.#logger.warn({ err: error }, 'what streams may forget could not be removed'),
-    );
+    this.run().catch((error: unknown) => this.#logger.warn({ err: error }, 'scavenging the event store failed'));
   }
 
   async #run(): Promise<number> {

@@ -1,16 +1,15 @@
-import { randomUUID } from 'node:crypto';
 import type { DatabaseSync } from 'node:sqlite';
 import { StoreError } from '../../kernel/errors.ts';
 import { asStoreError, inTransaction, openDatabase, prepareTuples } from './database.ts';
 
-/** Version of the tables below. A program reads the formats up to its own. */
-const FORMAT = 1;
+/** Version of the tables below and of their contents. */
+const FORMAT = 2;
 
 /**
- * An event row carries integers for its stream and its type: half the size, twice the throughput of the names.
- * There is no unique index on event ids: it would cost a factor of 2.7, and commands find their repetition by (stream, revision).
+ * A record refers to its stream and its type by integers: half the size and twice the throughput of names.
+ * There is no unique index on ids: it would cost a factor of 2.7, and a repeated command is recognized by (stream, revision).
  * - `streams.forgotten`: the highest revision that retention has removed;
- * - `retention.due`: when to look for what the stream may forget, ms since the epoch; null while it cannot have anything;
+ * - `retention.due`: when to look for records to remove, ms since the epoch; null while there cannot be any;
  * - `events.recorded_at`: ms since the epoch.
  */
 const TABLES = `
@@ -34,17 +33,15 @@ const TABLES = `
 export type EventDatabase = Readonly<{ database: DatabaseSync; epoch: string }>;
 
 /**
- * Opens the database of an event log, and makes its tables and its epoch when it is new.
- * Throws `StoreError` with `UNAVAILABLE` for a file that is something else, damaged, or of a newer format.
+ * Opens the database of an event store. A new one gets its tables, and an epoch from `newEpoch`.
+ * Throws `StoreError` with `UNAVAILABLE` for a file that is damaged, is not an event store, or has another format.
  */
-export function openEventDatabase(path: string): EventDatabase {
+export function openEventDatabase(path: string, newEpoch: () => string): EventDatabase {
   const database = openDatabase(path, 'full');
   try {
     const tables = prepareTuples<[string]>(database, "SELECT name FROM sqlite_schema WHERE type = 'table'")();
-    if (tables.length === 0) return { database, epoch: create(database) };
-    if (!tables.some(([name]) => name === 'meta')) {
-      throw new StoreError('UNAVAILABLE', `${path} is a database, but not an event log`);
-    }
+    if (tables.length === 0) return { database, epoch: create(database, newEpoch()) };
+    if (!tables.some(([name]) => name === 'meta')) throw notAnEventStore(path);
     return { database, epoch: readEpoch(database, path) };
   } catch (error) {
     database.close();
@@ -52,8 +49,7 @@ export function openEventDatabase(path: string): EventDatabase {
   }
 }
 
-function create(database: DatabaseSync): string {
-  const epoch = randomUUID();
+function create(database: DatabaseSync, epoch: string): string {
   return inTransaction(database, () => {
     database.exec(TABLES);
     const insert = database.prepare('INSERT INTO meta (name, value) VALUES (?, ?)');
@@ -65,15 +61,15 @@ function create(database: DatabaseSync): string {
 
 function readEpoch(database: DatabaseSync, path: string): string {
   const meta = new Map(prepareTuples<[string, string]>(database, 'SELECT name, value FROM meta')());
-  const format = Number(meta.get('format'));
-  if (format > FORMAT) {
-    throw new StoreError(
-      'UNAVAILABLE',
-      `the event log ${path} has format ${format}, this program knows formats up to ${FORMAT}: it was written by a newer one`,
-    );
-  }
-  const epoch = meta.get('epoch');
-  if (format !== FORMAT || epoch === undefined)
-    throw new StoreError('UNAVAILABLE', `${path} is a database, but not an event log`);
-  return epoch;
+  const [format, epoch] = [Number(meta.get('format')), meta.get('epoch')];
+  if (!(format >= 1) || epoch === undefined) throw notAnEventStore(path);
+  if (format === FORMAT) return epoch;
+  const writer = format > FORMAT ? 'a newer version' : 'an older, incompatible version';
+  throw new StoreError(
+    'UNAVAILABLE',
+    `the event store ${path} has format ${format} and cannot be read: it was written by ${writer} (this version uses format ${FORMAT})`,
+  );
 }
+
+const notAnEventStore = (path: string): StoreError =>
+  new StoreError('UNAVAILABLE', `${path} is a database, but not an event store`);

@@ -1,22 +1,21 @@
 import { isStoreError, StoreError } from '../../kernel/errors.ts';
-import { categoryOf, type RecordedEvent } from '../../kernel/event.ts';
-import type { EventFilter, SubscriptionBatch } from '../../ports/event-store.ts';
-import type { LogPart } from './event-store-reader.ts';
+import { categoryOf } from '../../kernel/event.ts';
+import type { EventFilter, StoredRecord, SubscriptionBatch } from '../../ports/event-store.ts';
+import type { LogRange } from './event-store-reader.ts';
 import { toPosition } from './event-store-rows.ts';
-import type { FreshEvent } from './event-store-writer.ts';
+import type { FreshRecord } from './event-store-writer.ts';
 
-/** Bytes of JSON that wait in memory for one subscriber; beyond it, or two batches, it reads them from the log again. */
+/** Bytes of JSON that are buffered for one subscriber; above this, or two batches, it reads them from the log again. */
 const BUFFER_BYTES = 8_388_608;
 
-/** Settings of a subscription, checked. */
 export type SubscriptionSettings = Readonly<{
   after: number;
   filter: EventFilter | undefined;
   batchSize: number;
   signal: AbortSignal | undefined;
-  /** The events behind a place, see `EventReader.forwards`. */
-  read(after: number, limit: number, filter: EventFilter | undefined): LogPart;
-  /** Called when it has ended, for whatever reason. */
+  /** The records after a place, see `RecordReader.forwards`. */
+  read(after: number, limit: number, filter: EventFilter | undefined): LogRange;
+  /** Called once when it has ended. */
   onEnd(subscription: Subscription): void;
 }>;
 
@@ -25,22 +24,22 @@ type Waiter = Readonly<{ resolve(result: IteratorResult<SubscriptionBatch>): voi
 const END = { done: true, value: undefined } as const;
 
 /**
- * One run through the log: pages from the disk until there is nothing behind them, and from that very moment on what is committed, straight
- * from memory. Reading and writing share one thread, so nothing can come in between. A consumer that falls behind goes back to pages.
+ * One run through the log: reads pages from the disk up to the end of the log, and from that moment on takes committed records from memory. Reading
+ * and writing share one thread, so no record can be missed in between. A lagging consumer is served from pages again.
  */
 export class Subscription implements AsyncIterator<SubscriptionBatch> {
   readonly #settings: SubscriptionSettings;
-  readonly #fits: (event: RecordedEvent) => boolean;
+  readonly #matches: (record: StoredRecord) => boolean;
   readonly #onAbort = () => this.#end(null);
-  /** Everything up to here was delivered or left out. */
+  /** Everything up to here was delivered or filtered out. */
   #place: number;
-  /** Live: what is committed goes to the buffer. */
+  /** Whether committed records go to the buffer. */
   #live = false;
-  #buffer: FreshEvent[] = [];
+  #buffer: FreshRecord[] = [];
   #bufferBytes = 0;
-  /** Everything up to here was delivered, left out, or is in the buffer. */
+  /** Everything up to here was delivered, filtered out, or is in the buffer. */
   #bufferedTo = 0;
-  /** The page that is about to be read. */
+  /** Scheduled read of a page. */
   #reading: NodeJS.Immediate | null = null;
   #waiter: Waiter | null = null;
   #ended: { error: StoreError | null } | null = null;
@@ -48,21 +47,22 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
   constructor(settings: SubscriptionSettings) {
     this.#settings = settings;
     this.#place = settings.after;
-    this.#fits = predicate(settings.filter);
+    this.#matches = predicate(settings.filter);
     settings.signal?.addEventListener('abort', this.#onAbort, { once: true });
   }
 
-  /** Whether it takes what is committed. */
+  /** Whether it takes committed records. */
   get isLive(): boolean {
     return this.#live;
   }
 
   next(): Promise<IteratorResult<SubscriptionBatch>> {
     return new Promise((resolve, reject) => {
-      if (this.#waiter !== null)
-        return reject(new StoreError('INVALID', 'a subscription gives one batch after the other'));
+      if (this.#waiter !== null) {
+        return reject(new StoreError('INVALID', 'the previous call of next() is still pending'));
+      }
       this.#waiter = { resolve, reject };
-      // A signal that was aborted beforehand does not tell.
+      // A signal that was aborted beforehand emits no event.
       if (this.#settings.signal?.aborted) this.#end(null);
       this.#serve();
     });
@@ -73,42 +73,42 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
     return Promise.resolve(END);
   }
 
-  /** Hands over what was just committed, in order, up to `place`. */
-  publish(events: readonly FreshEvent[], place: number): void {
+  /** Takes the records that were just committed, in order, up to `place`. */
+  publish(records: readonly FreshRecord[], place: number): void {
     if (!this.#live) return;
-    const news = events.filter((fresh) => fresh.place > this.#place && this.#fits(fresh.event));
-    const bytes = news.reduce((sum, fresh) => sum + fresh.bytes, this.#bufferBytes);
-    if (this.#buffer.length + news.length > 2 * this.#settings.batchSize || bytes > BUFFER_BYTES) {
+    const added = records.filter((fresh) => fresh.place > this.#place && this.#matches(fresh.record));
+    const bytes = added.reduce((sum, fresh) => sum + fresh.bytes, this.#bufferBytes);
+    if (this.#buffer.length + added.length > 2 * this.#settings.batchSize || bytes > BUFFER_BYTES) {
       this.#live = false;
     } else {
-      this.#buffer.push(...news);
+      this.#buffer.push(...added);
       this.#bufferBytes = bytes;
       this.#bufferedTo = place;
     }
     this.#serve();
   }
 
-  /** Ends it because the store is closed. */
+  /** Ends it with `CLOSED`. */
   close(): void {
-    this.#end(new StoreError('CLOSED', 'the event log was closed'));
+    this.#end(new StoreError('CLOSED', 'the event store was closed'));
   }
 
-  /** Answers who waits, if there is something to answer with. */
+  /** Settles the pending call of `next`, if there is a batch or an end. */
   #serve(): void {
     const waiter = this.#waiter;
     if (waiter === null) return;
-    if (this.#ended !== null) this.#answerEnd(waiter, this.#ended.error);
-    else if (this.#bufferedTo > this.#place) this.#answer(waiter, this.#takeBuffered());
-    // Through the event loop, so that a long way through the past leaves room for others.
+    if (this.#ended !== null) this.#settleEnd(waiter, this.#ended.error);
+    else if (this.#bufferedTo > this.#place) this.#settle(waiter, this.#takeBuffered());
+    // In another turn of the event loop, so that a long catch-up does not block other work.
     else if (!this.#live) this.#reading ??= setImmediate(() => this.#readPage());
   }
 
-  #answer(waiter: Waiter, batch: SubscriptionBatch): void {
+  #settle(waiter: Waiter, batch: SubscriptionBatch): void {
     this.#waiter = null;
     waiter.resolve({ done: false, value: batch });
   }
 
-  #answerEnd(waiter: Waiter, error: StoreError | null): void {
+  #settleEnd(waiter: Waiter, error: StoreError | null): void {
     this.#waiter = null;
     if (error === null) waiter.resolve(END);
     else waiter.reject(error);
@@ -120,7 +120,7 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
     this.#place = this.#buffer.length > 0 ? (taken.at(-1)?.place ?? this.#place) : this.#bufferedTo;
     this.#bufferBytes -= taken.reduce((sum, fresh) => sum + fresh.bytes, 0);
     return this.#batch(
-      taken.map((fresh) => fresh.event),
+      taken.map((fresh) => fresh.record),
       this.#live && this.#buffer.length === 0,
     );
   }
@@ -129,21 +129,21 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
     this.#reading = null;
     const { read, batchSize, filter } = this.#settings;
     try {
-      const { events, next, end } = read(this.#place, batchSize, filter);
+      const { records, next, end } = read(this.#place, batchSize, filter);
       this.#place = next;
       this.#live = end;
-      if (this.#waiter !== null) this.#answer(this.#waiter, this.#batch(events, end));
+      if (this.#waiter !== null) this.#settle(this.#waiter, this.#batch(records, end));
     } catch (error) {
       this.#end(
         isStoreError(error)
           ? error
-          : new StoreError('UNAVAILABLE', `cannot read the event log: ${String(error)}`, { cause: error }),
+          : new StoreError('UNAVAILABLE', `cannot read the event store: ${String(error)}`, { cause: error }),
       );
     }
   }
 
-  #batch(events: readonly RecordedEvent[], caughtUp: boolean): SubscriptionBatch {
-    return { events, position: this.#place === 0 ? null : toPosition(this.#place), caughtUp };
+  #batch(records: readonly StoredRecord[], caughtUp: boolean): SubscriptionBatch {
+    return { records, position: this.#place === 0 ? null : toPosition(this.#place), caughtUp };
   }
 
   #end(error: StoreError | null): void {
@@ -158,12 +158,12 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
   }
 }
 
-function predicate(filter: EventFilter | undefined): (event: RecordedEvent) => boolean {
+function predicate(filter: EventFilter | undefined): (record: StoredRecord) => boolean {
   if (filter === undefined) return () => true;
   if ('types' in filter) {
     const types = new Set(filter.types);
-    return (event) => types.has(event.type);
+    return (record) => types.has(record.type);
   }
   const categories = new Set(filter.categories);
-  return (event) => categories.has(categoryOf(event.stream));
+  return (record) => categories.has(categoryOf(record.stream));
 }

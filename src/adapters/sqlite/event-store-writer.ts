@@ -1,14 +1,12 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite';
 import { StoreError } from '../../kernel/errors.ts';
-import type { RecordedEvent } from '../../kernel/event.ts';
-import type { Appended, ExpectedRevision } from '../../ports/event-store.ts';
+import type { Appended, ExpectedRevision, StoredRecord } from '../../ports/event-store.ts';
 import { prepareTuples } from './database.ts';
-import type { EncodedEvent } from './event-store-encode.ts';
 import type { Dictionary, StreamHead, Streams } from './event-store-names.ts';
-import { checksumOf, toPosition, toTime } from './event-store-rows.ts';
+import { checksumOf, type EncodedRecord, toPosition, toTime } from './event-store-rows.ts';
 
-/** An event that was just committed. */
-export type FreshEvent = Readonly<{ event: RecordedEvent; place: number; bytes: number }>;
+/** A record that was just committed. */
+export type FreshRecord = Readonly<{ record: StoredRecord; place: number; bytes: number }>;
 
 export type WriterDeps = Readonly<{
   database: DatabaseSync;
@@ -16,24 +14,24 @@ export type WriterDeps = Readonly<{
   types: Dictionary;
   /** ms since the epoch. */
   now(): number;
-  /** Whether anybody wants the events of the group. */
+  /** Whether a subscription takes the records of the group. */
   isFollowed(): boolean;
-  /** Told of each append, within its transaction: its stream as it is now, its first revision, and its time in ms since the epoch. */
+  /** Called for each append, within its transaction, with its stream as it is now, its first revision, and its time in ms since the epoch. */
   onAppend(head: StreamHead, first: number, recordedAt: number): void;
 }>;
 
 const COLUMNS = 10;
-/** Rows of one INSERT; 32 gain a quarter over single ones, the others are for what is left. */
+/** Rows of one INSERT; 32 are a quarter faster than single ones, the others are for the remainder. */
 const CHUNKS = [32, 8, 1] as const;
 const LARGEST = CHUNKS[0];
 
-/** Writes event rows within the transaction of a group: knows the last position, gives out revisions and positions without gaps. */
-export class EventWriter {
+/** Writes records within the transaction of a group, and assigns revisions and positions without gaps. */
+export class RecordWriter {
   readonly #deps: WriterDeps;
   readonly #inserts: ReadonlyMap<number, StatementSync>;
   readonly #selectLast: () => [number | null][];
   #pending: SQLInputValue[] = [];
-  #fresh: FreshEvent[] = [];
+  #fresh: FreshRecord[] = [];
   #recordedAt: number | null = null;
   #last: number;
   #committed: number;
@@ -49,25 +47,25 @@ export class EventWriter {
     this.#committed = this.#last;
   }
 
-  /** Place of the last event that was committed, 0 without any. Retention never removes that one, so it cannot be given out twice. */
+  /** Place of the last committed record, 0 when there is none. Retention never removes that one, so no place is assigned twice. */
   get committed(): number {
     return this.#committed;
   }
 
-  /** Adds the events of one append to the group, or throws `VERSION_CONFLICT` and adds nothing. */
-  write(stream: string, events: readonly EncodedEvent[], expect: ExpectedRevision): Appended {
+  /** Adds the records of one append to the group, or throws `VERSION_CONFLICT` and adds nothing. */
+  write(stream: string, records: readonly EncodedRecord[], expect: ExpectedRevision): Appended {
     const found = this.#deps.streams.find(stream);
     checkExpected(stream, found?.last ?? -1, expect);
     const head = found ?? this.#deps.streams.ensure(stream);
     this.#recordedAt ??= this.#deps.now();
-    const followed = this.#deps.isFollowed();
+    const isFollowed = this.#deps.isFollowed();
     const first = head.last + 1;
-    for (const event of events) this.#add(head, event, this.#recordedAt, followed);
+    for (const encoded of records) this.#add(head, encoded, this.#recordedAt, isFollowed);
     this.#deps.onAppend(head, first, this.#recordedAt);
     return { revision: BigInt(head.last), position: toPosition(this.#last) };
   }
 
-  /** Writes the rows that were only collected so far. */
+  /** Writes the collected rows. */
   flush(): void {
     for (const rows of CHUNKS) {
       const size = rows * COLUMNS;
@@ -75,8 +73,8 @@ export class EventWriter {
     }
   }
 
-  /** The group is durable: its events, if anybody wanted them. */
-  takeCommitted(): readonly FreshEvent[] {
+  /** To be called when the group is durable. Returns those of its records that a subscription takes. */
+  takeCommitted(): readonly FreshRecord[] {
     const fresh = this.#fresh;
     this.#fresh = [];
     this.#recordedAt = null;
@@ -84,7 +82,7 @@ export class EventWriter {
     return fresh;
   }
 
-  /** Nothing of the group was written. */
+  /** To be called after a rollback: discards the group. */
   reset(): void {
     this.#pending = [];
     this.#fresh = [];
@@ -92,9 +90,9 @@ export class EventWriter {
     this.#last = this.#committed;
   }
 
-  #add(head: StreamHead, encoded: EncodedEvent, recordedAt: number, followed: boolean): void {
-    const { event, version, metadata, data } = encoded;
-    const { id, type } = event;
+  #add(head: StreamHead, encoded: EncodedRecord, recordedAt: number, isFollowed: boolean): void {
+    const { record, metadata } = encoded;
+    const { id, type, schemaVersion, data, source } = record;
     const place = ++this.#last;
     const revision = ++head.last;
     const checksum = checksumOf({
@@ -102,31 +100,43 @@ export class EventWriter {
       revision,
       stream: head.name,
       type,
-      version,
+      version: schemaVersion,
       recordedAt,
       id,
       metadata,
       data,
     });
     const typeId = this.#deps.types.ensure(type);
-    this.#pending.push(place, head.id, revision, typeId, version, recordedAt, encoded.id, metadata, data, checksum);
+    this.#pending.push(
+      place,
+      head.id,
+      revision,
+      typeId,
+      schemaVersion,
+      recordedAt,
+      encoded.id,
+      metadata,
+      data,
+      checksum,
+    );
     if (this.#pending.length === LARGEST * COLUMNS) {
       this.#insert(LARGEST, this.#pending);
       this.#pending = [];
     }
-    if (!followed) return;
-    const recorded: RecordedEvent = {
-      type,
-      data: event.data,
+    if (!isFollowed) return;
+    const stored: StoredRecord & { source?: object } = {
       id,
-      schemaVersion: version,
+      type,
+      schemaVersion,
+      data,
+      metadata: record.metadata,
       stream: head.name,
       revision: BigInt(revision),
       position: toPosition(place),
       recordedAt: toTime(recordedAt),
-      metadata: event.metadata,
     };
-    this.#fresh.push({ event: recorded, place, bytes: encoded.bytes });
+    if (source !== undefined) stored.source = source;
+    this.#fresh.push({ record: stored, place, bytes: encoded.bytes });
   }
 
   #insert(rows: number, parameters: readonly SQLInputValue[]): void {
@@ -141,8 +151,8 @@ export class EventWriter {
 function checkExpected(stream: string, last: number, expect: ExpectedRevision): void {
   if (expect === 'any') return;
   if (expect === 'none' ? last === -1 : expect === 'exists' ? last >= 0 : BigInt(last) === expect) return;
-  const is = last === -1 ? 'has no events' : `is at revision ${last}`;
-  throw new StoreError('VERSION_CONFLICT', `stream '${stream}' ${is}, expected was ${expect}`, {
+  const actual = last === -1 ? 'has no records' : `is at revision ${last}`;
+  throw new StoreError('VERSION_CONFLICT', `unexpected revision: stream '${stream}' ${actual}, expected: ${expect}`, {
     actual: last === -1 ? null : BigInt(last),
   });
 }

@@ -1,15 +1,13 @@
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { StoreError } from '../../kernel/errors.ts';
-import type { NewEvent } from '../../kernel/event.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Position } from '../../kernel/position.ts';
-import type { EventRegistry } from '../../kernel/registry.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type {
   Appended,
   EventStore,
   ExpectedRevision,
   LogSlice,
+  NewRecord,
   ReadAllOptions,
   ReadStreamOptions,
   Retention,
@@ -17,48 +15,51 @@ import type {
   SubscribeOptions,
   SubscriptionBatch,
 } from '../../ports/event-store.ts';
+import type { Random } from '../../ports/random.ts';
 import { Checkpoints } from './checkpoints.ts';
 import { asStoreError, MEMORY } from './database.ts';
-import { checkExpectation, checkStreamName, encodeEvents } from './event-store-encode.ts';
 import { GroupCommit } from './event-store-group-commit.ts';
 import { type Lock, lockFile } from './event-store-lock.ts';
 import { Dictionary, Streams } from './event-store-names.ts';
-import { checkLimit, EventReader } from './event-store-reader.ts';
-import { checkRetention, RetentionRules } from './event-store-retention.ts';
-import { toPlace, toPosition } from './event-store-rows.ts';
+import { RecordReader } from './event-store-reader.ts';
+import { RetentionRules } from './event-store-retention.ts';
+import { encodeRecords, toPlace, toPosition } from './event-store-rows.ts';
 import { Scavenger } from './event-store-scavenger.ts';
 import { type EventDatabase, openEventDatabase } from './event-store-schema.ts';
 import { Subscription } from './event-store-subscription.ts';
-import { EventWriter } from './event-store-writer.ts';
+import { RecordWriter } from './event-store-writer.ts';
 
-/** Pages of the write-ahead log (4 KiB each) after which a commit copies the rest of it into the database file itself: its bound. */
+/** Limit of the write-ahead log, in pages of 4 KiB: above it, a commit copies the rest into the database file itself. */
 const WAL_PAGES = 8_192;
-/** Reads are done at once, on this thread. After one of so many events others get a turn, so that a loop of reads does not keep them out. */
+/** Reads run synchronously. One of this many records or more is followed by a turn of the event loop, so that a loop of reads does not block it. */
 const LONG_READ = 64;
 
 export type SqliteEventStoreOptions = Readonly<{
-  /** A file, made when it is missing, or `:memory:`. */
+  /** A file, created when it does not exist, or `:memory:`. */
   path: string;
-  registry: EventRegistry;
+  clock: Clock;
+  random: Random;
   logger: Logger;
-  /** Default: the system's time. */
-  clock?: Pick<Clock, 'now'>;
 }>;
 
 /** The event store on one SQLite file. */
 export interface SqliteEventStore extends EventStore {
-  /** Removes now what streams may forget, in small steps; also done every minute. Resolves with the number of events removed. */
+  /** Removes records as the retention of their streams allows; also done every minute. Resolves with the number of records removed. */
   scavenge(): Promise<number>;
 }
 
 /**
- * Opens the embedded event store: one file, one process. Appends are durable when they are answered, also against the loss of power.
- * Throws `StoreError` with `UNAVAILABLE`, in words, when the file is open already, is no event log, or is of a newer format.
+ * Opens the embedded event store: one file, one process. Appends survive a power failure once they are resolved.
+ * Throws `StoreError` with `UNAVAILABLE` when the file is already open, is not an event store, or has another format.
  */
 export async function openSqliteEventStore(options: SqliteEventStoreOptions): Promise<SqliteEventStore> {
   const lock = options.path === MEMORY ? null : lockFile(options.path);
   try {
-    return new Store(openEventDatabase(options.path), lock, options);
+    return new Store(
+      openEventDatabase(options.path, () => options.random.uuid(options.clock.now())),
+      lock,
+      options,
+    );
   } catch (error) {
     lock?.release();
     throw asStoreError(error);
@@ -68,9 +69,9 @@ export async function openSqliteEventStore(options: SqliteEventStoreOptions): Pr
 class Store implements SqliteEventStore {
   readonly #opened: EventDatabase;
   readonly #lock: Lock | null;
-  readonly #registry: EventRegistry;
-  readonly #writer: EventWriter;
-  readonly #reader: EventReader;
+  readonly #clock: Clock;
+  readonly #writer: RecordWriter;
+  readonly #reader: RecordReader;
   readonly #rules: RetentionRules;
   readonly #commits: GroupCommit;
   readonly #scavenger: Scavenger;
@@ -78,11 +79,7 @@ class Store implements SqliteEventStore {
   readonly #subscriptions = new Set<Subscription>();
   #closing: Promise<void> | null = null;
 
-  constructor(
-    opened: EventDatabase,
-    lock: Lock | null,
-    { path, registry, logger, clock = Date }: SqliteEventStoreOptions,
-  ) {
+  constructor(opened: EventDatabase, lock: Lock | null, { path, clock, logger }: SqliteEventStoreOptions) {
     const { database } = opened;
     const types = new Dictionary(database, 'types');
     const categories = new Dictionary(database, 'categories');
@@ -92,10 +89,10 @@ class Store implements SqliteEventStore {
     const flush = () => this.#writer.flush();
     this.#opened = opened;
     this.#lock = lock;
-    this.#registry = registry;
+    this.#clock = clock;
     database.exec(`PRAGMA wal_autocheckpoint = ${WAL_PAGES}`);
     this.#rules = new RetentionRules({ database, streams, now, committed, flush });
-    this.#writer = new EventWriter({
+    this.#writer = new RecordWriter({
       database,
       streams,
       types,
@@ -103,8 +100,8 @@ class Store implements SqliteEventStore {
       isFollowed: () => this.#subscriptions.values().some((subscription) => subscription.isLive),
       onAppend: (head, first, recordedAt) => this.#rules.onAppend(head, first, recordedAt),
     });
-    this.#reader = new EventReader({ database, registry, streams, types, categories, now, committed });
-    this.#checkpoints = path === MEMORY ? null : new Checkpoints(path, logger);
+    this.#reader = new RecordReader({ database, streams, types, categories, now, committed });
+    this.#checkpoints = path === MEMORY ? null : new Checkpoints(path, clock, logger);
     const rolledBack = () => {
       this.#writer.reset();
       streams.reset();
@@ -115,18 +112,16 @@ class Store implements SqliteEventStore {
       { beforeCommit: flush, committed: () => this.#onCommit(), rolledBack },
       logger,
     );
-    this.#scavenger = new Scavenger(this.#commits, this.#rules, logger);
+    this.#scavenger = new Scavenger({ commits: this.#commits, rules: this.#rules, clock, logger });
   }
 
-  append(stream: string, events: readonly NewEvent[], { expect }: { expect: ExpectedRevision }): Promise<Appended> {
+  append(stream: string, records: readonly NewRecord[], { expect }: { expect: ExpectedRevision }): Promise<Appended> {
     return this.#write((resolve, reject) => {
-      checkStreamName(stream);
-      checkExpectation(expect);
-      const encoded = encodeEvents(this.#registry, events);
+      const encoded = encodeRecords(records);
       let appended: Appended;
       this.#commits.submit({
         rows: encoded.length,
-        bytes: encoded.reduce((sum, event) => sum + event.bytes, 0),
+        bytes: encoded.reduce((sum, { bytes }) => sum + bytes, 0),
         run: () => {
           appended = this.#writer.write(stream, encoded, expect);
         },
@@ -138,8 +133,6 @@ class Store implements SqliteEventStore {
 
   setRetention(stream: string, retention: Retention): Promise<void> {
     return this.#write((resolve, reject) => {
-      checkStreamName(stream);
-      checkRetention(retention);
       this.#commits.submit({
         rows: 1,
         bytes: 0,
@@ -150,15 +143,15 @@ class Store implements SqliteEventStore {
     });
   }
 
-  async readStream(stream: string, options: ReadStreamOptions = {}): Promise<StreamSlice> {
+  async readStream(stream: string, options: ReadStreamOptions): Promise<StreamSlice> {
     const slice = this.#read(() => this.#reader.readStream(stream, options));
-    if (slice.events.length >= LONG_READ) await nextTurn();
+    if (slice.records.length >= LONG_READ) await this.#clock.nextTurn();
     return slice;
   }
 
   async readAll(options: ReadAllOptions): Promise<LogSlice> {
     const slice = this.#read(() => this.#reader.readAll(options));
-    await nextTurn();
+    await this.#clock.nextTurn();
     return slice;
   }
 
@@ -168,6 +161,15 @@ class Store implements SqliteEventStore {
 
   async head(): Promise<Position | null> {
     return this.#read(() => (this.#writer.committed === 0 ? null : toPosition(this.#writer.committed)));
+  }
+
+  async idAt(position: Position): Promise<string | null> {
+    return this.#read(() => this.#reader.idAt(position));
+  }
+
+  /** Places have no gaps, so that only records that were removed are counted in addition. */
+  async countAfter(position: Position | null): Promise<number> {
+    return this.#read(() => Math.max(0, this.#writer.committed - (position === null ? 0 : toPlace(position))));
   }
 
   async epoch(): Promise<string> {
@@ -217,9 +219,9 @@ class Store implements SqliteEventStore {
   #startSubscription({ after, filter, batchSize, signal }: SubscribeOptions): Subscription {
     this.#checkOpen();
     const subscription = new Subscription({
-      after: toPlace(after),
+      after: after === null ? 0 : toPlace(after),
       filter,
-      batchSize: checkLimit(batchSize),
+      batchSize,
       signal,
       read: (place, limit, only) => this.#read(() => this.#reader.forwards(place, limit, only)),
       onEnd: (ended) => this.#subscriptions.delete(ended),
@@ -237,6 +239,6 @@ class Store implements SqliteEventStore {
   }
 
   #checkOpen(): void {
-    if (this.#closing !== null) throw new StoreError('CLOSED', 'the event log was closed');
+    if (this.#closing !== null) throw new StoreError('CLOSED', 'the event store was closed');
   }
 }

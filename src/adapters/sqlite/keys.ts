@@ -1,33 +1,45 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { prefixEnd } from '../../kernel/conditions.ts';
 import { StoreError } from '../../kernel/errors.ts';
-import { checkKeyName, checkKeyPrefix, checkSecret, createSealer, type Sealer } from '../../kernel/sealing.ts';
+import {
+  checkKeyName,
+  checkKeyNames,
+  checkKeyPrefix,
+  checkSecret,
+  createSealer,
+  type Sealer,
+} from '../../kernel/sealing.ts';
 import type { KeyStore } from '../../ports/keys.ts';
+import type { Random } from '../../ports/random.ts';
 import { asStoreError, openDatabase } from './database.ts';
 import { EMPTY_BLOB } from './documents-layout.ts';
 import { Statements } from './statements.ts';
 
-/** A destroyed key keeps its row, without its secret, so that its name cannot be created again. */
+/** The row of a destroyed key remains without the secret, so that the name cannot be created again. */
 const SCHEMA = 'CREATE TABLE IF NOT EXISTS keys (name TEXT PRIMARY KEY, sealed BLOB) STRICT, WITHOUT ROWID';
 
 const STATEMENTS = 8;
 
+/** `sealed` is `null` for a destroyed key. */
+type KeyRow = readonly [name: string, sealed: Uint8Array<ArrayBuffer> | null];
+
 export type SqliteKeysOptions = Readonly<{
-  /** A file, made when it is missing, or `:memory:`. */
+  /** A file, created when it does not exist, or `:memory:`. */
   path: string;
-  /** The server's own, under which the others are sealed: at least 16 bytes. */
+  /** The server secret, under which all others are sealed: at least 16 bytes. */
   secret: Uint8Array;
+  random: Random;
 }>;
 
 /**
- * Opens the embedded key store. What was answered survives the loss of power. Several processes may open the same file.
- * Throws `StoreError` with `UNAVAILABLE` when the file is no database, and `INVALID` for a secret that is too short.
+ * Opens the embedded key store. Writes survive a power failure. Several processes may open the same file.
+ * Throws `StoreError` with `UNAVAILABLE` when the file is not a database, and `INVALID` for a secret that is too short.
  */
-export async function openSqliteKeys({ path, secret }: SqliteKeysOptions): Promise<KeyStore> {
-  const sealer = createSealer(secret);
+export async function openSqliteKeys({ path, secret, random }: SqliteKeysOptions): Promise<KeyStore> {
+  const sealer = createSealer(secret, random);
   const database = openDatabase(path, 'full');
   try {
-    // What is destroyed is overwritten, and not only given free.
+    // Overwrites deleted content with zeros instead of only marking it as free.
     database.exec('PRAGMA secure_delete = ON');
     database.exec(SCHEMA);
     return new Keys(database, sealer);
@@ -50,9 +62,17 @@ class Keys implements KeyStore {
 
   async get(name: string): Promise<Uint8Array | null> {
     checkKeyName(name);
-    const sql = 'SELECT sealed FROM keys WHERE name = ?';
-    const row = this.#run(() => this.#statements.get<[Uint8Array<ArrayBuffer> | null]>(sql, [name]));
-    return row?.[0] == null ? null : this.#sealer.open(name, row[0]);
+    const sql = 'SELECT name, sealed FROM keys WHERE name = ?';
+    const row = this.#run(() => this.#statements.get<KeyRow>(sql, [name]));
+    return row === undefined ? null : this.#open(row);
+  }
+
+  async getMany(names: readonly string[]): Promise<ReadonlyMap<string, Uint8Array | null>> {
+    checkKeyNames(names);
+    // As JSON, any number of names is one parameter of one statement.
+    const sql = 'SELECT name, sealed FROM keys WHERE name IN (SELECT value FROM json_each(?))';
+    const rows = this.#run(() => this.#statements.all<KeyRow>(sql, [JSON.stringify(names)]));
+    return new Map(rows.map((row) => [row[0], this.#open(row)]));
   }
 
   async create(name: string, secret: Uint8Array): Promise<Uint8Array | null> {
@@ -61,7 +81,7 @@ class Keys implements KeyStore {
     const sealed = this.#sealer.seal(name, secret);
     const sql = 'INSERT INTO keys (name, sealed) VALUES (?, ?) ON CONFLICT DO NOTHING';
     this.#run(() => this.#statements.run(sql, [name, sealed]));
-    // Not what was given: another may have been first.
+    // Read back, because another call may have been first.
     return await this.get(name);
   }
 
@@ -70,7 +90,7 @@ class Keys implements KeyStore {
     const sql = 'INSERT INTO keys (name, sealed) VALUES (?, NULL) ON CONFLICT DO UPDATE SET sealed = NULL';
     this.#run(() => {
       this.#statements.run(sql, [name]);
-      // Empties the write-ahead log, which has the pages as they were before. While another process reads it, that is left to the next one.
+      // Empties the write-ahead log, which contains the previous pages. While another process reads it, this is left to the next destruction.
       this.#database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     });
   }
@@ -84,6 +104,10 @@ class Keys implements KeyStore {
 
   async close(): Promise<void> {
     if (this.#database.isOpen) this.#database.close();
+  }
+
+  #open([name, sealed]: KeyRow): Uint8Array | null {
+    return sealed === null ? null : this.#sealer.open(name, sealed);
   }
 
   #run<Result>(work: () => Result): Result {

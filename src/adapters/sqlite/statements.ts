@@ -1,7 +1,7 @@
 import type { DatabaseSync, SQLInputValue, SQLOutputValue, StatementSync } from 'node:sqlite';
 import { LRUCache } from 'lru-cache';
 
-/** Prepared statements of one connection, by their text; those least used go when there are too many. */
+/** A cache of prepared statements of one connection, by their SQL. */
 export class Statements {
   readonly #database: DatabaseSync;
   readonly #prepared: LRUCache<string, StatementSync>;
@@ -11,12 +11,12 @@ export class Statements {
     this.#prepared = new LRUCache({ max });
   }
 
-  /** Runs a statement that gives no rows. */
+  /** Runs a statement that returns no rows. */
   run(sql: string, parameters: readonly SQLInputValue[]): void {
     this.#statement(sql).run(...parameters);
   }
 
-  /** Runs an INSERT of one row and gives its number, `null` when it did nothing because of a conflict. */
+  /** Runs an INSERT of one row and returns its rowid, `null` when it did nothing because of a conflict. */
   insert(sql: string, parameters: readonly SQLInputValue[]): number | null {
     const { changes, lastInsertRowid } = this.#statement(sql).run(...parameters);
     return changes === 0 ? null : Number(lastInsertRowid);
@@ -24,7 +24,7 @@ export class Statements {
 
   /** The rows of a query, each a tuple in the order of its columns. */
   all<Row extends readonly SQLOutputValue[]>(sql: string, parameters: readonly SQLInputValue[]): Row[] {
-    // The types of node:sqlite do not know that rows come as arrays.
+    // The types of node:sqlite do not reflect that rows are returned as arrays.
     return this.#statement(sql).all(...parameters) as unknown as Row[];
   }
 

@@ -1,7 +1,7 @@
 import { pino } from 'pino';
 import type { Logger } from '../../kernel/logger.ts';
 
-/** JSON lines on standard error, so that standard output is left to what a person is to read. */
+/** Logs JSON lines of `level` and above to standard error; standard output is for text that people read. Secrets in known fields are redacted. */
 export function createLogger(level: string): Logger {
   const options = {
     level,

@@ -3,8 +3,8 @@ import { link, mkdir, open, readFile, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 /**
- * The server's secret in `<dataDir>/secret`, made at the first start (256 random bits, mode 0600). Whoever loses the file loses what was sealed under
- * it. Two processes that start at once end with the same one. Throws when the file is there but holds no secret.
+ * The server secret in `<dataDir>/secret`, created at the first start (256 random bits, mode 0600). Everything sealed under it is lost with the file.
+ * Processes that start at the same time get the same secret. Throws when the file exists but contains no secret.
  */
 export async function readOrCreateSecret(dataDir: string): Promise<string> {
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
@@ -15,7 +15,7 @@ export async function readOrCreateSecret(dataDir: string): Promise<string> {
 async function readSecret(path: string): Promise<string | null> {
   try {
     const secret = (await readFile(path, 'utf8')).trim();
-    if (secret.length < 32) throw new Error(`${path} holds no secret of at least 32 characters`);
+    if (secret.length < 32) throw new Error(`${path} does not contain a secret of at least 32 characters`);
     return secret;
   } catch (error) {
     if (isCode(error, 'ENOENT')) return null;
@@ -24,7 +24,7 @@ async function readSecret(path: string): Promise<string | null> {
 }
 
 async function createSecret(path: string): Promise<string> {
-  // Written beside and then linked: the name either has the whole secret or does not exist, and the first one stays.
+  // Written to another file and then linked: the file is either complete or does not exist, and the first link wins.
   const draft = `${path}.${process.pid}.${randomBytes(4).toString('hex')}`;
   const file = await open(draft, 'wx', 0o600);
   try {
@@ -41,7 +41,7 @@ async function createSecret(path: string): Promise<string> {
     await rm(draft, { force: true });
   }
   const secret = await readSecret(path);
-  if (secret === null) throw new Error(`${path} vanished while it was made`);
+  if (secret === null) throw new Error(`${path} was removed while it was created`);
   return secret;
 }
 

@@ -1,4 +1,5 @@
 import type { ConversationCommand } from '../../commands/conversation.ts';
+import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { directConversationId } from '../../kernel/ids.ts';
@@ -17,16 +18,17 @@ import {
   weight,
 } from './state.ts';
 
-type Asked<Type extends ConversationCommand['type']> = Extract<ConversationCommand, { type: Type }>;
-
-/** A group that the actor owns. `[]` when the owner repeats it; refused with `already-exists` when the id is another's. */
-export function createGroup(command: Asked<'CreateGroup'>, state: ConversationState): ConversationEvent[] {
+/** Creates a group that the actor owns. `[]` when the owner repeats it; refused with `already-exists` when another conversation has the id. */
+export function createGroup(
+  command: CommandOf<ConversationCommand, 'CreateGroup'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const { conversationId, name, participants } = command.data;
   const actor = actorOf(command);
-  if (state.status === 'deleted') throw unknown();
+  if (state.status === 'deleted') throw notFound();
   if (state.status === 'live') {
     if (state.ownerId === actor) return [];
-    throw new Refusal('already-exists', 'there is another conversation with this id');
+    throw new Refusal('already-exists', 'another conversation already has this id');
   }
   const members = [...new Set([actor, ...participants])];
   return [
@@ -37,9 +39,9 @@ export function createGroup(command: Asked<'CreateGroup'>, state: ConversationSt
   ];
 }
 
-/** By the owner only (`forbidden`), and of groups only (`rule-broken`). `[]` when the owner repeats it. */
+/** For the owner (others: `forbidden`) of a group (1-1 conversations: `rule-broken`). `[]` when the owner repeats it. */
 export function deleteConversation(
-  command: Asked<'DeleteConversation'>,
+  command: CommandOf<ConversationCommand, 'DeleteConversation'>,
   state: ConversationState,
 ): ConversationEvent[] {
   const { conversationId } = command.data;
@@ -50,52 +52,68 @@ export function deleteConversation(
   return [{ type: 'ConversationDeleted', data: { conversationId, deletedAt: command.metadata.at } }];
 }
 
-/** By any member, to a group (`rule-broken`: a 1-1 conversation, or a full one). `[]` for somebody who is in it. */
-export function addMember(command: Asked<'AddMember'>, state: ConversationState): ConversationEvent[] {
+/** For any member of a group. Refused with `rule-broken` in a 1-1 conversation and in a full group. `[]` when the user is a member already. */
+export function addMember(
+  command: CommandOf<ConversationCommand, 'AddMember'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const { conversationId, userId } = command.data;
   const group = groupOf(state, actorOf(command));
   if (group.members.has(userId)) return [];
   if (group.members.size >= MEMBERS_MAX) {
-    throw new Refusal('rule-broken', `a conversation has at most ${MEMBERS_MAX} members`);
+    throw new Refusal('rule-broken', `a conversation can have at most ${MEMBERS_MAX} members`);
   }
   const { at } = command.metadata;
   return [{ type: 'MemberAdded', data: { conversationId, userId, joinedSeq: group.lastSeq, addedAt: at } }];
 }
 
-/** Others by the owner only (`forbidden`); oneself is leaving. `[]` for somebody who is not in it. */
-export function removeMember(command: Asked<'RemoveMember'>, state: ConversationState): ConversationEvent[] {
+/** For the owner (others: `forbidden`); to remove oneself is to leave. `[]` when the user is not a member. */
+export function removeMember(
+  command: CommandOf<ConversationCommand, 'RemoveMember'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const { conversationId, userId } = command.data;
   const actor = actorOf(command);
   const group = groupOf(state, actor);
   const { at } = command.metadata;
   if (userId === actor) return [left(group, conversationId, actor, at)];
-  if (group.ownerId !== actor) throw new Refusal('forbidden', 'only the owner may remove others');
+  if (group.ownerId !== actor) throw new Refusal('forbidden', 'only the owner may remove other members');
   if (!group.members.has(userId)) return [];
   return [{ type: 'MemberRemoved', data: { conversationId, userId, reason: 'removed', removedAt: at } }];
 }
 
-/** By any member of a group but its owner (`rule-broken`). */
-export function leaveConversation(command: Asked<'LeaveConversation'>, state: ConversationState): ConversationEvent[] {
+/** For every member of a group except its owner (`rule-broken`). */
+export function leaveConversation(
+  command: CommandOf<ConversationCommand, 'LeaveConversation'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const actor = actorOf(command);
   return [left(groupOf(state, actor), command.data.conversationId, actor, command.metadata.at)];
 }
 
 /**
- * By members. `[]` for an id that the sender used: it names the message, whatever the repetition says. Refused with `already-exists` for the id of
- * another's message, `send-uncertain` for one so old that it may be of a message no longer known, `rule-broken` for a reply to what is no
- * message among the latest that the sender reads, or to a reply. Mentions of who is no member are left out: somebody may be leaving just now.
+ * For members. `[]` when the sender has used the message id before, even if the rest of the command differs. Refused with `already-exists` when the id
+ * belongs to another sender's message, with `send-uncertain` when the id is so old that it may belong to a message that is no longer known, and
+ * with `rule-broken` for a reply to a reply, or to a message that is not among the latest ones the sender can read. Mentions of users who are not
+ * members are dropped instead of refused, because a member may leave at the same time.
  */
-export function sendMessage(command: Asked<'SendMessage'>, state: ConversationState): ConversationEvent[] {
+export function sendMessage(
+  command: CommandOf<ConversationCommand, 'SendMessage'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const actor = actorOf(command);
   return send(command, memberView(state, actor), actor);
 }
 
-/** As `sendMessage`, to the 1-1 conversation with the other user, which comes into being with it. `rule-broken` to oneself. */
-export function sendDirectMessage(command: Asked<'SendDirectMessage'>, state: ConversationState): ConversationEvent[] {
+/** Like `sendMessage`, to the 1-1 conversation with another user, which the first message creates. `rule-broken` for a message to oneself. */
+export function sendDirectMessage(
+  command: CommandOf<ConversationCommand, 'SendDirectMessage'>,
+  state: ConversationState,
+): ConversationEvent[] {
   const { conversationId, otherUserId } = command.data;
   const actor = actorOf(command);
-  if (otherUserId === actor) throw new Refusal('rule-broken', 'a 1-1 conversation needs another user');
-  if (conversationId !== directConversationId(actor, otherUserId)) throw unknown();
+  if (otherUserId === actor) throw new Refusal('rule-broken', 'a 1-1 conversation must be with another user');
+  if (conversationId !== directConversationId(actor, otherUserId)) throw notFound();
   if (state.status !== 'none') return send(command, memberView(state, actor), actor);
   const data = {
     conversationId,
@@ -109,20 +127,20 @@ export function sendDirectMessage(command: Asked<'SendDirectMessage'>, state: Co
 }
 
 function send(
-  { data, metadata }: Asked<'SendMessage' | 'SendDirectMessage'>,
+  { data, metadata }: CommandOf<ConversationCommand, 'SendMessage' | 'SendDirectMessage'>,
   conversation: LiveConversation,
   senderId: string,
 ): ConversationEvent[] {
   const { conversationId, messageId, content, replyTo } = data;
   const { members, messages, lastSeq } = conversation;
-  const same = messages.byId.get(messageId);
-  if (same?.senderId === senderId) return [];
-  if (same !== undefined) throw new Refusal('already-exists', 'there is another message with this id');
+  const known = messages.byId.get(messageId);
+  if (known?.senderId === senderId) return [];
+  if (known !== undefined) throw new Refusal('already-exists', 'another message already has this id');
   if (mayBeForgotten(messages, messageId, lastSeq)) {
-    const words = `this id is older than the latest ${KNOWN_MESSAGES} messages, so it may have been sent already: look it up`;
-    throw new Refusal('send-uncertain', words);
+    const text = `this id is older than the latest ${KNOWN_MESSAGES} messages, so the message may have been sent already: look it up by its id`;
+    throw new Refusal('send-uncertain', text);
   }
-  if (replyTo !== null) mustBeOpenToReplies(conversation, replyTo, senderId);
+  if (replyTo !== null) requireRepliable(conversation, replyTo, senderId);
   const mentions = [...new Set(data.mentions)].filter((userId) => members.has(userId));
   const seq = lastSeq + 1;
   return [
@@ -133,16 +151,16 @@ function send(
   ];
 }
 
-function mustBeOpenToReplies({ members, messages }: LiveConversation, replyTo: string, senderId: string): void {
+function requireRepliable({ members, messages }: LiveConversation, replyTo: string, senderId: string): void {
   const message = messages.byId.get(replyTo);
-  const readsAbove = members.get(senderId) ?? 0;
-  if (message === undefined || message.seq <= readsAbove) {
+  const joinedSeq = members.get(senderId) ?? 0;
+  if (message === undefined || message.seq <= joinedSeq) {
     throw new Refusal(
       'rule-broken',
-      `a reply is to one of the latest ${KNOWN_MESSAGES} messages that its sender can read`,
+      `a reply must be to one of the latest ${KNOWN_MESSAGES} messages, and its sender must be able to read it`,
     );
   }
-  if (message.isReply) throw new Refusal('rule-broken', 'a reply is to a message that is no reply itself');
+  if (message.isReply) throw new Refusal('rule-broken', 'a reply cannot be to another reply');
 }
 
 function left(group: LiveConversation, conversationId: string, userId: string, removedAt: string): ConversationEvent {
@@ -153,31 +171,31 @@ function left(group: LiveConversation, conversationId: string, userId: string, r
 }
 
 function actorOf({ metadata }: ConversationCommand): string {
-  if (metadata.actor === null) throw new Refusal('unauthenticated', 'conversations are among users');
+  if (metadata.actor === null) throw new Refusal('unauthenticated', 'only a signed-in user can do this');
   return metadata.actor;
 }
 
-/** The conversation, for its members only: others may not know whether it exists. */
+/** The conversation as its member `userId` sees it. Refused with `not-found` for others: they must not learn whether it exists. */
 function memberView(state: ConversationState, userId: string): LiveConversation {
-  if (state.status !== 'live' || !state.members.has(userId)) throw unknown();
+  if (state.status !== 'live' || !state.members.has(userId)) throw notFound();
   return state;
 }
 
-/** As `memberView`, for what can be done to groups only. */
+/** Like `memberView`, for commands that only groups allow. */
 function groupOf(state: ConversationState, userId: string): LiveConversation {
   const conversation = memberView(state, userId);
   if (conversation.kind === 'group') return conversation;
-  throw new Refusal('rule-broken', 'a 1-1 conversation keeps its two members and cannot be deleted');
+  throw new Refusal('rule-broken', 'a 1-1 conversation cannot be deleted, and its members cannot be changed');
 }
 
-function unknown(): Refusal {
+function notFound(): Refusal {
   return new Refusal('not-found', 'there is no such conversation');
 }
 
 /** A 1-1 conversation or a group. */
 export const conversation: Aggregate<ConversationState, ConversationCommand, ConversationEvent> = {
   category: 'conversation',
-  snapshotVersion: 1,
+  snapshotVersion: 2,
   initialState,
   decide(command, state) {
     switch (command.type) {

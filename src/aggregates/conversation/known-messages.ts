@@ -1,21 +1,21 @@
 import { List, Map as PersistentMap } from 'immutable';
 import { KNOWN_MESSAGES } from './limits.ts';
 
-/** `sentMs`: ms since the epoch; where clocks of nodes differ, not before that of the message before. */
+/** `sentMs`: ms since the epoch, never less than that of the message before, even if the clocks of nodes differ. */
 export type KnownMessage = Readonly<{ senderId: string; seq: number; isReply: boolean; sentMs: number }>;
 
-/** The latest messages of a conversation, `KNOWN_MESSAGES` at most. */
+/** The latest messages of a conversation, at most `KNOWN_MESSAGES`, without their content. */
 export type KnownMessages = Readonly<{
   byId: PersistentMap<string, KnownMessage>;
-  /** Their ids: that of message `seq` stands at `seq % KNOWN_MESSAGES`, where it replaces the oldest. */
+  /** Their ids: message `seq` has index `seq % KNOWN_MESSAGES`, where it replaces the oldest one. */
   ring: List<string | undefined>;
-  /** The `sentMs` of the latest. */
+  /** The `sentMs` of the latest message. */
   latestMs: number;
 }>;
 
 export const noMessages: KnownMessages = { byId: PersistentMap(), ring: List(), latestMs: 0 };
 
-/** What an event tells of a message. */
+/** What is remembered of `MessageSent`. */
 export type NewMessage = Readonly<{
   messageId: string;
   senderId: string;
@@ -24,11 +24,11 @@ export type NewMessage = Readonly<{
   sentAt: string;
 }>;
 
-/** With one message more, and the oldest forgotten when they would be too many. */
+/** Adds a message, and removes the oldest one when there would be too many. */
 export function remember(known: KnownMessages, message: NewMessage): KnownMessages {
   const { messageId, senderId, seq, replyTo, sentAt } = message;
   const latestMs = Math.max(known.latestMs, Date.parse(sentAt));
-  const oldest = oldestBut(known, seq);
+  const oldest = replacedBy(known, seq);
   const others = oldest === undefined ? known.byId : known.byId.delete(oldest);
   return {
     byId: others.set(messageId, { senderId, seq, isReply: replyTo !== null, sentMs: latestMs }),
@@ -38,19 +38,19 @@ export function remember(known: KnownMessages, message: NewMessage): KnownMessag
 }
 
 /**
- * Whether an unknown id may be that of a forgotten message, by the time in it: a client makes the id (UUIDv7) before the message is sent, so
- * one that was made after the oldest known message was sent is new. Ids that carry no time are made by the server from a key, whose
- * claim tells a repetition.
+ * Whether an unknown id may belong to a message that is no longer known, judged by the time in the id (UUIDv7): a client makes the id before it sends
+ * the message, so an id made after the oldest known message was sent is new. Ids without a time are derived from an `Idempotency-Key` by the
+ * server; repetitions of those are detected by their claim.
  */
 export function mayBeForgotten(known: KnownMessages, messageId: string, lastSeq: number): boolean {
-  const oldest = oldestBut(known, lastSeq + 1);
+  const oldest = replacedBy(known, lastSeq + 1);
   const madeMs = uuidv7Time(messageId);
   if (oldest === undefined || madeMs === null) return false;
   return madeMs <= (known.byId.get(oldest)?.sentMs ?? 0);
 }
 
-/** The message that message `seq` puts out of mind; `undefined` while there is room. */
-function oldestBut(known: KnownMessages, seq: number): string | undefined {
+/** The id that message `seq` replaces; `undefined` while there is room. */
+function replacedBy(known: KnownMessages, seq: number): string | undefined {
   return known.ring.get(seq % KNOWN_MESSAGES);
 }
 
@@ -59,7 +59,7 @@ function uuidv7Time(uuid: string): number | null {
   return uuid[14] === '7' ? Number.parseInt(uuid.slice(0, 8) + uuid.slice(9, 13), 16) : null;
 }
 
-/** Senders are named once. Messages: id, sequence number, index of the sender, 1 for a reply, `sentMs`. */
+/** Each sender is listed once. Messages: id, sequence number, index of the sender, 1 for a reply, `sentMs`. */
 export type FrozenMessages = Readonly<{
   senders: readonly string[];
   messages: readonly (readonly [string, number, number, number, number])[];

@@ -1,5 +1,5 @@
-/** Members of a conversation at most. */
+/** The most members that a conversation can have. */
 export const MEMBERS_MAX = 10_000;
 
-/** The latest messages whose ids a conversation knows: within them, repeating a send is told apart from a new one. */
+/** How many of its latest messages a conversation knows by id. Among them it distinguishes a repeated send from a new message. */
 export const KNOWN_MESSAGES = 5_000;

@@ -2,7 +2,7 @@ import type { ConversationEvent } from './events.ts';
 
 type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
 
-/** A message as everybody who may read it sees it (spec, section 9). */
+/** A message as its readers see it (spec, section 9). `content` is `null` when it was deleted or its sender was erased. */
 export type Message = Readonly<{
   _id: string;
   conversationId: string;

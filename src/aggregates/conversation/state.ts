@@ -12,21 +12,20 @@ import {
 
 type Created = Extract<ConversationEvent, { type: 'ConversationCreated' }>['data'];
 
-/** A conversation that goes on. */
+/** A conversation that was not deleted. Holds no personal data, so that snapshots hold none: neither the name nor the content of messages. */
 export type LiveConversation = Readonly<{
   status: 'live';
   kind: Created['kind'];
-  name: string | null;
   /** `null` in a 1-1 conversation. */
   ownerId: string | null;
-  /** The members, and the sequence number above which each of them reads. */
+  /** The members, each with the sequence number after which they can read. */
   members: PersistentMap<string, number>;
   /** Sequence number of the latest message; 0 before the first. */
   lastSeq: number;
   messages: KnownMessages;
 }>;
 
-/** Persistent collections inside, so that an event costs the same at 10 and at 10,000 members. */
+/** Uses persistent collections, so that an event costs the same with 10 as with 10,000 members. */
 export type ConversationState =
   | Readonly<{ status: 'none' }>
   | LiveConversation
@@ -52,12 +51,11 @@ export function evolve(state: ConversationState, event: ConversationEvent): Conv
   }
 }
 
-/** The conversation as its first event makes it. */
-export function created({ kind, name, ownerId, members }: Created): LiveConversation {
+/** The state after `ConversationCreated`. */
+export function created({ kind, ownerId, members }: Pick<Created, 'kind' | 'ownerId' | 'members'>): LiveConversation {
   return {
     status: 'live',
     kind,
-    name,
     ownerId,
     members: PersistentMap(members.map((userId): [string, number] => [userId, 0])),
     lastSeq: 0,
@@ -81,7 +79,7 @@ export function freeze(state: ConversationState): Frozen {
 }
 
 export function thaw(frozen: Json): ConversationState {
-  // The version of the snapshot vouches for its shape.
+  // The version of the snapshot guarantees its shape.
   const state = frozen as Frozen;
   if (state.status !== 'live') return state;
   return { ...state, members: PersistentMap(state.members), messages: thawMessages(state.messages) };

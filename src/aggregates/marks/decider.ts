@@ -1,20 +1,22 @@
 import { Map as PersistentMap } from 'immutable';
 import type { MarksCommand } from '../../commands/marks.ts';
+import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import type { Json } from '../../kernel/json.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import { MARKS_PER_SUMMARY, type MarksEvent } from './events.ts';
 
-/** How far the user has read and received, and when the conversation was last open. `0 <= readSeq <= receivedSeq`; none of them goes back. */
+/** How far the user has read and received, and when the conversation was last open. `0 <= readSeq <= receivedSeq`; none of them decreases. */
 export type Mark = Readonly<{ readSeq: number; receivedSeq: number; openedAt: string }>;
 
-/** Marks by conversation id, and how many events came since they were last summarised. */
+/** Marks by conversation id, and the number of events since they were last summarised. */
 export type MarksState = Readonly<{ marks: PersistentMap<string, Mark>; sinceSummary: number }>;
 
-type Asked<Type extends MarksCommand['type']> = Extract<MarksCommand, { type: Type }>;
-
-/** Moves the mark and its time forward. `[]` for a stale one: a lower number, or the same one at no later time. */
-export function openConversation({ data, metadata }: Asked<'OpenConversation'>, state: MarksState): MarksEvent[] {
+/** Moves the mark and its time forward. `[]` for a stale mark: a lower number, or the same number without a later time. */
+export function openConversation(
+  { data, metadata }: CommandOf<MarksCommand, 'OpenConversation'>,
+  state: MarksState,
+): MarksEvent[] {
   const { userId, conversationId, seq, memberCount } = data;
   const { at } = metadata;
   const mark = state.marks.get(conversationId);
@@ -30,16 +32,16 @@ export function openConversation({ data, metadata }: Asked<'OpenConversation'>, 
 }
 
 /**
- * All marks by conversation id, in as many events as they need; what is before the first of them may be forgotten.
- * `[]` when nothing happened since the last time.
+ * Repeats all marks, ordered by conversation id, in as many events as needed; all earlier events can then be removed from the stream.
+ * `[]` when there are no events since the last summary.
  */
-export function summariseMarks({ data }: Asked<'SummariseMarks'>, state: MarksState): MarksEvent[] {
+export function summariseMarks({ data }: CommandOf<MarksCommand, 'SummariseMarks'>, state: MarksState): MarksEvent[] {
   if (state.sinceSummary === 0) return [];
   const marks = sorted(state.marks).map(([conversationId, mark]) => ({ conversationId, ...mark }));
   const events: MarksEvent[] = [];
   for (let first = 0; first < marks.length; first += MARKS_PER_SUMMARY) {
-    const part = marks.slice(first, first + MARKS_PER_SUMMARY);
-    events.push({ type: 'MarksSummarised', data: { userId: data.userId, marks: part } });
+    const chunk = marks.slice(first, first + MARKS_PER_SUMMARY);
+    events.push({ type: 'MarksSummarised', data: { userId: data.userId, marks: chunk } });
   }
   return events;
 }
@@ -72,12 +74,12 @@ function freeze({ marks, sinceSummary }: MarksState): Frozen {
 }
 
 function thaw(frozen: Json): MarksState {
-  // The version of the snapshot vouches for its shape.
+  // The version of the snapshot guarantees its shape.
   const { marks, sinceSummary } = frozen as Frozen;
   return { marks: PersistentMap(marks), sinceSummary };
 }
 
-/** How far one user has read, conversation by conversation. */
+/** How far one user has read in each conversation. */
 export const marks: Aggregate<MarksState, MarksCommand, MarksEvent> = {
   category: 'marks',
   snapshotVersion: 1,

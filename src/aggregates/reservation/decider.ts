@@ -1,51 +1,59 @@
 import type { ReservationCommand } from '../../commands/reservation.ts';
+import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { plainState } from '../plain-state.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import type { ReservationEvent } from './events.ts';
 
-/** Who holds a name. One that is `reserved` is anybody's from `until` on. */
+/** Who holds a name. A `reserved` name can be taken over from `until` on. */
 export type ReservationState =
   | Readonly<{ status: 'free' }>
   | Readonly<{ status: 'reserved'; holder: string; until: string }>
   | Readonly<{ status: 'confirmed'; holder: string }>;
 
-type Asked<Type extends ReservationCommand['type']> = Extract<ReservationCommand, { type: Type }>;
-
 const initialState: ReservationState = { status: 'free' };
 
 /**
- * Holds the name until then. The holder may extend, never shorten; somebody else takes over only what ran out unconfirmed.
- * Refused with `already-exists`.
+ * Reserves the name until `until`. Its holder can extend a reservation but not shorten it; another user can take it over once it has expired
+ * unconfirmed. Refused with `already-exists`.
  */
-export function reserveName({ data, metadata }: Asked<'ReserveName'>, state: ReservationState): ReservationEvent[] {
+export function reserveName(
+  { data, metadata }: CommandOf<ReservationCommand, 'ReserveName'>,
+  state: ReservationState,
+): ReservationEvent[] {
   const { kind, holder, until } = data;
   const reserved: ReservationEvent = { type: 'NameReserved', data: { kind, holder, until } };
   if (state.status === 'free') return [reserved];
   if (state.holder === holder) return state.status === 'reserved' && state.until < until ? [reserved] : [];
-  if (state.status === 'confirmed' || metadata.at < state.until) throw taken();
+  if (state.status === 'confirmed' || metadata.at < state.until) throw nameTaken();
   return [{ type: 'NameReleased', data: { kind, holder: state.holder } }, reserved];
 }
 
 /**
- * Holds the name for good, also when the reservation ran out or was released, as long as nobody else took it.
+ * Makes the reservation permanent, also after it expired or was released, unless another user holds the name by then.
  * Refused with `already-exists`.
  */
-export function confirmName({ data }: Asked<'ConfirmName'>, state: ReservationState): ReservationEvent[] {
+export function confirmName(
+  { data }: CommandOf<ReservationCommand, 'ConfirmName'>,
+  state: ReservationState,
+): ReservationEvent[] {
   const { kind, holder } = data;
-  if (state.status !== 'free' && state.holder !== holder) throw taken();
+  if (state.status !== 'free' && state.holder !== holder) throw nameTaken();
   return state.status === 'confirmed' ? [] : [{ type: 'NameConfirmed', data: { kind, holder } }];
 }
 
-/** Gives the name up. `[]` from anybody but its holder. */
-export function releaseName({ data }: Asked<'ReleaseName'>, state: ReservationState): ReservationEvent[] {
+/** Frees the name. `[]` unless the user holds it. */
+export function releaseName(
+  { data }: CommandOf<ReservationCommand, 'ReleaseName'>,
+  state: ReservationState,
+): ReservationEvent[] {
   const { kind, holder } = data;
   return state.status !== 'free' && state.holder === holder ? [{ type: 'NameReleased', data: { kind, holder } }] : [];
 }
 
-function taken(): Refusal {
-  return new Refusal('already-exists', 'another holds this name');
+function nameTaken(): Refusal {
+  return new Refusal('already-exists', 'this name is held by another user');
 }
 
 function evolve(state: ReservationState, event: ReservationEvent): ReservationState {
@@ -87,8 +95,8 @@ function reservation(
   };
 }
 
-/** A username, which one user has at a time; the id is the keyed hash of the folded name. */
+/** A username, held by one user at a time; the id is the keyed hash of the folded name. */
 export const username = reservation('username');
 
-/** A mail address, which one account has at a time; the id is the keyed hash of the folded address. */
+/** An e-mail address, held by one account at a time; the id is the keyed hash of the folded address. */
 export const address = reservation('address');

@@ -1,16 +1,17 @@
 import type { SessionsCommand } from '../../commands/sessions.ts';
+import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { plainState } from '../plain-state.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import type { SessionsEvent } from './events.ts';
 
-/** Sessions of one user that may be live at a time; one more ends the oldest. */
+/** Live sessions that one user can have; starting one more ends the oldest. */
 export const SESSIONS_MAX = 100;
-/** The latest sessions that are over, so that ending one of them again is told apart from one that never was. */
+/** Ended sessions that are remembered, the latest ones, to distinguish a repeated end from the end of an unknown session. */
 const OVER_MAX = 100;
 
-/** `counter` is that of the current refresh token; `forgiven`: the one before it was presented once, and answered with the current one. */
+/** `counter` is that of the current refresh token. `forgiven`: the token before it was presented once and answered with the current one. */
 export type Session = Readonly<{
   sessionId: string;
   counter: number;
@@ -19,18 +20,19 @@ export type Session = Readonly<{
   expiresAt: string;
 }>;
 
-/** `open` in the order of their start; some may have expired meanwhile, so ask `liveSession`. */
+/** `open` in the order in which they started, expired ones included: see `liveSession`. `over`: ids of ended sessions, the latest last. */
 export type SessionsState = Readonly<{ open: readonly Session[]; over: readonly string[] }>;
 
-type Asked<Type extends SessionsCommand['type']> = Extract<SessionsCommand, { type: Type }>;
-
-/** The session of this id unless it was ended, has expired at this time, or never was. */
+/** The session with this id, `undefined` when there is none, it was ended, or it has expired at this time. */
 export function liveSession(state: SessionsState, sessionId: string, at: string): Session | undefined {
   return state.open.find((session) => session.sessionId === sessionId && at < session.expiresAt);
 }
 
-/** A new session; the oldest ends when there would be too many. `[]` when it was started before, whatever became of it. */
-export function startSession({ data, metadata }: Asked<'StartSession'>, state: SessionsState): SessionsEvent[] {
+/** Starts a session, and ends the oldest one when there would be too many. `[]` when it was started before, also if it has ended since. */
+export function startSession(
+  { data, metadata }: CommandOf<SessionsCommand, 'StartSession'>,
+  state: SessionsState,
+): SessionsEvent[] {
   const { userId, sessionId, userAgent, expiresAt } = data;
   const { at } = metadata;
   if (isKnown(state, sessionId)) return [];
@@ -44,15 +46,18 @@ export function startSession({ data, metadata }: Asked<'StartSession'>, state: S
 }
 
 /**
- * The next token for the current one. The one before it is forgiven once and gets the current one (`SessionRefreshForgiven`); after that, and for
- * any older one, the session is destroyed, which is an event and no refusal: it must last. Refused with `unauthenticated` when there is no
- * such session, and for a token that was never made.
+ * Replaces the current refresh token with the next one. The token before it is accepted once more and answered with the current one
+ * (`SessionRefreshForgiven`). Presenting it again, or any older token, ends the session: an event and not a refusal, because it has to be stored.
+ * Refused with `unauthenticated` when there is no such session, and for a token that was never issued.
  */
-export function refreshSession({ data, metadata }: Asked<'RefreshSession'>, state: SessionsState): SessionsEvent[] {
+export function refreshSession(
+  { data, metadata }: CommandOf<SessionsCommand, 'RefreshSession'>,
+  state: SessionsState,
+): SessionsEvent[] {
   const { userId, sessionId, counter } = data;
   const session = liveSession(state, sessionId, metadata.at);
   if (session === undefined || counter > session.counter) {
-    throw new Refusal('unauthenticated', 'this session is over; sign in again');
+    throw sessionOver();
   }
   if (counter === session.counter) {
     const next = { userId, sessionId, counter: counter + 1, refreshedAt: metadata.at };
@@ -64,12 +69,20 @@ export function refreshSession({ data, metadata }: Asked<'RefreshSession'>, stat
   return [ended(userId, sessionId, 'reused-token', metadata.at)];
 }
 
-/** Ends a session. `[]` when it is over already; refused with `not-found` when it never was, or was forgotten. */
-export function endSession({ data, metadata }: Asked<'EndSession'>, state: SessionsState): SessionsEvent[] {
+/** Ends a session. `[]` when it has ended already. Refused with `not-found` when it is unknown, or is no longer remembered. */
+export function endSession(
+  { data, metadata }: CommandOf<SessionsCommand, 'EndSession'>,
+  state: SessionsState,
+): SessionsEvent[] {
   const { userId, sessionId } = data;
   if (!isKnown(state, sessionId)) throw new Refusal('not-found', 'there is no such session');
   if (liveSession(state, sessionId, metadata.at) === undefined) return [];
   return [ended(userId, sessionId, 'signed-out', metadata.at)];
+}
+
+/** One text for everything that can be wrong with a session. */
+export function sessionOver(): Refusal {
+  return new Refusal('unauthenticated', 'this session has ended; sign in again');
 }
 
 type EndReason = Extract<SessionsEvent, { type: 'SessionEnded' }>['data']['reason'];
@@ -82,7 +95,7 @@ function isKnown({ open, over }: SessionsState, sessionId: string): boolean {
   return open.some((session) => session.sessionId === sessionId) || over.includes(sessionId);
 }
 
-/** Moves the sessions that `isOver` names from the open ones to the latest that are over. */
+/** Moves the sessions that match `isOver` from the open to the ended ones. */
 function close(state: SessionsState, isOver: (session: Session) => boolean): SessionsState {
   const closed = state.open.filter(isOver).map(({ sessionId }) => sessionId);
   if (closed.length === 0) return state;
@@ -116,7 +129,7 @@ function evolve(state: SessionsState, event: SessionsEvent): SessionsState {
   }
 }
 
-/** The sessions of one user. That a password was set ends the earlier ones too, which the user's own stream tells. */
+/** The sessions of one user. Setting a password also ends all earlier sessions; that is recorded in the user's own stream only. */
 export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> = {
   category: 'sessions',
   snapshotVersion: 1,

@@ -1,40 +1,66 @@
 import type { UserCommand } from '../../commands/user.ts';
+import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { plainState } from '../plain-state.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import type { UserEvent } from './events.ts';
 
-/** The newest link to set a password that was not used yet; all others are void. */
+/** The latest link to set a password, until it is used. Earlier links are void. */
 export type PasswordLink = Readonly<{ linkId: string; expiresAt: string }>;
 
+/** Personal data is `null` once its key was destroyed, which happens before `UserErased` is appended. */
 type Profile = Readonly<{
   userId: string;
-  email: string;
-  username: string;
+  email: string | null;
+  username: string | null;
   firstname: string | null;
   lastname: string | null;
   registeredAt: string;
   link: PasswordLink | null;
 }>;
 
-/** `pending` until a password is set for the first time. Sessions that started before `passwordSetAt` are void. */
+/** An account whose password is set. Sessions that started before `passwordSetAt` are void. */
+export type ActiveAccount = Profile &
+  Readonly<{ status: 'active'; passwordHash: string | null; passwordSetAt: string }>;
+
+/** An account that was not erased. It is `pending` until a password is set for the first time. */
+export type Account = (Profile & Readonly<{ status: 'pending' }>) | ActiveAccount;
+
 export type UserState =
   | Readonly<{ status: 'none' }>
-  | (Profile & Readonly<{ status: 'pending' }>)
-  | (Profile & Readonly<{ status: 'active'; passwordHash: string; passwordSetAt: string }>);
-
-type Asked<Type extends UserCommand['type']> = Extract<UserCommand, { type: Type }>;
+  | Account
+  | Readonly<{ status: 'erased'; userId: string; erasedAt: string }>;
 
 const initialState: UserState = { status: 'none' };
 
-/** Whether a password may be set by this link at this time: the newest one, not used, not expired. */
-export function isLinkGood(state: UserState, linkId: string, at: string): boolean {
-  return state.status !== 'none' && state.link !== null && state.link.linkId === linkId && at < state.link.expiresAt;
+/** The account, `null` when there is none or it was erased. */
+export function accountOf(state: UserState): Account | null {
+  return state.status === 'pending' || state.status === 'active' ? state : null;
 }
 
-/** Registers, and issues the first link. `[]` when it was done before. */
-export function registerUser({ data, metadata }: Asked<'RegisterUser'>, state: UserState): UserEvent[] {
+/** The account if it can be used: its password is set, and the key of its personal data was not destroyed. */
+export function activeAccountOf(state: UserState): ActiveAccount | null {
+  return state.status === 'active' && state.passwordHash !== null ? state : null;
+}
+
+/** Whether a password may be set by this link at this time: it is the latest one, not used and not expired, of an account that was not erased. */
+export function isLinkGood(state: UserState, linkId: string, at: string): boolean {
+  const account = accountOf(state);
+  if (account === null || account.link === null || account.email === null) return false;
+  return account.link.linkId === linkId && at < account.link.expiresAt;
+}
+
+/** One text for everything that can be wrong with a link. */
+export function invalidLink(): Refusal {
+  return new Refusal('invalid-link', 'this link is wrong, was used or replaced, or has expired');
+}
+
+/** Registers an account and issues its first link. `[]` when the account exists or was erased. */
+export function registerUser(
+  { data, metadata }: CommandOf<UserCommand, 'RegisterUser'>,
+  state: UserState,
+): UserEvent[] {
   if (state.status !== 'none') return [];
   const { userId, email, username, firstname, lastname, linkId, linkExpiresAt } = data;
   return [
@@ -47,13 +73,17 @@ export function registerUser({ data, metadata }: Asked<'RegisterUser'>, state: U
 }
 
 /**
- * A newer link while the account is pending, of which a repetition adds nothing; a warning to its owner, each time, once it is active.
- * Refused with `not-found` when there is no such account.
+ * While the account is pending: a new link, or `[]` when this one was issued already. Once it is active: a warning to its owner, each time.
+ * Refused with `not-found` when there is no such account, also after its erasure.
  */
-export function repeatRegistration({ data, metadata }: Asked<'RepeatRegistration'>, state: UserState): UserEvent[] {
+export function repeatRegistration(
+  { data, metadata }: CommandOf<UserCommand, 'RepeatRegistration'>,
+  state: UserState,
+): UserEvent[] {
   const { userId, linkId, linkExpiresAt } = data;
   switch (state.status) {
     case 'none':
+    case 'erased':
       throw new Refusal('not-found', 'there is no such account');
     case 'pending':
       return state.link?.linkId === linkId ? [] : [welcomeLink(userId, linkId, linkExpiresAt)];
@@ -62,12 +92,10 @@ export function repeatRegistration({ data, metadata }: Asked<'RepeatRegistration
   }
 }
 
-/** Sets the password and activates the account. Refused with `invalid-link`, in the same words whatever is wrong with the link. */
-export function setPassword({ data, metadata }: Asked<'SetPassword'>, state: UserState): UserEvent[] {
+/** Sets the password and activates the account. Refused with `invalid-link` unless the link is good. */
+export function setPassword({ data, metadata }: CommandOf<UserCommand, 'SetPassword'>, state: UserState): UserEvent[] {
   const { userId, linkId, passwordHash } = data;
-  if (!isLinkGood(state, linkId, metadata.at)) {
-    throw new Refusal('invalid-link', 'this link is wrong, was used or replaced, or has expired');
-  }
+  if (!isLinkGood(state, linkId, metadata.at)) throw invalidLink();
   return [{ type: 'PasswordSet', data: { userId, linkId, passwordHash, setAt: metadata.at } }];
 }
 
@@ -76,7 +104,14 @@ function welcomeLink(userId: string, linkId: string, expiresAt: string): UserEve
 }
 
 function evolve(state: UserState, event: UserEvent): UserState {
-  if (event.type === 'UserRegistered') return { status: 'pending', ...event.data, link: null };
+  if (state.status === 'erased') return state;
+  // Also without an account: the id cannot be registered again even if this event is all that is left of the stream.
+  if (event.type === 'UserErased')
+    return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
+  if (event.type === 'UserRegistered') {
+    const { userId, email, username, firstname, lastname, registeredAt } = event.data;
+    return { status: 'pending', userId, email, username, firstname, lastname, registeredAt, link: null };
+  }
   if (state.status === 'none') return state;
   switch (event.type) {
     case 'PasswordLinkIssued':
@@ -93,10 +128,11 @@ function evolve(state: UserState, event: UserEvent): UserState {
   }
 }
 
-/** An account: registered, then active once its owner set a password by the mailed link. */
+/** An account: registered, activated when its owner sets a password by the mailed link, and possibly erased. */
 export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   category: 'user',
-  snapshotVersion: 1,
+  isPersonal: true,
+  snapshotVersion: 2,
   initialState,
   decide(command, state) {
     switch (command.type) {

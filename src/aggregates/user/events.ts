@@ -1,35 +1,38 @@
 import { Type } from 'typebox';
-import { closed, type EventsOf, ObjectId, Time, Uuid } from '../schema.ts';
+import { type EventsOf, event, ObjectId, Time, Uuid } from '../event-spec.ts';
 
 const Name = Type.Union([Type.String({ minLength: 1, maxLength: 100 }), Type.Null()]);
 
 /** What happens to an account; stream `user-<userId>`. */
 export const userEvents = {
-  /** An account came into being, not yet usable: its owner has still to set a password by the link that is mailed. */
-  UserRegistered: closed({
-    userId: ObjectId,
-    email: Type.String({ maxLength: 254 }),
-    username: Type.String({ minLength: 1, maxLength: 32 }),
-    firstname: Name,
-    lastname: Name,
-    registeredAt: Time,
-  }),
+  /** An account was created and is not usable yet: its owner has to set a password by the link that is mailed. */
+  UserRegistered: event(
+    {
+      userId: ObjectId,
+      email: Type.String({ maxLength: 254 }),
+      username: Type.String({ minLength: 1, maxLength: 32 }),
+      firstname: Name,
+      lastname: Name,
+      registeredAt: Time,
+    },
+    { personal: { email: 'userId', username: 'userId', firstname: 'userId', lastname: 'userId' } },
+  ),
   /** A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret. */
-  PasswordLinkIssued: closed({
+  PasswordLinkIssued: event({
     userId: ObjectId,
     linkId: Uuid,
     purpose: Type.Enum(['welcome']),
     expiresAt: Time,
   }),
-  /** Somebody tried to register with the address of this active account; its owner is told by mail. */
-  RegistrationRepeated: closed({ userId: ObjectId, attemptedAt: Time }),
+  /** Somebody tried to register with the address of this active account; its owner is informed by mail. */
+  RegistrationRepeated: event({ userId: ObjectId, attemptedAt: Time }),
   /** A password was set by a link; that verifies the address and activates the account. `passwordHash` is an argon2id PHC string. */
-  PasswordSet: closed({
-    userId: ObjectId,
-    linkId: Uuid,
-    passwordHash: Type.String({ maxLength: 512 }),
-    setAt: Time,
-  }),
+  PasswordSet: event(
+    { userId: ObjectId, linkId: Uuid, passwordHash: Type.String({ maxLength: 512 }), setAt: Time },
+    { personal: { passwordHash: 'userId' } },
+  ),
+  /** The account is gone for good. The person's key was destroyed before, so that every personal field of theirs reads as `null`. */
+  UserErased: event({ userId: ObjectId, erasedAt: Time }, { erases: 'userId' }),
 };
 
 export type UserEvent = EventsOf<typeof userEvents>;

@@ -1,12 +1,15 @@
+import { sessionOver } from '../../aggregates/sessions/decider.ts';
 import type { Principal } from '../../identity/identity.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import type { Timer } from '../../ports/clock.ts';
+import { within } from '../../ports/within.ts';
 import type { Client, EndReason } from '../../push/client.ts';
 import type { Frame } from '../../push/frames.ts';
-import { type ClientFrame, readClientFrame } from './client-frames.ts';
+import { toProblem } from '../request/problems.ts';
+import { type ClientFrame, parseClientFrame } from './client-frames.ts';
 import type { LiveDeps } from './deps.ts';
+import { performCommand } from './perform-command.ts';
 import type { LiveSocket } from './socket.ts';
-import { performFrame } from './perform-frame.ts';
-import { tell } from '../request/problems.ts';
 
 /** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. */
 const CLOSE = {
@@ -19,32 +22,33 @@ const CLOSE = {
 } as const;
 
 const ENDS: Readonly<Record<EndReason, readonly [code: number, words: string]>> = {
-  stopped: [CLOSE.stopped, 'the server stops'],
-  'session-ended': [CLOSE.unauthenticated, 'the session was ended'],
-  'too-slow': [CLOSE.tooSlow, 'read faster, and resume'],
+  stopped: [CLOSE.stopped, 'the server is stopping'],
+  'session-ended': [CLOSE.unauthenticated, 'the session has ended'],
+  'too-slow': [CLOSE.tooSlow, 'the client reads too slowly; reconnect and resume'],
 };
 
-/** The first frame must prove who speaks within this, in ms. */
+/** How long the client may take to authenticate, in ms. */
 export const AUTH_MS = 5_000;
-/** How long delivery waits behind `auth` for a `resume`, in ms. */
+/** How long delivery waits after `auth` for a `resume`, in ms. */
 export const RESUME_MS = 250;
-/** How long a connection may go on with what it has when the server stops, in ms. */
+/** How long frames in progress may take when the server stops, in ms. */
 const STOP_MS = 2_000;
-/** Client frames that wait their turn before no more are read. */
+/** Client frames that may wait to be handled before reading is suspended. */
 const WAITING_MAX = 64;
-/** Frames in a row that are refused for their number before the connection is closed. */
+/** Consecutive frames that may exceed the rate limit before the connection is closed. */
 const REFUSED_MAX = 1_000;
+/** The `instance` of problems. */
 const INSTANCE = '/api/v1/live';
 
-/** One WebSocket: proves who speaks, then does what its frames ask, one after the other, and delivers what the hub tells. */
+/** One WebSocket: authenticates the client, then handles its frames one after the other and delivers the frames of the hub. */
 export class LiveConnection implements Client {
   readonly #deps: LiveDeps;
   readonly #socket: LiveSocket;
   readonly #correlationId: string;
   readonly #network: string;
   readonly #ended = new AbortController();
-  /** Aborted when another token has taken the place of the one before. */
-  #renewed = new AbortController();
+  /** Closes the connection when the client does not authenticate in time, and later when its token expires. */
+  #deadline: Timer;
   #principal: Principal | null = null;
   #released: Promise<void> | null = null;
   #work: Promise<void> = Promise.resolve();
@@ -53,7 +57,7 @@ export class LiveConnection implements Client {
   #hasTried = false;
   #stopping = false;
 
-  /** `bearer`: the token that came as a subprotocol, if any. `network`: where it comes from, for limiting only. */
+  /** `bearer`: the token that came as a subprotocol, if any. `network`: where the client is, for rate limits only. */
   constructor(
     deps: LiveDeps,
     socket: LiveSocket,
@@ -64,8 +68,8 @@ export class LiveConnection implements Client {
     this.#correlationId = options.correlationId;
     this.#network = options.network;
     const { bearer } = options;
-    void this.#unlessRenewed(AUTH_MS, () => this.#giveUp());
-    if (bearer !== null) this.#enqueue(() => this.#perform({ type: 'auth', token: bearer }));
+    this.#deadline = deps.clock.after(AUTH_MS, () => this.#giveUp());
+    if (bearer !== null) this.#enqueue(() => this.#handle({ type: 'auth', token: bearer }));
   }
 
   get userId(): string {
@@ -76,7 +80,7 @@ export class LiveConnection implements Client {
     return this.#principal?.sessionId ?? '';
   }
 
-  /** Takes what the client sent. Never throws. */
+  /** Takes a message of the client. Never throws. */
   receive(data: Buffer, isBinary: boolean): void {
     if (!this.#stopping) this.#enqueue(() => this.#take(data, isBinary));
   }
@@ -93,19 +97,17 @@ export class LiveConnection implements Client {
     this.#close(...ENDS[reason]);
   }
 
-  /** Finishes the frames it has, takes no more, and ends. */
+  /** Handles the frames that were received, takes no more, and ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    const patience = new AbortController();
-    await Promise.race([this.#work, this.#deps.clock.sleep(STOP_MS, patience.signal)]);
-    patience.abort();
+    await within(this.#deps.clock, STOP_MS, this.#work);
     this.end('stopped');
   }
 
   /** The socket was closed. May be called twice. */
   closed(): void {
     this.#ended.abort();
-    this.#renewed.abort();
+    this.#deadline.cancel();
     this.#deps.hub.disconnect(this);
   }
 
@@ -123,12 +125,12 @@ export class LiveConnection implements Client {
 
   async #run(work: () => Promise<void>): Promise<void> {
     try {
-      // Who does not read the answers gets no more of them.
+      // A client that does not read its answers gets no more of them.
       await this.drained();
       if (!this.#ended.signal.aborted) await work();
     } catch (error) {
-      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'a live connection failed');
-      this.#close(CLOSE.failed, 'something went wrong on our side');
+      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'live connection failed');
+      this.#close(CLOSE.failed, 'an internal error occurred');
     }
     if (--this.#waiting === WAITING_MAX / 2) this.#socket.read(true);
   }
@@ -136,10 +138,10 @@ export class LiveConnection implements Client {
   async #take(data: Buffer, isBinary: boolean): Promise<void> {
     let id: string | undefined;
     try {
-      const { id: given, check } = readClientFrame(data, isBinary);
-      id = given;
+      const received = parseClientFrame(data, isBinary);
+      id = received.id;
       this.#charge();
-      await this.#perform(check());
+      await this.#handle(received.read());
     } catch (error) {
       this.#fail(id, error);
       if (this.#refused > REFUSED_MAX) this.#close(CLOSE.tooMany, 'too many frames');
@@ -147,32 +149,35 @@ export class LiveConnection implements Client {
   }
 
   #charge(): void {
-    const taken = this.#deps.limits.frame.take(this.#principal?.userId ?? this.#correlationId);
-    this.#refused = taken.ok ? 0 : this.#refused + 1;
-    if (taken.ok) return;
-    throw new Refusal('too-many-requests', 'too many frames at once', { retryAfterMs: taken.retryAfterMs });
+    const decision = this.#deps.limits.frame.take(this.#principal?.userId ?? this.#correlationId);
+    this.#refused = decision.ok ? 0 : this.#refused + 1;
+    if (decision.ok) return;
+    const { retryAfterMs } = decision;
+    throw new Refusal('too-many-requests', 'too many frames; try again later', { retryAfterMs });
   }
 
-  async #perform(frame: ClientFrame): Promise<void> {
+  async #handle(frame: ClientFrame): Promise<void> {
     try {
       if (frame.type === 'auth') return await this.#authenticate(frame);
       const principal = this.#principal;
       if (principal === null) throw new Refusal('unauthenticated', 'the first frame must be auth');
       if (frame.type === 'resume') return await this.#resume(frame.after, frame.id);
       await this.#release(null);
-      this.#answer(frame.id, await performFrame(this.#deps, principal, frame, this.#correlationId));
+      const outcome =
+        frame.type === 'ping' ? {} : await performCommand(this.#deps, principal, frame, this.#correlationId);
+      this.#answer(frame.id, outcome);
     } catch (error) {
       this.#fail(frame.id, error);
     }
   }
 
   async #authenticate(frame: Extract<ClientFrame, { type: 'auth' }>): Promise<void> {
-    const { hub, identity, socketsPerUser } = this.#deps;
+    const { hub, identity, socketsPerUser, clock } = this.#deps;
     const { id, after } = frame;
     this.#hasTried = true;
     const principal = await identity.authenticate(frame.token, 'command');
-    // A session that ended elsewhere may still be taken for live for some seconds; the hub may have heard of its end already.
-    if (hub.hasEnded(principal.sessionId)) throw new Refusal('unauthenticated', 'the session is over; sign in again');
+    // A session that ended on another node may still count as live for some seconds; the hub may know of its end already.
+    if (hub.hasEnded(principal.sessionId)) throw sessionOver();
     if (this.#ended.signal.aborted) return;
     if (this.#principal !== null) return this.#renew(frame, this.#principal, principal);
     if (hub.connectionsOf(principal.userId) >= socketsPerUser) {
@@ -180,26 +185,25 @@ export class LiveConnection implements Client {
       this.#fail(id, new Refusal('too-many-requests', words, { retryAfterMs: 60_000 }));
       return this.#close(CLOSE.tooMany, words);
     }
-    const place = await this.#enter(principal);
+    const place = await this.#connect(principal);
     if (this.#ended.signal.aborted) return;
-    this.#holdFor(principal);
+    this.#closeAtExpiry(principal);
     if (after !== undefined) return this.#resume(after, id);
     this.#answer(id, { after: place });
-    // A client that does not resume says so by its next frame, or by silence.
-    const silence = this.#deps.clock.sleep(RESUME_MS, this.#ended.signal);
-    void silence.then(() => this.#enqueue(() => this.#release(null)));
+    // A client that does not resume sends another frame, or nothing.
+    clock.after(RESUME_MS, () => this.#enqueue(() => this.#release(null)));
   }
 
-  #renew(frame: Extract<ClientFrame, { type: 'auth' }>, before: Principal, principal: Principal): void {
-    if (principal.userId !== before.userId) throw new Refusal('forbidden', 'this connection belongs to another user');
-    if (frame.after !== undefined) throw new Refusal('rule-broken', 'only the first auth may say where to resume');
+  #renew(frame: Extract<ClientFrame, { type: 'auth' }>, previous: Principal, principal: Principal): void {
+    if (principal.userId !== previous.userId) throw new Refusal('forbidden', 'this connection belongs to another user');
+    if (frame.after !== undefined) throw new Refusal('rule-broken', 'only the first auth frame can resume');
     this.#principal = principal;
-    this.#holdFor(principal);
+    this.#closeAtExpiry(principal);
     this.#answer(frame.id, {});
   }
 
-  /** Gives the id of the place from which it listens. */
-  async #enter(principal: Principal): Promise<string> {
+  /** Joins the hub. Returns the id of the place from which it gets frames. */
+  async #connect(principal: Principal): Promise<string> {
     this.#principal = principal;
     try {
       return await this.#deps.hub.connect(this);
@@ -209,32 +213,25 @@ export class LiveConnection implements Client {
     }
   }
 
-  /** The connection lasts as long as the token, unless another one comes. */
-  #holdFor(principal: Principal): void {
-    this.#renewed.abort();
-    this.#renewed = new AbortController();
-    const ms = principal.expiresAt - this.#deps.clock.now();
-    void this.#unlessRenewed(ms, () => this.#close(CLOSE.unauthenticated, 'the token ran out'));
+  /** The connection lasts as long as the token, unless a later `auth` renews it. */
+  #closeAtExpiry({ expiresAt }: Principal): void {
+    this.#deadline.cancel();
+    const ms = Math.max(0, expiresAt - this.#deps.clock.now());
+    this.#deadline = this.#deps.clock.after(ms, () => this.#close(CLOSE.unauthenticated, 'the token has expired'));
   }
 
-  /** Nobody has proved in time who speaks: because nobody tried, or because it could not be found out. */
+  /** The client was not authenticated in time: it sent no token, or the token could not be verified yet. */
   #giveUp(): void {
     if (this.#hasTried) {
-      this.#close(CLOSE.tryLater, 'it could not be found out in time who speaks; try again');
+      this.#close(CLOSE.tryLater, 'the token could not be verified in time; try again');
     } else {
       this.#deps.limits.badToken.take(this.#network);
       this.#close(CLOSE.unauthenticated, 'the first frame must be auth');
     }
   }
 
-  async #unlessRenewed(ms: number, then: () => void): Promise<void> {
-    const { signal } = this.#renewed;
-    await this.#deps.clock.sleep(Math.max(0, ms), signal);
-    if (!signal.aborted) then();
-  }
-
   async #resume(after: string, id: string | undefined): Promise<void> {
-    if (this.#released !== null) throw new Refusal('rule-broken', 'resume only before anything else');
+    if (this.#released !== null) throw new Refusal('rule-broken', 'resume must be the first frame after auth');
     await this.#release(after, id);
   }
 
@@ -247,11 +244,11 @@ export class LiveConnection implements Client {
     if (id !== undefined) this.#send({ type: 'ack', id, ok: true, ...outcome });
   }
 
-  /** Says what went wrong, and ends what cannot go on. */
+  /** Reports an error to the client, and closes the connection when it is not authenticated. */
   #fail(id: string | undefined, error: unknown): void {
-    const { problem, retryAfterS } = tell(error, INSTANCE);
+    const { problem, retryAfterS } = toProblem(error, INSTANCE);
     if (problem.code === 'internal') {
-      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'a client frame failed');
+      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'client frame failed');
     }
     const head = id === undefined ? { type: 'error' } : { type: 'ack', id, ok: false };
     this.#send({ ...head, problem, ...(retryAfterS === null ? {} : { retryAfter: retryAfterS }) });

@@ -12,8 +12,8 @@ export interface WebSocketLike {
 }
 
 /**
- * A WebSocket together with the TCP socket below it, which puts many messages into one write, and tells when it has enough: that is at its
- * high-water mark, 64 KiB that the other end has not taken yet.
+ * A WebSocket together with its TCP socket, which combines many messages into one write and reports back-pressure: at its high-water mark, 64 KiB
+ * that the client has not received yet, it is full.
  */
 export class LiveSocket {
   readonly #ws: WebSocketLike;
@@ -24,7 +24,7 @@ export class LiveSocket {
     this.#tcp = tcp;
   }
 
-  /** Whether nothing is read from the client at the moment. */
+  /** Whether reading from the client is suspended. */
   get isPaused(): boolean {
     return this.#ws.isPaused;
   }
@@ -33,7 +33,7 @@ export class LiveSocket {
     this.#ws.send(text, { binary: false });
   }
 
-  /** Sends messages in one write, until there is no room for more; gives how many. */
+  /** Sends messages in one write until the socket is full; returns how many were sent. */
   sendAll(messages: readonly Readonly<{ bytes: Buffer }>[]): number {
     let sent = 0;
     this.#tcp.cork();
@@ -46,7 +46,7 @@ export class LiveSocket {
     return sent;
   }
 
-  /** Resolves once there is room, the TCP socket is closed, or `signal` is aborted. */
+  /** Resolves once the socket is no longer full, is closed, or `signal` is aborted. */
   async drained(signal: AbortSignal): Promise<void> {
     if (!this.#tcp.writableNeedDrain || signal.aborted) return;
     await new Promise<void>((resolve) => {
@@ -60,7 +60,7 @@ export class LiveSocket {
     });
   }
 
-  /** Stops or goes on to read what the client sends. */
+  /** Suspends or continues reading from the client. */
   read(on: boolean): void {
     if (on) this.#ws.resume();
     else this.#ws.pause();
@@ -70,10 +70,10 @@ export class LiveSocket {
     this.#ws.ping();
   }
 
-  /** Says goodbye; what waits to go out goes before it. */
+  /** Sends a close frame, after everything that was sent before. */
   close(code: number, reason: string): void {
     this.#ws.close(code, reason);
-    // The answer must be read.
+    // The client's close frame has to be read.
     this.#ws.resume();
   }
 

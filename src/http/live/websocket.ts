@@ -2,42 +2,41 @@ import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { networkOf } from '../../identity/sign-in-throttle.ts';
 import { Refusal } from '../../kernel/errors.ts';
-import { uuidv7 } from '../../kernel/ids.ts';
-import { charge } from '../request/authentication.ts';
-import { Heartbeat } from './heartbeat.ts';
+import { charge } from '../request/rate-limits.ts';
 import { LiveConnection } from './connection.ts';
 import type { LiveDeps } from './deps.ts';
+import { Heartbeat } from './heartbeat.ts';
 import { LiveSocket } from './socket.ts';
 
-/** Bytes of one client frame at most. */
+/** Maximum size of a client frame in bytes. */
 const FRAME_MAX_BYTES = 128 * 1024;
-/** How long a client may take to answer the closing of its connection, in ms; then it is cut. */
+/** How long a client may take to answer a close frame, in ms; then the connection is cut. */
 const CLOSE_MS = 5_000;
 const BEARER = 'bearer.';
 
-/** `GET /api/v1/live` (spec, section 7): everything, both ways. */
+/** `GET /api/v1/live` (spec, section 7). */
 export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): Promise<void> {
-  const { clock, logger, limits } = deps;
+  const { clock, random, logger, limits } = deps;
   const connections = new Set<LiveConnection>();
   const heartbeat = new Heartbeat(clock);
   const stop = new AbortController();
-  const beating = heartbeat.run(stop.signal);
+  const pinging = heartbeat.run(stop.signal);
   const options = {
     maxPayload: FRAME_MAX_BYTES,
     perMessageDeflate: false,
-    // Known to the package, and not to its types.
+    // Supported by the package, but missing in its types.
     closeTimeout: CLOSE_MS,
     handleProtocols: chooseProtocol,
   };
 
   await app.register(websocket, {
     options,
-    // A client that breaks the protocol was told so by a close frame already, and is cut if it does not answer.
-    errorHandler: (error) => logger.debug({ err: error }, 'a socket failed'),
+    // After a protocol error the package has sent a close frame already, and cuts a client that does not answer it.
+    errorHandler: (error) => logger.debug({ err: error }, 'websocket failed'),
     async preClose() {
       await Promise.all([...connections].map((connection) => connection.stop()));
       stop.abort();
-      await beating;
+      await pinging;
     },
   });
 
@@ -48,16 +47,16 @@ export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): P
     preValidation: async (request) => {
       requireOrigin(request, deps.allowedOrigins);
       const network = networkOf(request.ip);
-      // Verifying costs: who sent too many bad tokens waits.
+      // Verifying a token is expensive, so a network that sent too many invalid ones has to wait.
       if (!limits.badToken.has(network)) charge(limits.badToken, network);
     },
     async handler() {
-      throw new Refusal('malformed', 'this address speaks WebSocket: ask for an upgrade');
+      throw new Refusal('malformed', 'this path requires an upgrade to WebSocket');
     },
     wsHandler(ws, request) {
       const socket = new LiveSocket(ws, request.raw.socket);
       const connection = new LiveConnection(deps, socket, {
-        correlationId: uuidv7(clock.now()),
+        correlationId: random.uuid(clock.now()),
         network: networkOf(request.ip),
         bearer: bearerOf(request),
       });
@@ -74,17 +73,17 @@ export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): P
   });
 }
 
-/** A browser wants one of its subprotocols back; one without a token is preferred. */
+/** Browsers require one of their subprotocols in the response. One without a token is preferred. */
 function chooseProtocol(offered: ReadonlySet<string>): string | false {
   const names = [...offered];
   return names.find((name) => !name.startsWith(BEARER)) ?? names[0] ?? false;
 }
 
-/** A page of a foreign site must not speak for its visitor; what is no browser sends no Origin. */
+/** Keeps pages of other sites from connecting in the name of their visitors. Clients that are not browsers send no Origin. */
 function requireOrigin(request: FastifyRequest, allowed: readonly string[]): void {
   const { origin } = request.headers;
   if (origin === undefined || allowed.includes(origin)) return;
-  throw new Refusal('forbidden', 'this origin may not connect');
+  throw new Refusal('forbidden', 'this origin is not allowed');
 }
 
 function bearerOf(request: FastifyRequest): string | null {

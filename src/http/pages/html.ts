@@ -1,3 +1,5 @@
+import { escapeHtml } from '../../kernel/html.ts';
+
 /** Text that is HTML already. Only `html` makes it. */
 export class Html {
   readonly text: string;
@@ -6,28 +8,16 @@ export class Html {
   }
 }
 
-type Part = string | number | Html | readonly Html[];
+/** A value that a template takes. */
+type Interpolation = string | number | Html | readonly Html[];
 
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-/** Text as it stands in HTML, also within quoted attributes. */
-export function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? '');
+/** A template whose values are escaped, unless they are HTML already. */
+export function html(strings: TemplateStringsArray, ...values: readonly Interpolation[]): Html {
+  return new Html(strings.reduce((text, string, i) => text + render(values[i - 1] ?? '') + string));
 }
 
-/** A template whose values are escaped, unless they are HTML themselves. */
-export function html(strings: TemplateStringsArray, ...parts: readonly Part[]): Html {
-  return new Html(strings.reduce((text, string, i) => text + render(parts[i - 1] ?? '') + string));
-}
-
-function render(part: Part): string {
-  if (part instanceof Html) return part.text;
-  if (typeof part === 'object') return part.map(({ text }) => text).join('');
-  return escapeHtml(String(part));
+function render(value: Interpolation): string {
+  if (value instanceof Html) return value.text;
+  if (typeof value === 'object') return value.map(({ text }) => text).join('');
+  return escapeHtml(String(value));
 }

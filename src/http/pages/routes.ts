@@ -2,25 +2,23 @@ import { readFileSync } from 'node:fs';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
 import { Refusal } from '../../kernel/errors.ts';
-import { prepareError } from '../request/error-responses.ts';
 import type { App, AppDeps } from '../deps.ts';
+import { prepareError } from '../request/error-responses.ts';
+import { contextOf } from '../request/request-context.ts';
 import { STYLESHEET } from './layout.ts';
 import { errorPage, landingPage } from './plain-pages.ts';
 import { invalidLinkPage, passwordSetPage, setPasswordPage } from './set-password.ts';
-import { contextOf } from '../request/command-request.ts';
 
 const stylesheet = readFileSync(new URL('./parley.css', import.meta.url), 'utf8');
 
-/** Left out in a browser means left empty. */
+/** Optional, so that a missing field is treated like an empty one. */
 const Field = Type.Optional(Type.String({ format: 'text' }));
 const PasswordForm = Type.Object({ token: Field, password: Field, confirmPassword: Field });
 const Link = Type.Object({ token: Field });
 
-/** Pages for people, which work without JavaScript. What goes wrong is a page too. */
-export function addPages(
-  scope: App,
-  { identity, logger, clock }: Pick<AppDeps, 'identity' | 'logger' | 'clock'>,
-): void {
+/** Pages for people, which work without JavaScript. Errors are shown as pages too. */
+export function addPages(scope: App, deps: Pick<AppDeps, 'identity' | 'logger' | 'clock' | 'random'>): void {
+  const { identity, logger } = deps;
   scope.setErrorHandler((error, request, reply) => {
     const { problem } = prepareError(logger, error, request, reply);
     if (problem.code === 'invalid-link') return sendPage(reply, invalidLinkPage());
@@ -42,7 +40,7 @@ export function addPages(
   scope.post('/set-password', { schema: { hide: true, body: PasswordForm } }, async (request, reply) => {
     const { token = '', password = '', confirmPassword = '' } = request.body;
     try {
-      await identity.setPassword({ token, password, confirmPassword }, contextOf(request, clock));
+      await identity.setPassword({ token, password, confirmPassword }, contextOf(request, deps));
       return sendPage(reply, passwordSetPage());
     } catch (error) {
       if (!(error instanceof Refusal) || error.code !== 'out-of-range') throw error;

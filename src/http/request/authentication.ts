@@ -2,55 +2,54 @@ import type { FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler } 
 import type { Identity, Principal } from '../../identity/identity.ts';
 import { networkOf } from '../../identity/sign-in-throttle.ts';
 import { Refusal } from '../../kernel/errors.ts';
-import type { RateLimit, RateLimits } from './rate-limits.ts';
+import { charge, type RateLimits } from './rate-limits.ts';
 
 declare module 'fastify' {
   interface FastifyRequest {
-    /** Who asks; `null` where nobody need be signed in. */
+    /** The caller; `null` on routes that need no session. */
     principal: Principal | null;
   }
 }
 
-/** Who asks, on a route that only the signed-in reach. */
+/** The caller, on a route that requires a session. */
 export function principalOf(request: FastifyRequest): Principal {
-  if (request.principal === null) throw new Error(`route ${request.routeOptions.url} is not behind authentication`);
+  if (request.principal === null) throw new Error(`route ${request.routeOptions.url} does not require authentication`);
   return request.principal;
 }
 
-/** Lets only the signed-in through, and each of them only so often. Runs before the body is read. */
+/** Requires a session and limits the requests of each user. Runs before the body is read. */
 export function authenticate(identity: Pick<Identity, 'authenticate'>, limits: RateLimits): onRequestAsyncHookHandler {
   return async (request) => {
     const token = bearerToken(request.headers.authorization);
     if (token === null) {
       charge(limits.address, networkOf(request.ip));
-      throw new Refusal('unauthenticated', 'an access token is needed: Authorization: Bearer <token>');
+      throw new Refusal('unauthenticated', 'an access token is required: Authorization: Bearer <token>');
     }
-    request.principal = await verified(identity, limits, token, request);
+    request.principal = await verify(identity, limits, token, request);
     charge(limits.user, request.principal.userId);
   };
 }
 
-async function verified(
+async function verify(
   identity: Pick<Identity, 'authenticate'>,
   limits: RateLimits,
   token: string,
   request: FastifyRequest,
 ): Promise<Principal> {
   const network = networkOf(request.ip);
-  const pace = limits.badToken;
-  // Verifying costs: who sent too many bad ones waits, before the next is looked at.
-  if (!pace.has(network)) charge(pace, network);
+  // Verifying a token is expensive, so a network that sent too many invalid ones has to wait.
+  if (!limits.badToken.has(network)) charge(limits.badToken, network);
   try {
     return await identity.authenticate(token, isQuery(request) ? 'query' : 'command');
   } catch (error) {
-    if (error instanceof Refusal && error.code === 'unauthenticated') pace.take(network);
+    if (error instanceof Refusal && error.code === 'unauthenticated') limits.badToken.take(network);
     throw error;
   }
 }
 
 const isQuery = ({ method }: FastifyRequest): boolean => method === 'GET' || method === 'HEAD';
 
-/** Lets those who need not be signed in through only so often, network by network. */
+/** Limits requests without a session, per network. */
 export function limitByNetwork(limits: RateLimits): onRequestHookHandler {
   return (request, _reply, done) => {
     charge(limits.address, networkOf(request.ip));
@@ -63,12 +62,4 @@ export function bearerToken(header: string | undefined): string | null {
   if (header === undefined) return null;
   const match = /^bearer +([A-Za-z0-9._~+/=-]+) *$/i.exec(header);
   return match?.[1] ?? null;
-}
-
-/** Takes from a limit, or refuses with the time to wait. */
-export function charge(limit: RateLimit, key: string): void {
-  const taken = limit.take(key);
-  if (!taken.ok) {
-    throw new Refusal('too-many-requests', 'too many requests; try again later', { retryAfterMs: taken.retryAfterMs });
-  }
 }

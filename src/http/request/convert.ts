@@ -1,15 +1,15 @@
 import type { TSchema } from 'typebox';
 
 /**
- * Turns the text of a query string or a form into what a flat schema asks for: integers, numbers, booleans and lists, where the text plainly is one.
- * Everything else stays as it is, for the schema to refuse.
+ * Converts the text of a query string or a form to the types of a flat schema: integers, numbers, booleans and lists. Text that is not clearly of the
+ * type stays as it is, for the schema to reject.
  */
 export type Converter = (fields: Record<string, unknown>) => void;
 
 const INTEGER = /^-?\d{1,15}$/;
 const NUMBER = /^-?\d{1,15}(\.\d{1,15})?$/;
 
-/** A converter for an object schema, in place. Made once per route. */
+/** A converter for an object schema, which changes the fields in place. Made once per route. */
 export function createConverter(schema: TSchema): Converter {
   const steps = Object.entries(propertiesOf(schema)).flatMap(([name, property]) => {
     const convert = converterOf(property);

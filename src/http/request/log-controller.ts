@@ -2,8 +2,8 @@ import { type FastifyReply, type FastifyRequest, LogController } from 'fastify';
 import type { Logger } from '../../kernel/logger.ts';
 
 /**
- * What Fastify says of itself, in our log. Requests that go well leave no line, and those that fail are logged by the error handler; headers, which
- * may hold a token, never are.
+ * Fastify's own events in our log. Requests that succeed are not logged, and those that fail are logged by the error handler. Headers are never
+ * logged, because they may hold a token.
  */
 export class QuietLog extends LogController {
   readonly #logger: Logger;
@@ -19,18 +19,18 @@ export class QuietLog extends LogController {
   override routeNotFound(): void {}
 
   override streamError(error: Error, request: FastifyRequest): void {
-    this.#logger.warn({ err: error, correlationId: request.id }, 'an answer broke off');
+    this.#logger.warn({ err: error, correlationId: request.id }, 'response was cut off');
   }
 
   override writeHeadError(error: Error, request: FastifyRequest): void {
-    this.#logger.error({ err: error, correlationId: request.id }, 'the head of an answer could not be written');
+    this.#logger.error({ err: error, correlationId: request.id }, 'response header could not be written');
   }
 
   override serializerError(error: Error, request: FastifyRequest, _reply: FastifyReply): void {
-    this.#logger.error({ err: error, correlationId: request.id }, 'an answer did not fit its schema');
+    this.#logger.error({ err: error, correlationId: request.id }, 'response does not match its schema');
   }
 
   override serviceUnavailable(): void {
-    this.#logger.info({}, 'a request came while closing');
+    this.#logger.info({}, 'request received while closing');
   }
 }

@@ -1,6 +1,6 @@
 import { type FieldError, isStoreError, Refusal, type RefusalCode } from '../../kernel/errors.ts';
 
-/** What else can be wrong with a request, beside what an aggregate refuses. */
+/** Errors of HTTP, besides the refusals of the application. */
 export type HttpCode =
   | 'method-not-allowed'
   | 'request-timeout'
@@ -11,7 +11,7 @@ export type HttpCode =
 
 export type ProblemCode = RefusalCode | HttpCode;
 
-/** Problem details as RFC 9457 has them, with the stable `code` and, for bad input, what is wrong where. */
+/** Problem details (RFC 9457) with a stable `code` and, for invalid input, the `errors` of its fields. */
 export type Problem = Readonly<{
   type: string;
   title: string;
@@ -25,22 +25,22 @@ export type Problem = Readonly<{
 /** The media type of a problem. */
 export const PROBLEM_TYPE = 'application/problem+json; charset=utf-8';
 
-/** Status and title of each code. The only place where a status is given to a refusal. */
+/** Status and title of each code. The only place that assigns a status to a refusal. */
 export const problemKinds = {
   malformed: { status: 400, title: 'Malformed request' },
   unauthenticated: { status: 401, title: 'Not signed in' },
   forbidden: { status: 403, title: 'Not allowed' },
-  'invalid-link': { status: 403, title: 'Link not valid' },
+  'invalid-link': { status: 403, title: 'Invalid link' },
   'not-found': { status: 404, title: 'Not found' },
   'method-not-allowed': { status: 405, title: 'Method not allowed' },
-  'request-timeout': { status: 408, title: 'Request took too long to arrive' },
+  'request-timeout': { status: 408, title: 'Request timeout' },
   'already-exists': { status: 409, title: 'Already exists' },
   'username-taken': { status: 409, title: 'Username taken' },
-  'rule-broken': { status: 409, title: 'Against the rules' },
-  'send-uncertain': { status: 409, title: 'Sending uncertain' },
-  'revision-mismatch': { status: 412, title: 'Changed meanwhile' },
+  'rule-broken': { status: 409, title: 'Conflict with a rule' },
+  'send-uncertain': { status: 409, title: 'Unknown whether the message was sent' },
+  'revision-mismatch': { status: 412, title: 'Resource has changed' },
   'too-large': { status: 413, title: 'Too large' },
-  'unsupported-media-type': { status: 415, title: 'Media type not supported' },
+  'unsupported-media-type': { status: 415, title: 'Unsupported media type' },
   'out-of-range': { status: 422, title: 'Value out of range' },
   'key-reused': { status: 422, title: 'Idempotency key reused' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
@@ -51,11 +51,12 @@ export const problemKinds = {
   'not-yet-visible': { status: 503, title: 'Not yet visible' },
 } as const satisfies Record<ProblemCode, { status: number; title: string }>;
 
-/** An error as its reader is to see it. `retryAfterS`: when to try again, for the `Retry-After` header. */
-export type Told = Readonly<{ problem: Problem; retryAfterS: number | null }>;
+/** An error as it is sent to the client. `retryAfterS`: the value of the `Retry-After` header, if any. */
+export type ProblemResponse = Readonly<{ problem: Problem; retryAfterS: number | null }>;
 
-/** When to try again where nothing better is known, in ms. */
+/** When to try again if nothing better is known, in ms. */
 const RETRY_MS = 1_000;
+/** Problems that always carry a time to try again. */
 const retried: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
   'too-many-requests',
   'unavailable',
@@ -64,28 +65,28 @@ const retried: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
 ]);
 
 /**
- * What may be told of an error. Of one that nobody foresaw that is only that it happened: its words may carry what is nobody's business.
+ * Turns an error into a problem. Of an unexpected error only the fact is reported, because its message may hold internal or personal data.
  * @param instance the path of the request, or another name for the occurrence
  */
-export function tell(error: unknown, instance: string): Told {
-  if (error instanceof Refusal) return told(error.code, error.message, instance, error);
+export function toProblem(error: unknown, instance: string): ProblemResponse {
+  if (error instanceof Refusal) return problemOf(error.code, error.message, instance, error);
   if (isStoreError(error, 'UNAVAILABLE', 'CLOSED')) {
-    return told('unavailable', 'the store cannot be reached; nothing was written', instance);
+    return problemOf('unavailable', 'the store cannot be reached; nothing was written', instance);
   }
   if (isStoreError(error, 'UNKNOWN')) {
-    const words =
-      'no answer came in time; it may have been written: repeat it with the same Idempotency-Key to find out';
-    return told('outcome-unknown', words, instance);
+    const detail =
+      'the store did not answer in time; the write may have happened: repeat the request with the same Idempotency-Key to find out';
+    return problemOf('outcome-unknown', detail, instance);
   }
-  return tellHttpError(error, instance) ?? told('internal', 'something went wrong on our side', instance);
+  return fromFastify(error, instance) ?? problemOf('internal', 'an internal error occurred', instance);
 }
 
-function told(
+function problemOf(
   code: ProblemCode,
   detail: string,
   instance: string,
   more: { errors?: readonly FieldError[]; retryAfterMs?: number | undefined } = {},
-): Told {
+): ProblemResponse {
   const { status, title } = problemKinds[code];
   const problem = { type: `urn:parley:problem:${code}`, title, status, detail, instance, code };
   const retryMs = more.retryAfterMs ?? (retried.has(code) ? RETRY_MS : null);
@@ -95,36 +96,36 @@ function told(
   };
 }
 
-/** Fastify's own errors by what they are about; `null` for any other error. */
-function tellHttpError(error: unknown, instance: string): Told | null {
+/** Fastify's own errors by their status; `null` for any other error. */
+function fromFastify(error: unknown, instance: string): ProblemResponse | null {
   const { code, statusCode } =
     error instanceof Error ? (error as Error & { code?: unknown; statusCode?: unknown }) : {};
   if (typeof code !== 'string' || !(code.startsWith('FST_ERR_') || code.startsWith('HPE_'))) return null;
   switch (statusCode) {
     case 400:
-      return told('malformed', 'the request cannot be read', instance);
+      return problemOf('malformed', 'the request could not be parsed', instance);
     case 404:
-      return told('not-found', 'there is nothing here', instance);
-    case 408:
-      return told('request-timeout', 'the request took too long to arrive', instance);
-    case 413:
-      return told('too-large', 'the body is larger than this server takes', instance);
+    // Longer than the path of any route.
     case 414:
-      return told('not-found', 'there is nothing here', instance);
+      return problemOf('not-found', 'there is no resource at this path', instance);
+    case 408:
+      return problemOf('request-timeout', 'the request took too long to arrive', instance);
+    case 413:
+      return problemOf('too-large', 'the body exceeds the size limit', instance);
     case 415:
-      return told(
+      return problemOf(
         'unsupported-media-type',
         'the body must be application/json or application/x-www-form-urlencoded',
         instance,
       );
     case 431:
-      return told('header-too-large', 'the header is larger than this server takes', instance);
+      return problemOf('header-too-large', 'the header exceeds the size limit', instance);
     default:
       return null;
   }
 }
 
-/** A problem that has no refusal behind it. */
+/** A problem that is not caused by a refusal. */
 export function httpProblem(code: HttpCode | 'not-found' | 'malformed', detail: string, instance: string): Problem {
-  return told(code, detail, instance).problem;
+  return problemOf(code, detail, instance).problem;
 }

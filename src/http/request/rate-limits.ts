@@ -1,33 +1,34 @@
 import { LRUCache } from 'lru-cache';
+import { Refusal } from '../../kernel/errors.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-/** How much one bucket lets through: `burst` at once, and `perMinute` over time. */
+/** The rate of one bucket: `burst` at once, and `perMinute` over time. */
 export type Rate = Readonly<{ burst: number; perMinute: number }>;
 
-/** Whether it was let through; if not, when it would be. */
-export type Taken = Readonly<{ ok: true }> | Readonly<{ ok: false; retryAfterMs: number }>;
+/** Whether a request may proceed; if not, after which time it may. */
+export type RateDecision = Readonly<{ ok: true }> | Readonly<{ ok: false; retryAfterMs: number }>;
 
-/** One token bucket per key (an address, a user). The longest unused are forgotten, and so start full again. */
+/** One token bucket per key (a network, a user). The least recently used are dropped, and start full again. */
 export interface RateLimit {
-  /** Takes `cost` tokens if they are there, else none. A cost above the burst is never let through. */
-  take(key: string, cost?: number): Taken;
-  /** Whether `take(key, cost)` would be let through; takes nothing. */
+  /** Takes `cost` tokens if there are enough, else none. A cost above the burst is always refused. */
+  take(key: string, cost?: number): RateDecision;
+  /** Whether `take(key, cost)` would succeed; takes nothing. */
   has(key: string, cost?: number): boolean;
 }
 
-/** Keys remembered per limit: about 20 MB each when full. */
+/** Buckets kept per limit: about 20 MB when full. */
 const KEYS_MAX = 100_000;
 
-const OK: Taken = { ok: true };
+const OK: RateDecision = { ok: true };
 
-/** A limit of this node; `null` lets everything through. */
+/** A limit of this node; `null` allows everything. */
 export function createRateLimit(rate: Rate | null, clock: Pick<Clock, 'monotonic'>): RateLimit {
   if (rate === null) return { take: () => OK, has: () => true };
   const { burst, perMinute } = rate;
   const perMs = perMinute / 60_000;
   const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: KEYS_MAX });
 
-  const filled = (key: string) => {
+  const refilled = (key: string) => {
     const now = clock.monotonic();
     const bucket = buckets.get(key);
     if (bucket === undefined) {
@@ -42,30 +43,30 @@ export function createRateLimit(rate: Rate | null, clock: Pick<Clock, 'monotonic
 
   return {
     take(key, cost = 1) {
-      const bucket = filled(key);
+      const bucket = refilled(key);
       if (bucket.tokens >= cost) {
         bucket.tokens -= cost;
         return OK;
       }
       return { ok: false, retryAfterMs: Math.ceil((cost - bucket.tokens) / perMs) };
     },
-    has: (key, cost = 1) => (buckets.has(key) ? filled(key).tokens : burst) >= cost,
+    has: (key, cost = 1) => (buckets.has(key) ? refilled(key).tokens : burst) >= cost,
   };
 }
 
-/** What is limited, and by what. */
+/** The limits, with their default rates. */
 export const defaultRates = {
   /** Requests without a session, per network. */
   address: { burst: 200, perMinute: 100 },
   /** Access tokens that were refused, per network: each of them had to be verified. */
   badToken: { burst: 100, perMinute: 100 },
-  /** Requests of a user. */
+  /** Requests, per user. */
   user: { burst: 300, perMinute: 600 },
-  /** Messages of a user, over HTTP and WebSocket together. */
+  /** Messages, per user, over HTTP and WebSocket together. */
   message: { burst: 50, perMinute: 300 },
-  /** Accounts opened, per network. */
+  /** Registrations, per network. */
   registration: { burst: 5, perMinute: 5 },
-  /** Frames of a user over WebSocket. */
+  /** WebSocket frames, per user. */
   frame: { burst: 100, perMinute: 1_200 },
 } as const satisfies Record<string, Rate>;
 
@@ -76,7 +77,7 @@ export type RateSettings = 'off' | Readonly<Partial<Record<LimitName, Rate>>>;
 
 export type RateLimits = Readonly<Record<LimitName, RateLimit>>;
 
-/** This node's limits: one set, which HTTP and WebSocket share. */
+/** This node's limits, shared by HTTP and WebSocket. */
 export function createRateLimits(settings: RateSettings, clock: Pick<Clock, 'monotonic'>): RateLimits {
   const limit = (name: LimitName): RateLimit =>
     createRateLimit(settings === 'off' ? null : (settings[name] ?? defaultRates[name]), clock);
@@ -88,4 +89,12 @@ export function createRateLimits(settings: RateSettings, clock: Pick<Clock, 'mon
     registration: limit('registration'),
     frame: limit('frame'),
   };
+}
+
+/** Takes from a limit, or throws `too-many-requests` with the time to wait. */
+export function charge(limit: RateLimit, key: string): void {
+  const decision = limit.take(key);
+  if (decision.ok) return;
+  const { retryAfterMs } = decision;
+  throw new Refusal('too-many-requests', 'too many requests; try again later', { retryAfterMs });
 }

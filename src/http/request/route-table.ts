@@ -1,9 +1,9 @@
 import type { FastifyInstance } from 'fastify';
 
-/** Which methods there are for a path: for `405`, which the router cannot tell from `404`. */
+/** The methods of a path, for 405: Fastify's router does not distinguish it from 404. */
 export type RouteTable = Readonly<{ methodsOf(path: string): readonly string[] }>;
 
-/** Notes the routes as they are added from now on. */
+/** Records all routes that are added later. */
 export function createRouteTable(app: FastifyInstance): RouteTable {
   const routes: { pattern: RegExp; methods: readonly string[] }[] = [];
   app.addHook('onRoute', ({ url, method }) => {
@@ -18,9 +18,9 @@ export function createRouteTable(app: FastifyInstance): RouteTable {
 }
 
 function patternOf(url: string): RegExp {
-  const parts = url.split('/').map((part) => {
-    if (part.startsWith(':')) return '[^/]+';
-    return part === '*' ? '.*' : part.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
+  const segments = url.split('/').map((segment) => {
+    if (segment.startsWith(':')) return '[^/]+';
+    return segment === '*' ? '.*' : segment.replace(/[.*+?^${}()|[\]\\]/g, '\\$&');
   });
-  return new RegExp(`^${parts.join('/').replace(/\/$/, '')}/?$`);
+  return new RegExp(`^${segments.join('/').replace(/\/$/, '')}/?$`);
 }

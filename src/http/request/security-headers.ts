@@ -1,7 +1,7 @@
 import helmet from '@fastify/helmet';
 import type { FastifyInstance } from 'fastify';
 
-/** Of every answer, unless it is a page: nothing may run it, frame it, sniff it or keep it. */
+/** Headers of every response that is not a page: it must not be executed, framed, sniffed or cached. */
 export const dataHeaders = {
   'cache-control': 'no-store',
   'content-security-policy': "default-src 'none'; frame-ancestors 'none'",
@@ -11,7 +11,7 @@ export const dataHeaders = {
 const none = ["'none'"];
 const self = ["'self'"];
 
-/** Pages have a stylesheet and forms, all from here, and no script. */
+/** Pages have a stylesheet and forms of this origin, and no script. */
 const pageDirectives = {
   defaultSrc: none,
   styleSrc: self,
@@ -21,7 +21,7 @@ const pageDirectives = {
   frameAncestors: none,
 };
 
-/** The API's documentation is a program, from here. */
+/** The API documentation also runs scripts of this origin. */
 const docsDirectives = {
   ...pageDirectives,
   scriptSrc: self,
@@ -31,8 +31,8 @@ const docsDirectives = {
 };
 
 /**
- * Helmet for the pages of a scope. It works anew at each request, which pages can bear and the API cannot; hence `dataHeaders`.
- * @param secure whether the outside comes by HTTPS
+ * Adds Helmet to a scope of pages. It builds the headers anew for each request, which is too slow for the API; hence `dataHeaders`.
+ * @param secure whether clients use HTTPS
  */
 export function guardPages(scope: FastifyInstance, pages: 'forms' | 'docs', secure: boolean): void {
   scope.addHook('onRequest', (_request, reply, done) => {

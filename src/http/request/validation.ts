@@ -7,10 +7,10 @@ import { type FieldError, Refusal } from '../../kernel/errors.ts';
 import { isForm } from './body-parsers.ts';
 import { createConverter } from './convert.ts';
 
-/** An address that mail can be sent to: no quotes, comments, or line breaks, which have no business in a header. */
+/** An address that mail can be sent to: no quotes, comments or line breaks, which could change the header of a mail. */
 const EMAIL = /^[\p{L}\p{N}.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?(?:\.|$))+$/u;
 
-// TypeBox has one table of formats for the whole process. Formats must be there before a schema that names them is compiled.
+// TypeBox has one table of formats per process. A format has to be registered before a schema that uses it is compiled.
 Format.Set('text', (value) => value.isWellFormed());
 Format.Set('email', (value) => value.length <= 254 && EMAIL.test(value) && !value.endsWith('.'));
 
@@ -18,8 +18,8 @@ Format.Set('email', (value) => value.length <= 254 && EMAIL.test(value) && !valu
 export const OPTIONAL_BODY = 'x-optional-body';
 
 /**
- * Checks a value against a schema. Throws `malformed` when its shape is wrong (types, missing and surplus fields, broken text), `out-of-range` when only
- * values are. The errors' paths are JSON pointers, or names of parameters when `paths` says so.
+ * Checks a value against a schema. Throws `malformed` when its shape is wrong (types, missing and unknown fields, broken text), `out-of-range` when
+ * only values are. The paths of the errors are JSON pointers, or names of parameters when `paths` is `names`.
  */
 export type Validator = (value: unknown) => void;
 
@@ -31,8 +31,8 @@ export function createValidator(schema: TSchema, paths: 'pointers' | 'names' = '
 }
 
 /**
- * Fastify's validator. JSON bodies are taken strictly as they are; text (forms, query strings) is converted first. Something in the path that
- * is not an id is not there.
+ * Fastify's validator. JSON bodies are checked strictly; the text of forms and query strings is converted first. An invalid id in the path gives
+ * `not-found`.
  */
 export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, httpPart }) => {
   const validate = createValidator(schema, httpPart === 'body' ? 'pointers' : 'names');
@@ -53,13 +53,13 @@ export const validatorCompiler: FastifySchemaCompiler<TSchema> = ({ schema, http
       return { value };
     } catch (error) {
       if (!(error instanceof Refusal)) throw error;
-      return { error: httpPart === 'params' ? new Refusal('not-found', 'there is nothing here') : error };
+      return { error: httpPart === 'params' ? new Refusal('not-found', 'there is no resource at this path') : error };
     }
   };
 };
 
-/** What is wrong with values, not with their shape. */
-const OF_RANGE: ReadonlySet<string> = new Set([
+/** Keywords that restrict values, not shapes. */
+const RANGE_KEYWORDS: ReadonlySet<string> = new Set([
   'minLength',
   'maxLength',
   'minimum',
@@ -82,7 +82,7 @@ function refuse(errors: readonly TValidationError[], paths: 'pointers' | 'names'
     message,
   }));
   const [first] = fields;
-  const detail = first === undefined ? 'the input does not fit' : `${first.path || 'the body'} ${first.message}`;
+  const detail = first === undefined ? 'the input is invalid' : `${first.path || 'the body'} ${first.message}`;
   return new Refusal(malformed ? 'malformed' : 'out-of-range', detail, { errors: fields });
 }
 
@@ -90,24 +90,24 @@ type Explained = FieldError & Readonly<{ ofRange: boolean }>;
 
 function explain(error: TValidationError): readonly Explained[] {
   const { instancePath, keyword } = error;
-  const at = (message: string, ofRange = OF_RANGE.has(keyword)): Explained[] => [
+  const at = (message: string, ofRange = RANGE_KEYWORDS.has(keyword)): Explained[] => [
     { path: shortPath(instancePath), message, ofRange },
   ];
   switch (error.keyword) {
     case 'required':
       return error.params.requiredProperties.map((name) => ({
         path: shortPath(`${instancePath}/${pointerPart(name)}`),
-        message: 'is missing',
+        message: 'is required',
         ofRange: false,
       }));
     case 'boolean':
-      return at('is not known here');
+      return at('is not a known field');
     case 'additionalProperties':
     case 'anyOf':
-      // What is behind it has errors of its own.
+      // The error that caused it is reported separately.
       return [];
     case 'type':
-      // Said of what may be null, that is the lesser half of what it may be.
+      // For a nullable field, the error of the other type says more.
       return error.params.type === 'null' ? [] : at(`must be ${typeWords(error.params.type)}`);
     case 'minLength':
       return at(error.params.limit === 1 ? 'must not be empty' : `must have at least ${error.params.limit} characters`);
@@ -122,13 +122,13 @@ function explain(error: TValidationError): readonly Explained[] {
     case 'maximum':
       return at(`must be at most ${error.params.limit}`);
     case 'pattern':
-      return at('is not of the right form');
+      return at('has an invalid format');
     case 'format':
       return error.params.format === 'email'
         ? at('must be an e-mail address', true)
         : at('must be well-formed text, without lone surrogates', false);
     default:
-      return at('does not fit');
+      return at('is invalid');
   }
 }
 
@@ -139,13 +139,13 @@ function typeWords(type: string | readonly string[]): string {
 
 const pointerPart = (name: string): string => name.replaceAll('~', '~0').replaceAll('/', '~1');
 
-/** A path holds names that the caller chose. */
+/** Shortened, because a path holds names that the caller chose. */
 const shortPath = (path: string): string => (path.length > 200 ? `${path.slice(0, 200)}…` : path).toWellFormed();
 
-/** More items or fields than any schema of ours allows. */
+/** More items or fields than any schema allows. */
 const TOO_MANY = 256;
 
-/** The value cut down to what can be explained quickly: finding every fault of a large hostile body takes a tenth of a second. */
+/** Cuts the value down to a size that is explained quickly: finding every error of a large hostile body takes 100 ms. */
 function shorten(value: unknown): unknown {
   if (typeof value !== 'object' || value === null) return value;
   if (Array.isArray(value)) return value.slice(0, TOO_MANY);

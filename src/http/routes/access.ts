@@ -2,8 +2,8 @@ import { Refusal } from '../../kernel/errors.ts';
 import type { ConversationsView, OwnConversation } from '../../projections/views/conversations.ts';
 
 /**
- * The one way to a conversation's data: for its members. Others are told the same as if there were none (`not-found`). What a member reads begins above
- * `membership.joinedSeq`.
+ * The one way to the data of a conversation: only for its members. Everyone else gets `not-found`, as if it did not exist. Members read messages
+ * after `membership.joinedSeq`.
  */
 export async function conversationOf(
   view: ConversationsView,

@@ -1,77 +1,74 @@
 import { Type } from 'typebox';
 import type { Clock } from '../../ports/clock.ts';
-import type { App, AppDeps, Part } from '../deps.ts';
+import { LATE, within } from '../../ports/within.ts';
+import type { App, AppDeps, ReadinessCheck } from '../deps.ts';
 
-/** A part that has not answered by then is away, in ms. */
+/** How long a readiness check may take, in ms. */
 const CHECK_MS = 2_000;
 
-const PartState = Type.Object({
+const PartShape = Type.Object({
   name: Type.String(),
   ready: Type.Boolean(),
-  reason: Type.Optional(Type.String({ description: 'Why not' })),
+  reason: Type.Optional(Type.String({ description: 'Why it is not ready' })),
 });
-const Readiness = (description: string) =>
-  Type.Object({ ready: Type.Boolean(), parts: Type.Array(PartState) }, { description });
+const ReadinessShape = (description: string) =>
+  Type.Object({ ready: Type.Boolean(), parts: Type.Array(PartShape) }, { description });
 
-type Readiness = Readonly<{
-  ready: boolean;
-  parts: readonly Readonly<{ name: string; ready: boolean; reason?: string }>[];
-}>;
+/** The body of `/readyz`, with one entry for each check. */
+type Readiness = { ready: boolean; parts: { name: string; ready: boolean; reason?: string }[] };
 
-/** Whether the process lives, and whether what it needs is there. */
-export function addHealthRoutes(app: App, { parts, clock, logger }: Pick<AppDeps, 'parts' | 'clock' | 'logger'>): void {
+/** Liveness of the process, and readiness of what it depends on. */
+export function addHealthRoutes(
+  app: App,
+  { readinessChecks, clock, logger }: Pick<AppDeps, 'readinessChecks' | 'clock' | 'logger'>,
+): void {
   app.get(
     '/healthz',
     {
       schema: {
-        summary: 'Whether the process lives',
+        summary: 'Check that the process runs',
         tags: ['operation'],
-        response: { 200: Type.Object({ status: Type.Literal('ok') }, { description: 'It does' }) },
+        response: { 200: Type.Object({ status: Type.Literal('ok') }, { description: 'It runs' }) },
       },
     },
     async () => ({ status: 'ok' as const }),
   );
 
-  /** Probes that come at once share one look. */
-  let looking: Promise<Readiness> | null = null;
-  const look = async (): Promise<Readiness> => {
-    const states = await Promise.all(
-      parts.map(async (part) => {
-        const reason = await ask(part, clock).catch((error: unknown) => {
-          logger.warn({ err: error, part: part.name }, 'a part is away');
+  const checkAll = async (): Promise<Readiness> => {
+    const parts = await Promise.all(
+      readinessChecks.map(async (check) => {
+        const reason = await run(check, clock).catch((error: unknown) => {
+          logger.warn({ err: error, check: check.name }, 'readiness check failed');
           return 'does not answer';
         });
-        return reason === null ? { name: part.name, ready: true } : { name: part.name, ready: false, reason };
+        return reason === null ? { name: check.name, ready: true } : { name: check.name, ready: false, reason };
       }),
     );
-    return { ready: states.every(({ ready }) => ready), parts: states };
+    return { ready: parts.every(({ ready }) => ready), parts };
   };
+  /** Concurrent probes share one run of the checks. */
+  let running: Promise<Readiness> | null = null;
 
   app.get(
     '/readyz',
     {
       schema: {
-        summary: 'Whether all that it needs is there',
+        summary: 'Check that all dependencies are ready',
         tags: ['operation'],
-        response: { 200: Readiness('It is'), 503: Readiness('Something is away') },
+        response: { 200: ReadinessShape('All are ready'), 503: ReadinessShape('At least one is not ready') },
       },
     },
     async (_request, reply) => {
-      looking ??= look().finally(() => {
-        looking = null;
+      running ??= checkAll().finally(() => {
+        running = null;
       });
-      const readiness = await looking;
-      return reply.code(readiness.ready ? 200 : 503).send({ ready: readiness.ready, parts: [...readiness.parts] });
+      const readiness = await running;
+      return reply.code(readiness.ready ? 200 : 503).send(readiness);
     },
   );
 }
 
-async function ask(part: Part, clock: Clock): Promise<string | null> {
-  const answered = new AbortController();
-  const late = clock.sleep(CHECK_MS, answered.signal).then(() => 'does not answer in time');
-  try {
-    return await Promise.race([part.check(), late]);
-  } finally {
-    answered.abort();
-  }
+async function run(check: ReadinessCheck, clock: Clock): Promise<string | null> {
+  const reason = await within(clock, CHECK_MS, check.check());
+  return reason === LATE ? 'does not answer in time' : reason;
 }

@@ -1,25 +1,28 @@
-import { authenticate, limitByNetwork } from '../request/authentication.ts';
+import { addCommandRoutes } from '../commands/add-command-routes.ts';
+import { publicCommands, signedInCommands } from '../commands/index.ts';
 import type { App, AppDeps } from '../deps.ts';
+import { registerWebSocket } from '../live/websocket.ts';
 import { signedInOnly } from '../openapi.ts';
+import { addPages } from '../pages/routes.ts';
+import { authenticate, limitByNetwork } from '../request/authentication.ts';
 import type { RateLimits } from '../request/rate-limits.ts';
 import { guardPages } from '../request/security-headers.ts';
-import { registerWebSocket } from '../live/websocket.ts';
-import { addAccountRoutes } from './accounts.ts';
-import { addConversationCommands } from './conversation-commands.ts';
 import { addConversationQueries } from './conversation-queries.ts';
-import { addDirectRoutes } from './direct.ts';
-import { addDirectoryRoutes } from './directory.ts';
+import { addDirectQueries } from './direct-queries.ts';
 import { addDocsRoutes, addOpenApiRoute } from './docs.ts';
 import { addHealthRoutes } from './health.ts';
-import { addMessageRoutes } from './messages.ts';
-import { addPages } from '../pages/routes.ts';
-import { addSessionRoutes, addSignOutRoute } from './sessions.ts';
+import { addMessageQueries } from './message-queries.ts';
+import { addMetricsRoute } from './metrics.ts';
+import { addPasswordLinkQuery } from './password-links.ts';
+import { addSessionRoutes } from './sessions.ts';
+import { addUserQueries } from './user-queries.ts';
 import { addWellKnownRoutes } from './well-known.ts';
 
-/** Every route there is, by who may reach it. */
+/** All routes, grouped by who can reach them. */
 export async function addRoutes(app: App, deps: AppDeps, limits: RateLimits): Promise<void> {
-  // Probes come often and from one address, so they are not limited.
+  // Probes and scrapes come often and from one address, so they are not limited.
   addHealthRoutes(app, deps);
+  addMetricsRoute(app, deps);
   await addLive(app, deps, limits);
   await app.register((scope: App, _options, done) => {
     addPublicRoutes(scope, deps, limits);
@@ -46,7 +49,8 @@ export async function addRoutes(app: App, deps: AppDeps, limits: RateLimits): Pr
 
 function addPublicRoutes(scope: App, deps: AppDeps, limits: RateLimits): void {
   scope.addHook('onRequest', limitByNetwork(limits));
-  addAccountRoutes(scope, deps, limits);
+  addCommandRoutes(scope, deps, limits, publicCommands);
+  addPasswordLinkQuery(scope, deps);
   addSessionRoutes(scope, deps);
   addWellKnownRoutes(scope, deps);
   addOpenApiRoute(scope);
@@ -57,21 +61,21 @@ function addSignedInRoutes(scope: App, deps: AppDeps, limits: RateLimits): void 
   scope.addHook('onRoute', (route) => {
     route.schema = { ...route.schema, security: signedInOnly };
   });
-  addSignOutRoute(scope, deps);
-  addDirectoryRoutes(scope, deps);
-  addConversationCommands(scope, deps);
+  addCommandRoutes(scope, deps, limits, signedInCommands);
+  addUserQueries(scope, deps);
   addConversationQueries(scope, deps);
-  addMessageRoutes(scope, deps, limits);
-  addDirectRoutes(scope, deps, limits);
+  addMessageQueries(scope, deps);
+  addDirectQueries(scope, deps);
 }
 
 async function addLive(app: App, deps: AppDeps, limits: RateLimits): Promise<void> {
-  const { config, hub, identity, conversations, clock, logger } = deps;
+  const { config, hub, identity, conversations, clock, random, logger } = deps;
   await registerWebSocket(app, {
     hub,
     identity,
     conversations,
     clock,
+    random,
     logger,
     limits,
     socketsPerUser: config.socketsPerUser,

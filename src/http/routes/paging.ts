@@ -4,20 +4,20 @@ import { isStoreError, Refusal } from '../../kernel/errors.ts';
 
 export const PAGE_MAX = 100;
 
-/** How many to a page. */
+/** The number of items on a page. */
 export const limitOf = (fallback: number) =>
   Type.Optional(
     Type.Integer({
       minimum: 1,
       maximum: PAGE_MAX,
       default: fallback,
-      description: `How many at most; ${fallback} if not said.`,
+      description: `Maximum number of items; ${fallback} by default`,
     }),
   );
 
-/** Where the page before ended, as its `next` told it. */
+/** The end of the previous page, as its `next` reported it. */
 export const Cursor = Type.Optional(
-  Type.String({ minLength: 1, maxLength: 512, description: 'The `next` of the page before.' }),
+  Type.String({ minLength: 1, maxLength: 512, description: 'The `next` of the previous page' }),
 );
 
 /** A page of a list. */
@@ -29,7 +29,7 @@ export const ListOf = <Item extends TSchema>(item: Item, description: string) =>
     { description },
   );
 
-/** Answers with a page, and tells where the next one is (`Link`, RFC 8288). `parameter`: the one that takes the cursor. */
+/** Sends a page, with a link to the next one (RFC 8288). `parameter`: the query parameter that takes the cursor. */
 export function sendPage(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -45,7 +45,7 @@ export function sendPage(
   return reply.send(page);
 }
 
-/** Reads a page. A cursor that was not made by this list is the caller's mistake. */
+/** Reads a page. A cursor that does not belong to the list is `malformed`. */
 export async function readPage<Page>(
   parameter: string,
   cursor: string | undefined,
@@ -56,6 +56,6 @@ export async function readPage<Page>(
   } catch (error) {
     if (cursor === undefined || !isStoreError(error, 'INVALID')) throw error;
     const errors = [{ path: parameter, message: 'must be the next of a page of this list' }];
-    throw new Refusal('malformed', 'the cursor is not one of this list', { errors, cause: error });
+    throw new Refusal('malformed', 'invalid cursor', { errors, cause: error });
   }
 }

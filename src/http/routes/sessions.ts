@@ -1,20 +1,13 @@
 import { Type } from 'typebox';
-import { sessions } from '../../aggregates/sessions/decider.ts';
 import { text } from '../../commands/fields.ts';
-import { accepted } from './accepted.ts';
-import { principalOf } from '../request/authentication.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { bodyTypes } from '../openapi.ts';
-import { contextOf, runCommand } from '../request/command-request.ts';
-import { Accepted } from '../shapes/answers.ts';
-import { SessionShape } from '../shapes/users.ts';
+import { contextOf } from '../request/request-context.ts';
+import { SessionShape, toSession } from '../shapes/users.ts';
 
 const Credentials = Type.Object(
   { email: text(0, 254), password: text(0, 1_024) },
-  {
-    additionalProperties: false,
-    examples: [{ email: 'ada@example.org', password: 'a long sentence of yours' }],
-  },
+  { additionalProperties: false, examples: [{ email: 'ada@example.org', password: 'a long sentence of yours' }] },
 );
 
 const Refresh = Type.Object(
@@ -22,8 +15,10 @@ const Refresh = Type.Object(
   { additionalProperties: false, examples: [{ refreshToken: 'the one that came with the access token' }] },
 );
 
-/** Signing in and staying signed in. */
-export function addSessionRoutes(app: App, { identity, clock }: Pick<AppDeps, 'identity' | 'clock'>): void {
+/** Signing in and refreshing a session: commands that answer 200 with tokens, and take no `Idempotency-Key`. */
+export function addSessionRoutes(app: App, deps: Pick<AppDeps, 'identity' | 'clock' | 'random'>): void {
+  const { identity } = deps;
+
   app.post(
     '/api/v1/sessions',
     {
@@ -40,7 +35,7 @@ export function addSessionRoutes(app: App, { identity, clock }: Pick<AppDeps, 'i
       const { email, password } = request.body;
       const userAgent = request.headers['user-agent']?.slice(0, 256) ?? null;
       const credentials = { email, password, userAgent, address: request.ip };
-      return shown(await identity.signIn(credentials, contextOf(request, clock)));
+      return toSession(await identity.signIn(credentials, contextOf(request, deps)));
     },
   );
 
@@ -48,7 +43,8 @@ export function addSessionRoutes(app: App, { identity, clock }: Pick<AppDeps, 'i
     '/api/v1/sessions/refresh',
     {
       schema: {
-        summary: 'Get the next tokens of a session',
+        summary: 'Refresh a session',
+        description: 'Returns the next pair of tokens.',
         tags: ['sessions'],
         consumes: bodyTypes,
         body: Refresh,
@@ -56,28 +52,6 @@ export function addSessionRoutes(app: App, { identity, clock }: Pick<AppDeps, 'i
       },
       config: { problems: ['unauthenticated'] },
     },
-    async (request) => shown(await identity.refresh(request.body.refreshToken, contextOf(request, clock))),
-  );
-}
-
-/** A copy that the schema's type, whose lists may be written to, takes. */
-function shown<Session extends { user: { roles: readonly string[] } }>(session: Session) {
-  return { ...session, user: { ...session.user, roles: [...session.user.roles] } };
-}
-
-/** Signing out. */
-export function addSignOutRoute(app: App, deps: AppDeps): void {
-  app.delete(
-    '/api/v1/sessions/current',
-    { schema: { summary: 'Sign out', tags: ['sessions'], response: { 202: Accepted } } },
-    async (request, reply) => {
-      const principal = principalOf(request);
-      const { userId, sessionId } = principal;
-      const target = { aggregate: sessions, id: () => userId };
-      const { position } = await runCommand(deps, request, { owner: userId, target }, (context) =>
-        deps.identity.signOut(principal, context),
-      );
-      return accepted(reply, { _id: sessionId, position }, '/api/v1/users/me');
-    },
+    async (request) => toSession(await identity.refresh(request.body.refreshToken, contextOf(request, deps))),
   );
 }

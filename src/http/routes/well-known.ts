@@ -8,14 +8,14 @@ const Keys = Type.Object(
 
 const Discovery = Type.Object(
   { issuer: Type.String(), jwks_uri: Type.String(), id_token_signing_alg_values_supported: Type.Array(Type.String()) },
-  { description: 'Where the keys are' },
+  { description: 'The issuer, and where its keys are' },
 );
 
-/** How others verify our access tokens. */
+/** What other services need to verify access tokens. */
 export function addWellKnownRoutes(app: App, { identity, config }: Pick<AppDeps, 'identity' | 'config'>): void {
   app.get(
     '/.well-known/jwks.json',
-    { schema: { summary: 'The keys that verify access tokens', tags: ['sessions'], response: { 200: Keys } } },
+    { schema: { summary: 'Get the keys that verify access tokens', tags: ['sessions'], response: { 200: Keys } } },
     async (_request, reply) => {
       const keys = identity.jwks().keys.map((key) => ({ ...key }));
       return reply.header('cache-control', 'public, max-age=300').send({ keys });
@@ -23,7 +23,7 @@ export function addWellKnownRoutes(app: App, { identity, config }: Pick<AppDeps,
   );
   app.get(
     '/.well-known/openid-configuration',
-    { schema: { summary: 'Where those keys are', tags: ['sessions'], response: { 200: Discovery } } },
+    { schema: { summary: 'Discover issuer and keys', tags: ['sessions'], response: { 200: Discovery } } },
     async (_request, reply) => {
       const algorithms = identity.jwks().keys.flatMap(({ alg }) => (alg === undefined ? [] : [alg]));
       return reply.header('cache-control', 'public, max-age=300').send({

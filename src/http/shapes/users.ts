@@ -1,18 +1,20 @@
-import { Type } from 'typebox';
-import { Id, nullable, Time } from './answers.ts';
+import { type Static, Type } from 'typebox';
+import type { SignedIn } from '../../identity/identity.ts';
+import { Id, nullable, Time } from './common.ts';
 
+/** Names are `null` once the user was erased. */
 const user = {
   _id: Id,
   username: nullable(Type.String({ examples: ['ada'] })),
   firstname: nullable(Type.String({ examples: ['Ada'] })),
   lastname: nullable(Type.String({ examples: ['Lovelace'] })),
   displayName: nullable(Type.String({ examples: ['Ada Lovelace'] })),
-  online: nullable(Type.Boolean({ description: 'null: not yours to know' })),
+  online: nullable(Type.Boolean({ description: 'null unless you share a conversation' })),
   lastSeenAt: nullable(Time),
 };
 
-/** A user as others see one. */
-export const UserShape = Type.Object(user, { description: 'A user as others see one' });
+/** A user as others see them (spec, section 9). */
+export const UserShape = Type.Object(user, { description: 'A user as others see them' });
 
 /** A user as they see themselves. */
 export const OwnUserShape = Type.Object(
@@ -25,14 +27,43 @@ export const OwnUserShape = Type.Object(
   { description: 'A user as they see themselves' },
 );
 
-/** The answer to a sign-in or a refresh. */
+/** The response to a sign-in or a refresh. */
 export const SessionShape = Type.Object(
   {
     accessToken: Type.String({ description: 'For `Authorization: Bearer`' }),
-    refreshToken: Type.String({ description: 'Good for one refresh' }),
+    refreshToken: Type.String({ description: 'For one refresh' }),
     tokenType: Type.Literal('Bearer'),
-    expiresIn: Type.Integer({ description: "Seconds of the access token's life", examples: [600] }),
+    expiresIn: Type.Integer({ description: 'Lifetime of the access token in seconds', examples: [600] }),
     user: OwnUserShape,
   },
   { description: 'Signed in' },
 );
+
+/** What the read model and the session service know of a user. */
+type Profile = Readonly<{
+  _id: string;
+  username: string | null;
+  firstname: string | null;
+  lastname: string | null;
+  displayName: string | null;
+}>;
+type OwnProfile = Profile & Readonly<{ email: string | null; roles: readonly string[]; createdAt: string }>;
+
+export function toUser({ _id, username, firstname, lastname, displayName }: Profile): Static<typeof UserShape> {
+  return { _id, username, firstname, lastname, displayName, online: null, lastSeenAt: null };
+}
+
+export function toOwnUser(profile: OwnProfile): Static<typeof OwnUserShape> {
+  const { email, roles, createdAt } = profile;
+  return { ...toUser(profile), email, roles: [...roles], createdAt };
+}
+
+export function toSession({
+  accessToken,
+  refreshToken,
+  tokenType,
+  expiresIn,
+  user,
+}: SignedIn): Static<typeof SessionShape> {
+  return { accessToken, refreshToken, tokenType, expiresIn, user: toOwnUser(user) };
+}

@@ -2,7 +2,7 @@ import type { ConversationEvent } from '../../aggregates/conversation/events.ts'
 import type { MarksEvent } from '../../aggregates/marks/events.ts';
 import type { RecordedEvent } from '../../kernel/event.ts';
 import type { Position } from '../../kernel/position.ts';
-import type { DocumentRef, ProjectionOf } from './projection.ts';
+import { type DocumentRef, defineProjection } from './projection.ts';
 
 /** One member of one conversation; `memberships/memberships`, by `membershipId`. */
 export type MembershipBody = Readonly<{
@@ -20,68 +20,51 @@ export type MembershipBody = Readonly<{
 }>;
 
 type Mark = Readonly<{ readSeq: number; receivedSeq: number; openedAt: string }>;
-type MembershipEvent =
-  | Extract<ConversationEvent, { type: 'ConversationCreated' | 'MemberAdded' | 'MemberRemoved' | 'MessageSent' }>
-  | MarksEvent;
 
 const COLLECTION = 'memberships';
 
 export const membershipId = (conversationId: string, userId: string): string => `${conversationId}:${userId}`;
 
 /**
- * Who is a member, and how far each has read: the truth on both for reading. The end of a conversation does not name its members, so their
- * memberships stay behind: one without its conversation means nothing.
+ * Who is a member, and how far each has read: the source of both for queries. The end of a conversation does not name its members, so their
+ * memberships stay: one without its conversation means nothing.
  */
-export const memberships: ProjectionOf<MembershipEvent, MembershipBody> = {
+export const memberships = defineProjection<MembershipBody, ConversationEvent | MarksEvent>({
   name: 'memberships',
   version: 1,
   collections: [{ name: COLLECTION, indexes: [{ fields: ['userId'] }, { fields: ['conversationId', 'joinedAt'] }] }],
-  handles: [
-    'ConversationCreated',
-    'MemberAdded',
-    'MemberRemoved',
-    'MessageSent',
-    'ConversationOpened',
-    'MarksSummarised',
-  ],
-  touches(event) {
-    switch (event.type) {
-      case 'ConversationCreated':
-        return event.data.members.map((userId) => ref(event.data.conversationId, userId, true));
-      case 'MemberAdded':
-        return [ref(event.data.conversationId, event.data.userId, true)];
-      case 'MemberRemoved':
-      case 'ConversationOpened':
-        return [ref(event.data.conversationId, event.data.userId)];
-      case 'MessageSent':
-        return [ref(event.data.conversationId, event.data.senderId)];
-      case 'MarksSummarised':
-        return [...marksById(event).keys()].map((id) => ({ collection: COLLECTION, id }));
-      default:
-        return [];
-    }
-  },
-  evolve({ id }, membership, event) {
-    // Also over one that an earlier conversation of the same id left behind.
-    if (event.type === 'ConversationCreated') return joined(id, event, 0, event.data.createdAt);
-    if (event.type === 'MemberAdded') return membership ?? joined(id, event, event.data.joinedSeq, event.data.addedAt);
-    if (membership === undefined) return undefined;
-    switch (event.type) {
-      case 'MemberRemoved':
-        return undefined;
-      case 'MessageSent':
-        return marked(membership, { readSeq: event.data.seq, receivedSeq: event.data.seq, openedAt: null });
-      case 'ConversationOpened':
-        return marked(membership, event.data);
-      case 'MarksSummarised': {
+  on: {
+    ConversationCreated: {
+      touches: ({ data }) => data.members.map((userId) => ref(data.conversationId, userId, true)),
+      // Also over one that an earlier conversation of the same id left.
+      evolve: (_membership, event, { id }) => joined(id, event, 0, event.data.createdAt),
+    },
+    MemberAdded: {
+      touches: ({ data }) => [ref(data.conversationId, data.userId, true)],
+      evolve: (membership, event, { id }) => membership ?? joined(id, event, event.data.joinedSeq, event.data.addedAt),
+    },
+    MemberRemoved: {
+      touches: ({ data }) => [ref(data.conversationId, data.userId)],
+      evolve: () => undefined,
+    },
+    MessageSent: {
+      touches: ({ data }) => [ref(data.conversationId, data.senderId)],
+      evolve: (membership, { data }) =>
+        membership && marked(membership, { readSeq: data.seq, receivedSeq: data.seq, openedAt: null }),
+    },
+    ConversationOpened: {
+      touches: ({ data }) => [ref(data.conversationId, data.userId)],
+      evolve: (membership, { data }) => membership && marked(membership, data),
+    },
+    MarksSummarised: {
+      touches: (event) => [...marksById(event).keys()].map((id) => ({ collection: COLLECTION, id })),
+      evolve: (membership, event, { id }) => {
         const mark = marksById(event).get(id);
-        return mark === undefined ? membership : marked(membership, mark);
-      }
-      default:
-        return membership;
-    }
+        return membership === undefined || mark === undefined ? membership : marked(membership, mark);
+      },
+    },
   },
-};
+});
 
 function ref(conversationId: string, userId: string, fresh = false): DocumentRef {
   return { collection: COLLECTION, id: membershipId(conversationId, userId), fresh };
@@ -114,7 +97,7 @@ function marked(
 
 type Summary = RecordedEvent<Extract<MarksEvent, { type: 'MarksSummarised' }>>;
 
-/** A summary touches thousands of documents, each of which asks for its own mark. */
+/** A summary touches thousands of documents, and each needs its own mark. */
 const byEvent = new WeakMap<Summary, ReadonlyMap<string, Mark>>();
 
 function marksById(event: Summary): ReadonlyMap<string, Mark> {

@@ -3,12 +3,13 @@ import { type Message, messageOf } from '../../aggregates/conversation/message.t
 
 type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
 
-/** A message as it is stored: what is usual (no reply, no mention) is left out, for it is written often. */
+/** A message as it is stored: what is usual (no reply, no mention) is left out, because it is written often. */
 export type StoredMessage = Readonly<{
   messageId: string;
   seq: number;
   senderId: string;
-  content: string;
+  /** `null` once its sender was erased. */
+  content: string | null;
   sentAt: string;
   replyTo?: string;
   mentions?: readonly string[];

@@ -1,16 +1,17 @@
 import type { UserEvent } from '../../aggregates/user/events.ts';
+import { displayNameOf } from '../../kernel/display-name.ts';
 import { foldText } from '../../kernel/fold.ts';
-import type { ProjectionOf } from './projection.ts';
+import { type DocumentRef, defineProjection, type EventHandler } from './projection.ts';
 
-/** An account as it is read; `users/users`, by the user's id. */
+/** An account as it is read; `users/users`, by the user's id. Names and address are `null` once the person was erased. */
 export type UserBody = Readonly<{
-  username: string;
+  username: string | null;
   firstname: string | null;
   lastname: string | null;
-  displayName: string;
-  email: string;
+  displayName: string | null;
+  email: string | null;
   /** `pending` until a password was set by the mailed link. */
-  status: 'pending' | 'active';
+  status: 'pending' | 'active' | 'erased';
   roles: readonly string[];
   createdAt: string;
   /** Of the account's last event. */
@@ -21,8 +22,7 @@ export type UserBody = Readonly<{
 
 type Names = Pick<UserBody, 'username' | 'firstname' | 'lastname'>;
 
-const displayName = ({ username, firstname, lastname }: Names): string =>
-  [firstname, lastname].filter((name) => name !== null).join(' ') || username;
+const NO_NAMES = { username: null, firstname: null, lastname: null, displayName: null, email: null } as const;
 
 /** Each name, each word of a name, and the whole name in both orders, so that a prefix of any of them finds the user. */
 function searchTerms(names: Names): readonly string[] {
@@ -34,26 +34,41 @@ function searchTerms(names: Names): readonly string[] {
   return [...new Set(terms)].filter((term) => term !== '');
 }
 
-export const users: ProjectionOf<UserEvent, UserBody> = {
+const account = ({ data }: { data: { userId: string } }): readonly DocumentRef[] => [
+  { collection: 'users', id: data.userId },
+];
+
+/** Only the revision moves. */
+const noted: EventHandler<UserBody, UserEvent> = {
+  touches: account,
+  evolve: (user, { revision }) => user && { ...user, revision: Number(revision) },
+};
+
+export const users = defineProjection<UserBody, UserEvent>({
   name: 'users',
   version: 1,
   collections: [
     { name: 'users', indexes: [{ array: 'terms', fields: ['username'] }, { fields: ['status', 'username'] }] },
   ],
-  handles: ['UserRegistered', 'PasswordLinkIssued', 'RegistrationRepeated', 'PasswordSet'],
-  touches: (event) => [{ collection: 'users', id: event.data.userId, fresh: event.type === 'UserRegistered' }],
-  evolve(_ref, user, event) {
-    const revision = Number(event.revision);
-    if (event.type === 'UserRegistered') return user ?? registered(event.data, revision);
-    if (user === undefined) return undefined;
-    switch (event.type) {
-      case 'PasswordSet':
-        return { ...user, status: 'active', terms: searchTerms(user), revision };
-      default:
-        return { ...user, revision };
-    }
+  on: {
+    UserRegistered: {
+      touches: ({ data }) => [{ collection: 'users', id: data.userId, fresh: true }],
+      evolve: (user, { data, revision }) => user ?? registered(data, Number(revision)),
+    },
+    PasswordLinkIssued: noted,
+    RegistrationRepeated: noted,
+    PasswordSet: {
+      touches: account,
+      evolve: (user, { revision }) =>
+        user && { ...user, status: 'active', terms: searchTerms(user), revision: Number(revision) },
+    },
+    UserErased: {
+      touches: account,
+      evolve: (user, { revision }) =>
+        user && { ...user, ...NO_NAMES, status: 'erased', roles: [], terms: [], revision: Number(revision) },
+    },
   },
-};
+});
 
 type Registration = Extract<UserEvent, { type: 'UserRegistered' }>['data'];
 
@@ -62,7 +77,7 @@ function registered(data: Registration, revision: number): UserBody {
   const names = { username, firstname, lastname };
   return {
     ...names,
-    displayName: displayName(names),
+    displayName: displayNameOf(names),
     email,
     status: 'pending',
     roles: [],

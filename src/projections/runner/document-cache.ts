@@ -1,21 +1,21 @@
 import { LRUCache } from 'lru-cache';
-import type { FoldedDocument, Standing } from './fold-batch.ts';
+import { jsonSize } from '../../kernel/json.ts';
 import type { DocumentRef } from '../models/projection.ts';
-import { weigh } from './weigh.ts';
+import type { DocumentVersion, PendingDocument } from './fold-batch.ts';
 
 /** Bounds of one collection: documents, and characters of JSON (roughly). */
 const DOCUMENTS_MAX = 50_000;
 const CHARACTERS_MAX = 32 * 1024 * 1024;
-/** Changes after which a document is weighed anew; until then it only counts as grown. */
-const WEIGH_EVERY = 10;
+/** Changes after which a document is measured again; until then only its growth is added. */
+const MEASURE_EVERY = 10;
 
-type Entry = Readonly<{ standing: Standing; weight: number; changes: number }>;
+type Entry = Readonly<{ version: DocumentVersion; size: number; changes: number }>;
 
-/** The documents of a projection that are touched often, as they stand in the store. */
+/** The documents of a projection that are touched often, as they are in the store. */
 export interface DocumentCache {
-  get(ref: DocumentRef): Standing | undefined;
-  /** Takes over what a fold left, once that is written. */
-  settle(documents: readonly FoldedDocument[]): void;
+  get(ref: DocumentRef): DocumentVersion | undefined;
+  /** Takes over the result of a fold, once that is written. */
+  settle(documents: readonly PendingDocument[]): void;
   clear(): void;
 }
 
@@ -26,11 +26,11 @@ export function createDocumentCache(collections: readonly string[]): DocumentCac
       new LRUCache<string, Entry>({
         max: DOCUMENTS_MAX,
         maxSize: CHARACTERS_MAX,
-        sizeCalculation: ({ weight }) => weight,
+        sizeCalculation: ({ size }) => size,
       }),
     ]),
   );
-  const settle = (document: FoldedDocument): void => {
+  const settle = (document: PendingDocument): void => {
     const { ref, body, position } = document;
     const cache = caches.get(ref.collection);
     if (cache === undefined) return;
@@ -41,10 +41,10 @@ export function createDocumentCache(collections: readonly string[]): DocumentCac
     const before = cache.peek(ref.id);
     if (before === undefined && !document.wanted) return;
     if (before !== undefined && !document.changed) return;
-    cache.set(ref.id, { standing: { position, body }, ...weight(before, document, body) });
+    cache.set(ref.id, { version: { position, body }, ...measure(before, document, body) });
   };
   return {
-    get: (ref) => caches.get(ref.collection)?.get(ref.id)?.standing,
+    get: (ref) => caches.get(ref.collection)?.get(ref.id)?.version,
     settle: (documents) => documents.forEach(settle),
     clear: () => {
       for (const cache of caches.values()) cache.clear();
@@ -52,7 +52,7 @@ export function createDocumentCache(collections: readonly string[]): DocumentCac
   };
 }
 
-function weight(before: Entry | undefined, document: FoldedDocument, body: object): Pick<Entry, 'weight' | 'changes'> {
-  if (before === undefined || before.changes >= WEIGH_EVERY) return { weight: weigh(body), changes: 0 };
-  return { weight: before.weight + document.grown, changes: before.changes + 1 };
+function measure(before: Entry | undefined, document: PendingDocument, body: object): Pick<Entry, 'size' | 'changes'> {
+  if (before === undefined || before.changes >= MEASURE_EVERY) return { size: jsonSize(body), changes: 0 };
+  return { size: before.size + document.grown, changes: before.changes + 1 };
 }

@@ -1,71 +1,70 @@
 import type { RecordedEvent } from '../../kernel/event.ts';
-import type { JsonObject } from '../../kernel/json.ts';
+import { type JsonObject, jsonSize } from '../../kernel/json.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { DocumentRef, Projection } from '../models/projection.ts';
-import { weigh } from './weigh.ts';
 
-/** A document as it is, and the position it stands for. */
-export type Standing = Readonly<{ position: Position; body: JsonObject }>;
+/** A document as it is stored, and the position it was written for. */
+export type DocumentVersion = Readonly<{ position: Position; body: JsonObject }>;
 
 /** Where a fold finds the documents that it touches. */
 export type DocumentSource = Readonly<{
-  /** What is known without asking. */
-  known(ref: DocumentRef): Standing | undefined;
-  load(collection: string, ids: readonly string[]): Promise<ReadonlyMap<string, Standing>>;
-  /** Whether `fresh` documents are taken as absent without looking. */
+  /** What is in memory. */
+  known(ref: DocumentRef): DocumentVersion | undefined;
+  load(collection: string, ids: readonly string[]): Promise<ReadonlyMap<string, DocumentVersion>>;
+  /** Whether `fresh` documents are taken as absent without being read. */
   trustFresh: boolean;
 }>;
 
-/** What became of one document. */
-export type FoldedDocument = Readonly<{
+/** One document in a fold. */
+export type PendingDocument = Readonly<{
   ref: DocumentRef;
-  /** As it was before; its write is guarded by that. */
-  loaded: Standing | undefined;
+  /** As it was loaded; its write is guarded by that. */
+  loaded: DocumentVersion | undefined;
   body: JsonObject | undefined;
   /** Of the last event that changed it, otherwise as loaded. */
   position: Position | null;
-  /** Also when it came and went. */
+  /** Also when it was created and deleted. */
   changed: boolean;
-  /** Characters that events brought, roughly. */
+  /** Characters that events added, roughly. */
   grown: number;
-  /** It was looked up or touched again, so it will be wanted again; what was only just created often is not. */
+  /** It was read or touched again, so it is worth caching; a document that was only created often is not. */
   wanted: boolean;
 }>;
 
-/** An event that its projection could not take. */
+/** An event that its projection cannot fold. */
 export type Poison = Readonly<{ event: RecordedEvent; error: unknown }>;
 
-/** `consumed`: events folded now, from the first; fewer than were given when the fold is full, or behind them comes the poison. */
+/** `consumed`: events folded by this call, from the first; fewer than were given when the fold is full, or before a poison event. */
 export type Folded = Readonly<{ consumed: number; poison: Poison | null }>;
 
-/** Documents that a fold holds at most, save that one event may touch more by itself. */
+/** Documents that a fold holds at most; one event may touch more by itself. */
 const DOCUMENTS_MAX = 8_192;
-/** Characters that a fold may gather before it has to be written, roughly. */
+/** Characters that a fold may collect before it has to be written, roughly. */
 const GROWTH_MAX = 16 * 1024 * 1024;
 
-type Folding = { -readonly [Key in keyof FoldedDocument]: FoldedDocument[Key] };
-type Step = Readonly<{ event: RecordedEvent; refs: readonly DocumentRef[]; documents: readonly Folding[] }>;
+type Mutable = { -readonly [Key in keyof PendingDocument]: PendingDocument[Key] };
+type Step = Readonly<{ event: RecordedEvent; refs: readonly DocumentRef[]; documents: readonly Mutable[] }>;
 
 /**
- * Folds events into the documents they touch, each looked up once and changed in memory only, until somebody writes them. Events at or below
- * a document's own position are passed over for it, so that a replay changes nothing.
+ * Folds events into the documents they touch, each read once and changed in memory only, until its owner writes them. Events at or before a
+ * document's own position are ignored for it, so that a replay changes nothing.
  */
 export class BatchFold {
   readonly #projection: Projection;
   readonly #source: DocumentSource;
-  readonly #byCollection: ReadonlyMap<string, Map<string, Folding>>;
-  readonly #documents: Folding[] = [];
-  #unknown: Folding[] = [];
+  readonly #byCollection: ReadonlyMap<string, Map<string, Mutable>>;
+  readonly #documents: Mutable[] = [];
+  #unknown: Mutable[] = [];
   readonly #events: RecordedEvent[] = [];
   #growth = 0;
 
   constructor(projection: Projection, source: DocumentSource) {
     this.#projection = projection;
     this.#source = source;
-    this.#byCollection = new Map(projection.collections.map(({ name }) => [name, new Map<string, Folding>()]));
+    this.#byCollection = new Map(projection.collections.map(({ name }) => [name, new Map<string, Mutable>()]));
   }
 
-  get documents(): readonly FoldedDocument[] {
+  get documents(): readonly PendingDocument[] {
     return this.#documents;
   }
 
@@ -80,11 +79,11 @@ export class BatchFold {
   }
 
   /**
-   * Folds further events. One that `touches` or `evolve` throws for leaves no trace, and those behind it are not looked at.
-   * Throws what `source.load` throws; then nothing was folded, and it may be called again.
+   * Folds further events. One for which `touches` or `evolve` throws changes nothing, and those after it are not folded.
+   * Throws what `source.load` throws; then nothing was folded, and it may be called again. `further`: documents that the only event touches too.
    */
-  async add(events: readonly RecordedEvent[]): Promise<Folded> {
-    const { steps, poison } = this.#plan(events);
+  async add(events: readonly RecordedEvent[], further: readonly DocumentRef[] = []): Promise<Folded> {
+    const { steps, poison } = this.#plan(events, further);
     await this.#loadUnknown();
     for (const [index, step] of steps.entries()) {
       try {
@@ -97,12 +96,15 @@ export class BatchFold {
     return { consumed: steps.length, poison };
   }
 
-  #plan(events: readonly RecordedEvent[]): { steps: readonly Step[]; poison: Poison | null } {
+  #plan(
+    events: readonly RecordedEvent[],
+    further: readonly DocumentRef[],
+  ): { steps: readonly Step[]; poison: Poison | null } {
     const steps: Step[] = [];
     for (const event of events) {
       if (steps.length > 0 && this.isFull) break;
       try {
-        const refs = this.#projection.touches(event);
+        const refs = [...this.#projection.touches(event), ...further];
         steps.push({ event, refs, documents: refs.map((ref) => this.#find(ref)) });
       } catch (error) {
         return { steps, poison: { event, error } };
@@ -111,7 +113,7 @@ export class BatchFold {
     return { steps, poison: null };
   }
 
-  #find(ref: DocumentRef): Folding {
+  #find(ref: DocumentRef): Mutable {
     const documents = this.#byCollection.get(ref.collection);
     if (documents === undefined) throw new Error(`no collection '${ref.collection}' in '${this.#projection.name}'`);
     const before = documents.get(ref.id);
@@ -119,16 +121,16 @@ export class BatchFold {
       before.wanted = true;
       return before;
     }
-    const standing = this.#source.known(ref);
-    const isKnown = standing !== undefined || (this.#source.trustFresh && ref.fresh === true);
-    const document: Folding = {
+    const current = this.#source.known(ref);
+    const isKnown = current !== undefined || (this.#source.trustFresh && ref.fresh === true);
+    const document: Mutable = {
       ref,
-      loaded: standing,
-      body: standing?.body,
-      position: standing?.position ?? null,
+      loaded: current,
+      body: current?.body,
+      position: current?.position ?? null,
       changed: false,
       grown: 0,
-      wanted: !isKnown || standing !== undefined,
+      wanted: !isKnown || current !== undefined,
     };
     documents.set(ref.id, document);
     this.#documents.push(document);
@@ -144,10 +146,10 @@ export class BatchFold {
       const ids = documents.map(({ ref }) => ref.id);
       const found = await this.#source.load(name, ids);
       for (const document of documents) {
-        const standing = found.get(document.ref.id);
-        document.loaded = standing;
-        document.body = standing?.body;
-        document.position = standing?.position ?? null;
+        const current = found.get(document.ref.id);
+        document.loaded = current;
+        document.body = current?.body;
+        document.position = current?.position ?? null;
       }
     }
     this.#unknown = [];
@@ -163,7 +165,7 @@ export class BatchFold {
     for (const [i, document] of documents.entries()) {
       const body = bodies[i];
       if (body === document.body) continue;
-      const growth = weigh(event.data);
+      const growth = jsonSize(event.data);
       document.body = body;
       document.position = event.position;
       document.changed = true;

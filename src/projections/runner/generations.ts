@@ -1,7 +1,12 @@
 import { StoreError } from '../../kernel/errors.ts';
 import type { JsonObject } from '../../kernel/json.ts';
-import type { CollectionDefinition, DocumentStore, StoredDocument } from '../../ports/documents.ts';
-import type { Projection } from '../models/projection.ts';
+import type { Logger } from '../../kernel/logger.ts';
+import { dropCheckpoint } from '../../log/checkpoint.ts';
+import type { Clock } from '../../ports/clock.ts';
+import type { CollectionDefinition, DocumentStore, Page, StoredDocument, Write } from '../../ports/documents.ts';
+import type { DocumentQuery, DocumentRef, Projection } from '../models/projection.ts';
+import type { DocumentCache } from './document-cache.ts';
+import type { DocumentSource, PendingDocument } from './fold-batch.ts';
 
 /** One build of a projection's documents, in collections of its own; `collections` are their short names. */
 export type Generation = Readonly<{ generation: number; version: number; collections: readonly string[] }>;
@@ -12,15 +17,19 @@ export type Pointer = Readonly<{
   active: Generation;
   /** The one that is built beside it, to follow it. */
   building: Generation | null;
-  /** Read no more, and dropped after a grace for readers in flight. */
+  /** No longer read, and dropped after a grace period for reads in progress. */
   retired: readonly Generation[];
-  /** Number of the next generation; none is ever used twice. */
+  /** Number of the next generation; no number is used twice. */
   next: number;
 }>;
 
+/** The id of the checkpoint of one generation of a projection. */
+export const checkpointId = (projection: string, generation: number): string =>
+  `projections/${projection}.${generation}`;
+
 export const POINTERS: CollectionDefinition = { name: 'projections', indexes: [] };
 
-/** Attempts at one change: others change a pointer rarely, and never for long. */
+/** Attempts at one change: other nodes change a pointer rarely, and never for long. */
 const CHANGES_MAX = 10;
 
 /** The collection in which a generation of a projection keeps its documents. */
@@ -41,7 +50,7 @@ const generationOf = ({ version, collections }: Projection, generation: number):
   collections: collections.map(({ name }) => name),
 });
 
-/** The first generation is read at once, as far as it is. */
+/** The first generation is read at once, as far as it has come. */
 export const firstPointer = (projection: Projection): Pointer => ({
   active: generationOf(projection, 1),
   building: null,
@@ -49,7 +58,7 @@ export const firstPointer = (projection: Projection): Pointer => ({
   next: 2,
 });
 
-/** A new generation beside the active one; one that was being built is given up. */
+/** A new generation beside the active one; one that was being built is retired. */
 export function withBuilding(pointer: Pointer, projection: Projection): Pointer {
   const building = generationOf(projection, pointer.next);
   return { ...withoutBuilding(pointer), building, next: pointer.next + 1 };
@@ -80,8 +89,8 @@ export async function readPointers(
 }
 
 /**
- * Changes a pointer, whoever else may be at it; gives what then holds. `change` gives back the same object for "as it is".
- * Throws what the store throws, and `UNAVAILABLE` when others never let it.
+ * Changes a pointer, also while other nodes change it; returns the one that then holds. `change` returns the same object to change nothing.
+ * Throws what the store throws, and `UNAVAILABLE` when other nodes keep changing it.
  */
 export async function changePointer<Result extends Pointer | null>(
   documents: DocumentStore,
@@ -101,8 +110,164 @@ export async function changePointer<Result extends Pointer | null>(
     });
     if (rejected.length === 0) return after;
   }
-  throw new StoreError('UNAVAILABLE', `the pointer of projection '${name}' is changed by others all the time`);
+  throw new StoreError('UNAVAILABLE', `the pointer of projection '${name}' is being changed by other nodes`);
 }
 
 // Only `changePointer` writes this collection.
 const toPointer = (document: StoredDocument): Pointer => document.body as Pointer;
+
+/** Reads in progress may still use a retired generation for this long, in ms: longer than readers keep a pointer and a read takes. */
+const GRACE_MS = 30_000;
+
+export type GenerationManagerOptions = Readonly<{
+  documents: DocumentStore;
+  clock: Clock;
+  logger: Logger;
+  /** Called with each pointer as it now holds. */
+  pointerHolds(projection: string, pointer: Pointer): void;
+}>;
+
+/** Changes which generations there are, for the node that runs the projections. A crash in between is harmless: all of it can be repeated. */
+export class GenerationManager {
+  readonly #options: GenerationManagerOptions;
+  /** When each retired generation, by its checkpoint's id, was first seen to be so. */
+  readonly #retiredAt = new Map<string, number>();
+
+  constructor(options: GenerationManagerOptions) {
+    this.#options = options;
+  }
+
+  /**
+   * The pointer that this version of the code needs. The first generation is read at once; later ones are built beside, also when the active one is
+   * of another version. A generation that another version had begun to build is retired.
+   */
+  async prepare(projection: Projection): Promise<Pointer> {
+    const { documents } = this.#options;
+    const { name, version } = projection;
+    const pointer = await changePointer(documents, name, (before) => {
+      if (before === null) return firstPointer(projection);
+      if (before.building?.version === version) return before;
+      return before.active.version === version ? withoutBuilding(before) : withBuilding(before, projection);
+    });
+    if (pointer.active.version === version) await this.#define(projection, pointer.active);
+    if (pointer.building !== null) await this.#define(projection, pointer.building);
+    return this.#noted(projection, pointer);
+  }
+
+  /** Makes the generation that was built the active one; when another node was faster, another pointer holds. */
+  async swap(projection: Projection, generation: number): Promise<Pointer> {
+    const pointer = await changePointer(this.#options.documents, projection.name, (before) => {
+      if (before === null) throw new Error(`the pointer of projection '${projection.name}' is gone`);
+      return withSwap(before, generation);
+    });
+    return this.#noted(projection, pointer);
+  }
+
+  /** Reads the pointer, defines what is to be built, and drops what was retired long enough ago. */
+  async tend(projection: Projection): Promise<Pointer | null> {
+    const pointer = (await readPointers(this.#options.documents, [projection.name])).get(projection.name);
+    if (pointer === undefined) return null;
+    this.#noted(projection, pointer);
+    if (pointer.building?.version === projection.version) await this.#define(projection, pointer.building);
+    for (const retired of pointer.retired) await this.#dropInTime(projection, retired);
+    return pointer;
+  }
+
+  async #dropInTime(projection: Projection, retired: Generation): Promise<void> {
+    const { documents, clock, logger } = this.#options;
+    const id = checkpointId(projection.name, retired.generation);
+    const now = clock.monotonic();
+    const since = this.#retiredAt.get(id) ?? now;
+    this.#retiredAt.set(id, since);
+    if (now - since < GRACE_MS) return;
+    // Readers of this version may have defined its collections for that generation too.
+    const names = new Set([...retired.collections, ...projection.collections.map(({ name }) => name)]);
+    for (const name of names) await documents.drop(physicalCollection(projection.name, retired.generation, name));
+    await dropCheckpoint(documents, id);
+    const pointer = await changePointer(documents, projection.name, (before) =>
+      before === null ? null : withoutRetired(before, retired.generation),
+    );
+    if (pointer !== null) this.#noted(projection, pointer);
+    this.#retiredAt.delete(id);
+    logger.info({ projection: id }, 'a retired generation of a projection was dropped');
+  }
+
+  #define(projection: Projection, { generation }: Generation): Promise<void> {
+    return this.#options.documents.define(generationCollections(projection, generation));
+  }
+
+  #noted(projection: Projection, pointer: Pointer): Pointer {
+    this.#options.pointerHolds(projection.name, pointer);
+    return pointer;
+  }
+}
+
+/** Writes in one call to the store: other work runs in between. */
+const WRITES_MAX = 256;
+/** Documents that are found at once. */
+const PAGE = 512;
+/** Ids that the documents port takes in one call. */
+const IDS_MAX = 4_096;
+
+/** The stored documents of one generation. */
+export class GenerationDocuments {
+  readonly #documents: DocumentStore;
+  readonly #physical: (collection: string) => string;
+
+  constructor(documents: DocumentStore, projection: string, generation: number) {
+    this.#documents = documents;
+    this.#physical = (collection) => physicalCollection(projection, generation, collection);
+  }
+
+  /** Where a fold finds documents: with a cache, or only in the store, where it reads each of them. */
+  source(cache?: DocumentCache): DocumentSource {
+    return {
+      trustFresh: cache !== undefined,
+      known: (ref) => cache?.get(ref),
+      load: (collection, ids) => this.#load(this.#physical(collection), ids),
+    };
+  }
+
+  /**
+   * Writes what was changed, each guarded by the version it was loaded as, or by `absent`, and then `last` if nothing was rejected. Returns what was
+   * rejected.
+   */
+  async write(changed: readonly PendingDocument[], absent: null | 'older', last?: Write): Promise<readonly Write[]> {
+    const writes = changed.map((document) => this.#write(document, absent));
+    // Sorted, the same pages of an index change in one transaction, and not in one after the other.
+    if (writes.length > WRITES_MAX) writes.sort(byId);
+    const rejected: Write[] = [];
+    for (let from = 0; from < writes.length; from += WRITES_MAX) {
+      const part = writes.slice(from, from + WRITES_MAX);
+      const isLast = from + WRITES_MAX >= writes.length && rejected.length === 0;
+      const batch = isLast && last !== undefined ? { writes: part, last } : { writes: part };
+      rejected.push(...(await this.#documents.apply(batch)).rejected);
+    }
+    return rejected;
+  }
+
+  #write({ ref, loaded, body, position }: PendingDocument, absent: null | 'older'): Write {
+    if (position === null) throw new Error(`document '${ref.id}' was changed by no event`);
+    const collection = this.#physical(ref.collection);
+    return { collection, id: ref.id, position, guard: loaded?.position ?? absent, body: body ?? null };
+  }
+
+  /** The documents that match a query, page by page. */
+  async *find({ collection, filter, sort }: DocumentQuery): AsyncGenerator<readonly DocumentRef[], void> {
+    let after: string | null = null;
+    do {
+      const query = { filter, limit: PAGE, ...(sort !== undefined && { sort }), ...(after !== null && { after }) };
+      const page: Page = await this.#documents.find(this.#physical(collection), query);
+      yield page.items.map(({ id }) => ({ collection, id }));
+      after = page.next;
+    } while (after !== null);
+  }
+
+  async #load(collection: string, ids: readonly string[]): ReturnType<DocumentSource['load']> {
+    if (ids.length <= IDS_MAX) return this.#documents.getMany(collection, ids);
+    const head = await this.#documents.getMany(collection, ids.slice(0, IDS_MAX));
+    return new Map([...head, ...(await this.#load(collection, ids.slice(IDS_MAX)))]);
+  }
+}
+
+const byId = (a: Write, b: Write): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);

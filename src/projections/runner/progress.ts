@@ -1,12 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, type Position } from '../../kernel/position.ts';
 import type { Clock } from '../../ports/clock.ts';
 
-/** Those who may wait at once; one more is told "not reached" right away. */
+/** Requests that may wait at once; for one more, the answer is "not reached" at once. */
 const WAITERS_MAX = 10_000;
-/** Pace at which stored checkpoints are looked at while somebody waits for them, in ms. */
+/** Pace of reading stored checkpoints while a request waits for them, in ms. */
 const POLL_EVERY_MS = 50;
 
 type Waiter = { position: Position; missing: Set<string>; settle(reached: boolean): void };
@@ -16,13 +15,13 @@ export type ProgressOptions = Readonly<{
   logger: Logger;
   /** The stored positions of these projections. */
   poll(projections: readonly string[]): Promise<ReadonlyMap<string, Position | null>>;
-  /** Somebody begins to wait. */
+  /** Called when a request begins to wait. */
   waits?(): void;
 }>;
 
 /**
- * How far the projections are, as this node knows it: those it runs itself from memory, the others from one shared poll, which runs only
- * while somebody waits for them.
+ * How far the projections have come, as this node knows it: those it runs itself from memory, the others from one shared poll, which runs only while
+ * a request waits for them.
  */
 export class Progress {
   readonly #options: ProgressOptions;
@@ -37,24 +36,24 @@ export class Progress {
     this.#options = options;
   }
 
-  /** Whether somebody waits. */
+  /** Whether a request waits. */
   get isAwaited(): boolean {
     return this.#waiting > 0;
   }
 
-  /** This node's own knowledge; `undefined` when another runs it. */
+  /** The position of a projection that this node runs; `undefined` when another runs it. */
   own(projection: string): Position | null | undefined {
     return this.#own.get(projection)?.position;
   }
 
-  /** A projection that this node runs has come this far; a parked one comes no further. */
+  /** Notes how far a projection of this node has come; a parked one moves no further. */
   advance(projection: string, position: Position | null, parked: boolean): void {
     this.#own.set(projection, { position, parked });
     this.#reached(projection, position);
     if (parked) for (const waiter of this.#of(projection)) waiter.settle(false);
   }
 
-  /** This node does not run it any more. */
+  /** This node no longer runs it. */
   release(projection: string): void {
     if (this.#own.delete(projection)) this.#poll();
   }
@@ -68,13 +67,13 @@ export class Progress {
   ): Promise<boolean> {
     const missing = new Set(projections.filter((name) => !hasReached(this.#own.get(name)?.position ?? null, position)));
     if (missing.size === 0) return Promise.resolve(true);
-    const hopeless = [...missing].some((name) => this.#own.get(name)?.parked === true);
-    if (hopeless || this.#closed || signal?.aborted === true || this.#waiting >= WAITERS_MAX)
+    const cannotBe = [...missing].some((name) => this.#own.get(name)?.parked === true);
+    if (cannotBe || this.#closed || signal?.aborted === true || this.#waiting >= WAITERS_MAX)
       return Promise.resolve(false);
     return new Promise((resolve) => this.#enter(position, missing, timeoutMs, signal, resolve));
   }
 
-  /** Tells all who wait "not reached", and everyone later. */
+  /** Settles all waiting requests with "not reached", and later ones too. */
   close(): void {
     this.#closed = true;
     for (const waiters of this.#waiters.values()) for (const waiter of waiters) waiter.settle(false);
@@ -127,7 +126,7 @@ export class Progress {
     }
   }
 
-  /** What is awaited and not run here. */
+  /** Projections that are awaited and not run here. */
   #foreign(): readonly string[] {
     return [...this.#waiters].filter(([name, { size }]) => size > 0 && !this.#own.has(name)).map(([name]) => name);
   }
@@ -147,11 +146,11 @@ export class Progress {
         const positions = await this.#options.poll(names);
         for (const [name, position] of positions) if (!this.#own.has(name)) this.#reached(name, position);
       } catch (error) {
-        // Those who wait have their time-outs.
+        // Each waiting request has its own time-out.
         const level = isStoreError(error) ? 'debug' : 'error';
-        this.#options.logger[level]({ err: error }, 'checkpoints cannot be read');
+        this.#options.logger[level]({ err: error }, 'checkpoints could not be read');
       }
-      if (this.#foreign().length > 0) await pause(POLL_EVERY_MS);
+      if (this.#foreign().length > 0) await this.#options.clock.sleep(POLL_EVERY_MS);
     }
   }
 }

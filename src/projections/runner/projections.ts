@@ -1,74 +1,77 @@
-import { randomUUID } from 'node:crypto';
 import { isStoreError, StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
+import { CHECKPOINTS } from '../../log/checkpoint.ts';
+import type { EventLog } from '../../log/event-log.ts';
+import type { FollowerStatus } from '../../log/follower.ts';
+import { FencedOff, type HeldPartition, Leases } from '../../log/lease.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
-import type { EventStore } from '../../ports/event-store.ts';
-import { CHECKPOINTS } from './checkpoint.ts';
-import { FencedOff } from './fenced-off.ts';
-import { POINTERS } from './generations.ts';
-import { createLease, type HeldLease, type Lease } from '../../log/lease.ts';
-import { Progress } from './progress.ts';
+import type { Random } from '../../ports/random.ts';
 import type { Projection } from '../models/projection.ts';
+import { POINTERS } from './generations.ts';
+import { Progress } from './progress.ts';
 import { createReader, type Reader, type ReadModels } from './read-models.ts';
 import { type RebuildProgress, rebuild } from './rebuild.ts';
+import { Runner } from './runner.ts';
 import { type ProjectionStatus, projectionStatus } from './status.ts';
-import { Tenure } from './runner.ts';
 
-/** Pause before the lease is asked for again by who had to give up running, in ms. */
-const STAND_BACK_MS = 1_000;
+/** Pause after the collections could not be defined, in ms. */
+const RETRY_MS = 1_000;
 
 export type ProjectionsOptions = Readonly<{
-  events: EventStore;
+  log: EventLog;
   documents: DocumentStore;
   clock: Clock;
+  random: Random;
   logger: Logger;
   projections: readonly Projection[];
-  /** Unique among the living nodes. Should be the same after a restart of the same node, so that it need not wait for its own lease to run out. */
-  owner: string;
+  /** Unique among the running nodes. Should be the same after a restart of the same node, so that it need not wait for its own lease to expire. */
+  node: string;
   /** Whether this node runs the projections when no other does. Otherwise it only reads. */
   run: boolean;
 }>;
 
-/** The projections of one node. Neither store is closed with it; it is closed before them. */
+/** The projections of one node. It is closed before the stores, and closes neither. */
 export interface Projections {
   readonly readModels: ReadModels;
-  /** Begins to run them, or to wait for the chance. Does nothing where `run` is false. Once. */
+  /** Begins to run them, or to wait for the lease. Does nothing where `run` is false. Once. */
   start(): void;
   status(): Promise<readonly ProjectionStatus[]>;
-  /** Builds a projection anew beside the one that answers, on whichever node runs them; see `rebuild.ts`. */
+  /** The followers that run on this node. */
+  followers(): Promise<readonly FollowerStatus[]>;
+  /** Rebuilds a projection beside the one that is read, on the node that runs them; see `rebuild.ts`. */
   rebuild(name: string, onProgress?: (progress: RebuildProgress) => void): Promise<void>;
-  /** Finishes the step that is under way, stores the checkpoints, and gives up the lease. May be called twice. */
+  /** Finishes the step in progress, stores the checkpoints, and gives up the lease. May be called twice. */
   close(): Promise<void>;
 }
 
 export function createProjections(options: ProjectionsOptions): Projections {
-  return new Node(options);
+  return new NodeProjections(options);
 }
 
-class Node implements Projections {
+class NodeProjections implements Projections {
   readonly readModels: Reader;
   readonly #options: ProjectionsOptions;
   readonly #progress: Progress;
-  readonly #lease: Lease;
+  readonly #leases: Leases;
   readonly #closing = new AbortController();
   #defining: Promise<void> | null = null;
-  #tenure: Tenure | null = null;
+  #runner: Runner | null = null;
   #running: Promise<void> | null = null;
-  /** Why it does not run though it should, in words. */
+  /** Why it does not run though it should. */
   #failure: string | null = null;
 
   constructor(options: ProjectionsOptions) {
     this.#options = options;
-    const { documents, owner } = options;
+    const { node } = options;
     const ready = (): Promise<void> => this.#ready();
     this.#progress = new Progress({
       ...options,
       poll: (names) => this.readModels.stored(names),
-      waits: () => this.#tenure?.loop.hurry(),
+      waits: () => this.#runner?.follower.hurry(),
     });
     this.readModels = createReader({ ...options, progress: this.#progress, ready });
-    this.#lease = createLease({ ...options, documents, name: 'projections', owner });
+    this.#leases = new Leases({ ...options, role: 'projections', node, partitions: 1 });
   }
 
   start(): void {
@@ -76,8 +79,12 @@ class Node implements Projections {
   }
 
   status(): Promise<readonly ProjectionStatus[]> {
-    const unavailable = this.#tenure?.unavailable ?? this.#lease.unavailable ?? this.#failure;
-    return projectionStatus({ ...this.#options, ready: () => this.#ready(), tenure: this.#tenure, unavailable });
+    const unavailable = this.#runner?.unavailable ?? this.#leases.unavailable ?? this.#failure;
+    return projectionStatus({ ...this.#options, ready: () => this.#ready(), runner: this.#runner, unavailable });
+  }
+
+  async followers(): Promise<readonly FollowerStatus[]> {
+    return this.#runner?.follower.all() ?? [];
   }
 
   async rebuild(name: string, onProgress?: (progress: RebuildProgress) => void): Promise<void> {
@@ -86,8 +93,9 @@ class Node implements Projections {
     await this.#ready();
     await rebuild({
       documents: this.#options.documents,
+      clock: this.#options.clock,
       projection,
-      asked: () => this.#tenure?.poke(),
+      requested: () => this.#runner?.poke(),
       ...(onProgress && { onProgress }),
       signal: this.#closing.signal,
     });
@@ -115,43 +123,41 @@ class Node implements Projections {
     while (!signal.aborted) {
       try {
         await this.#ready();
-        const lease = await this.#lease.acquire(signal);
-        if (lease === null) return;
-        this.#failure = null;
-        await this.#runUnder(lease);
+        return await this.#leases.run(signal, (held) => this.#runUnder(held));
       } catch (error) {
         this.#report(error);
         if (isStoreError(error, 'CLOSED')) return;
       }
-      await this.#options.clock.sleep(STAND_BACK_MS, signal);
+      await this.#options.clock.sleep(RETRY_MS, signal);
     }
   }
 
-  async #runUnder(lease: HeldLease): Promise<void> {
-    const { logger, owner } = this.#options;
-    const tenure = new Tenure({
+  async #runUnder({ fence, lost }: HeldPartition): Promise<void> {
+    const { node } = this.#options;
+    const runner = new Runner({
       ...this.#options,
       progress: this.#progress,
-      fence: lease.fence,
-      writer: `${owner}/${randomUUID()}`,
-      signal: AbortSignal.any([this.#closing.signal, lease.lost]),
+      fence,
+      writer: `${node}/${fence}`,
+      signal: AbortSignal.any([this.#closing.signal, lost]),
       pointerHolds: (name, pointer) => this.readModels.pointerHolds(name, pointer),
     });
-    this.#tenure = tenure;
-    logger.info({ owner, fence: lease.fence }, 'this node runs the projections');
+    this.#runner = runner;
+    this.#failure = null;
     try {
-      await tenure.run();
+      await runner.run();
+    } catch (error) {
+      this.#report(error);
     } finally {
-      this.#tenure = null;
-      await lease.release();
-      logger.info({ owner, fence: lease.fence }, 'this node runs the projections no more');
+      this.#runner = null;
     }
   }
 
   #report(error: unknown): void {
     const message = error instanceof Error ? error.message : String(error);
+    const isNews = this.#failure !== message;
     this.#failure = error instanceof FencedOff ? null : message;
     const level = error instanceof FencedOff || isStoreError(error) ? 'warn' : 'error';
-    this.#options.logger[level]({ err: error }, 'projections gave up running for now');
+    if (isNews) this.#options.logger[level]({ err: error }, 'the projections stopped on this node for now');
   }
 }

@@ -2,65 +2,75 @@ import { isStoreError } from '../../kernel/errors.ts';
 import type { RecordedEvent } from '../../kernel/event.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, type Position } from '../../kernel/position.ts';
+import { type Checkpoint, CheckpointWriter, type Parked } from '../../log/checkpoint.ts';
+import type { EventLog } from '../../log/event-log.ts';
+import { FencedOff } from '../../log/lease.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
-import { checkpointId, type Parked } from './checkpoint.ts';
-import { CheckpointKeeper } from './checkpoint-keeper.ts';
+import type { DocumentQuery, DocumentRef, Projection } from '../models/projection.ts';
 import { createDocumentCache, type DocumentCache } from './document-cache.ts';
-import { FencedOff } from './fenced-off.ts';
-import { BatchFold, type Poison } from './fold-batch.ts';
-import { GenerationDocuments } from './generation-documents.ts';
-import type { Projection } from '../models/projection.ts';
+import { BatchFold, type Folded, type Poison } from './fold-batch.ts';
+import { checkpointId, GenerationDocuments } from './generations.ts';
 
-/** While a track is behind, it gathers so many events, for so long at most (ms), before it writes: what is touched often among them is written once. */
-const GATHER_EVENTS = 32_768;
-const GATHER_MS = 1_000;
+/** A lagging projector collects so many events, for so long at most (ms), before it writes: a document touched often among them is written once. */
+const COLLECT_EVENTS = 32_768;
+const COLLECT_MS = 1_000;
 
-export type TrackOptions = Readonly<{
+export type ProjectorOptions = Readonly<{
+  log: Pick<EventLog, 'erasingTypes'>;
   documents: DocumentStore;
+  clock: Clock;
   logger: Logger;
   projection: Projection;
   generation: number;
-  /** Of the lease, and the name under which this runner writes. */
+  /** Of the lease, and the name under which this node writes. */
   fence: number;
   writer: string;
 }>;
 
 /**
- * One generation of one projection, as this node builds it. Its owner hands over the log in order, from behind `taken`, one call at a time.
- * Methods throw `FencedOff` when another runner is at it, and what the documents store throws; then nothing is lost by calling again.
+ * Folds the log into one generation of one projection. Its owner hands over the log in order, from after `taken`, one call at a time.
+ * Methods throw `FencedOff` when another node writes it, and what the documents store throws; then nothing is lost by calling again.
  */
-export class Track {
+export class Projector {
   readonly projection: Projection;
   readonly generation: number;
   readonly id: string;
+  readonly #clock: Clock;
   readonly #logger: Logger;
   readonly #handles: ReadonlySet<string>;
+  readonly #erasingTypes: ReadonlySet<string>;
+  readonly #store: DocumentStore;
   readonly #documents: GenerationDocuments;
   readonly #cache: DocumentCache;
-  readonly #checkpoint: CheckpointKeeper;
+  readonly #checkpoint: CheckpointWriter;
   #fold: BatchFold;
   /** Everything up to here is in the documents or in the fold. */
-  #taken: Position | null;
-  /** When the fold took its first event. */
+  #taken: Checkpoint;
+  /** When the fold got its first event. */
   #foldedSince = 0;
 
   /** Takes over the checkpoint under this lease. */
-  static async open(options: TrackOptions): Promise<Track> {
+  static async open(options: ProjectorOptions): Promise<Projector> {
     const { documents, projection, generation, fence, writer } = options;
     const id = checkpointId(projection.name, generation);
-    return new Track(options, await CheckpointKeeper.claim(documents, id, { fence, writer }));
+    return new Projector(options, await CheckpointWriter.open(documents, id, { fence, writer }));
   }
 
-  private constructor({ documents, logger, projection, generation }: TrackOptions, checkpoint: CheckpointKeeper) {
+  private constructor(options: ProjectorOptions, checkpoint: CheckpointWriter) {
+    const { documents, clock, logger, projection, generation } = options;
     this.projection = projection;
     this.generation = generation;
     this.id = checkpoint.id;
+    this.#clock = clock;
     this.#logger = logger;
     this.#handles = new Set(projection.handles);
+    this.#erasingTypes = options.log.erasingTypes;
+    this.#store = documents;
     this.#documents = new GenerationDocuments(documents, projection.name, generation);
     this.#cache = createDocumentCache(projection.collections.map(({ name }) => name));
     this.#checkpoint = checkpoint;
-    this.#taken = checkpoint.current.position;
+    this.#taken = checkpoint.current;
     this.#fold = this.#newFold();
   }
 
@@ -69,8 +79,8 @@ export class Track {
     return this.#checkpoint.current.position;
   }
 
-  /** Everything up to here was taken, and will not be taken again. */
-  get taken(): Position | null {
+  /** Everything up to here was taken, and is not taken again. */
+  get taken(): Checkpoint {
     return this.#taken;
   }
 
@@ -83,32 +93,33 @@ export class Track {
     return this.#checkpoint.current.parked;
   }
 
-  /** Whether the stored checkpoint is behind. */
+  /** Whether the stored checkpoint lags. */
   get unsaved(): boolean {
     return this.#checkpoint.unsaved;
   }
 
   /**
-   * Takes the next part of the log, everything up to `upTo`. With `isLast`, nothing more is there for now, and it is written at once; otherwise
-   * when enough has come together. A poison event parks the projection at the event before it; a parked one takes nothing.
+   * Takes the next part of the log, everything up to `upTo`. With `isLast`, there is nothing more for now, and it is written at once; otherwise when
+   * enough has been collected. A poison event parks the projection at the event before it; a parked one takes nothing.
    */
-  async take(batch: readonly RecordedEvent[], upTo: Position | null, isLast: boolean): Promise<void> {
-    let rest = batch.filter((event) => this.#handles.has(event.type) && !hasReached(this.#taken, event.position));
-    while (this.parked === null) {
-      if (this.#fold.events.length === 0) this.#foldedSince = performance.now();
-      const { consumed, poison } = await this.#fold.add(rest);
-      this.#taken = rest[consumed - 1]?.position ?? this.#taken;
+  async take(batch: readonly RecordedEvent[], upTo: Checkpoint, isLast: boolean): Promise<void> {
+    let rest = batch.filter(
+      (event) => this.#handles.has(event.type) && !hasReached(this.#taken.position, event.position),
+    );
+    while (this.parked === null && rest.length > 0) {
+      const widely = rest.findIndex((event) => this.#findsMore(event));
+      const consumed = await (widely === 0
+        ? this.#takeWidely(rest[0])
+        : this.#collect(rest.slice(0, widely === -1 ? undefined : widely)));
       rest = rest.slice(consumed);
-      if (poison !== null) {
-        await this.flush();
-        return await this.#park(poison);
-      }
-      if (rest.length === 0) break;
-      await this.flush();
     }
     if (this.parked !== null) return;
-    if (upTo !== null && !hasReached(this.#taken, upTo)) this.#taken = upTo;
-    if (isLast || this.#isDue()) await this.flush();
+    const { position } = upTo;
+    if (position !== null && !hasReached(this.#taken.position, position)) this.#taken = upTo;
+    const erases = rest.length === 0 && batch.some(({ type }) => this.#erasingTypes.has(type));
+    if (erases || isLast || this.#isDue()) await this.flush();
+    // After an erasure, nothing of the text may be left in the files either.
+    if (erases) await this.#store.purge();
   }
 
   /** Writes what was taken. */
@@ -126,6 +137,71 @@ export class Track {
     return this.#checkpoint.save();
   }
 
+  /** Folds as many as there is room for; writes when the fold is full. Returns how many were taken. */
+  async #collect(events: readonly RecordedEvent[]): Promise<number> {
+    if (this.#fold.events.length === 0) this.#foldedSince = this.#clock.monotonic();
+    const { consumed, poison } = await this.#fold.add(events);
+    this.#hasTaken(events[consumed - 1]);
+    if (poison !== null || consumed < events.length) await this.flush();
+    if (poison !== null && this.parked === null) await this.#park(poison);
+    return consumed;
+  }
+
+  /** Takes an event that touches documents which have to be searched. May be repeated after a failure in the middle. */
+  async #takeWidely(event: RecordedEvent | undefined): Promise<number> {
+    if (event === undefined) return 0;
+    await this.flush();
+    if (this.parked !== null) return 0;
+    this.#cache.clear();
+    const poison = await this.#foldWidely(event);
+    if (poison === null) {
+      this.#hasTaken(event);
+      this.#checkpoint.advance(this.#taken, 1);
+    } else {
+      await this.#park(poison);
+    }
+    return 1;
+  }
+
+  /** Folds an event into the documents that it names, and then into those that it searches: page by page, each written before the next. */
+  async #foldWidely(event: RecordedEvent): Promise<Poison | null> {
+    let queries: readonly DocumentQuery[];
+    try {
+      queries = this.projection.finds?.(event) ?? [];
+    } catch (error) {
+      return { event, error };
+    }
+    try {
+      let { poison } = await this.#foldFromStore([event]);
+      for (const query of queries) {
+        for await (const refs of this.#documents.find(query)) {
+          if (poison !== null) return poison;
+          ({ poison } = await this.#foldFromStore([event], refs));
+          await this.#clock.nextTurn();
+        }
+      }
+      return poison;
+    } catch (error) {
+      if (!isStoreError(error, 'INVALID')) throw error;
+      return { event, error };
+    }
+  }
+
+  #findsMore(event: RecordedEvent): boolean {
+    try {
+      return (this.projection.finds?.(event).length ?? 0) > 0;
+    } catch {
+      // Then `#foldWidely` reports what is wrong with the event.
+      return true;
+    }
+  }
+
+  #hasTaken(event: RecordedEvent | undefined): void {
+    if (event === undefined) return;
+    const { position, id } = event;
+    this.#taken = { position, anchor: { position, id } };
+  }
+
   async #write({ documents, events }: BatchFold): Promise<void> {
     const changed = documents.filter((document) => document.changed);
     if (changed.length === 0) {
@@ -139,7 +215,7 @@ export class Track {
     this.#cache.settle(documents);
   }
 
-  /** Some documents were not as they were taken to be: this is a replay over what is there already, or there is another runner. */
+  /** Some documents were not as they were taken to be: this is a replay over what is there already, or another node writes too. */
   async #writeAgain(events: readonly RecordedEvent[]): Promise<void> {
     this.#cache.clear();
     const poison = await this.#refold(events);
@@ -148,7 +224,7 @@ export class Track {
     await this.save();
   }
 
-  /** Where the store does not take what came out, it shows which event it was when they come one by one. */
+  /** When the store refuses a document, folding the events one by one shows which of them made it. */
   async #refused(reason: unknown): Promise<void> {
     if (!isStoreError(reason, 'INVALID')) throw reason;
     this.#cache.clear();
@@ -163,37 +239,46 @@ export class Track {
     }
   }
 
-  /**
-   * Folds once more, from the store alone, and writes. What is then found absent is guarded by `older`: that is rejected only for something at
-   * least as new, a tombstone most often, and is then done with.
-   */
+  /** Folds events once more, from the store alone, and moves the checkpoint with what was written. */
   async #refold(events: readonly RecordedEvent[]): Promise<Poison | null> {
     let rest = events;
     while (rest.length > 0) {
-      const fold = new BatchFold(this.projection, this.#documents.source());
-      const { consumed, poison } = await fold.add(rest);
-      const changed = fold.documents.filter((document) => document.changed);
-      const lost = (await this.#documents.write(changed, 'older')).find(({ guard }) => guard !== 'older');
-      if (lost !== undefined)
-        throw new FencedOff(`document '${lost.id}' of '${this.id}' was changed by another runner`);
-      this.#checkpoint.advance(rest[consumed - 1]?.position ?? null, consumed);
+      const { consumed, poison } = await this.#foldFromStore(rest);
+      const last = rest[consumed - 1];
+      if (last !== undefined) {
+        const anchor = { position: last.position, id: last.id };
+        this.#checkpoint.advance({ position: last.position, anchor }, consumed);
+      }
       if (poison !== null) return poison;
       rest = rest.slice(consumed);
     }
     return null;
   }
 
+  /**
+   * Folds without the cache, and writes. What is then found absent is guarded by `older`: that is rejected only when something at least as new is
+   * there, a tombstone most often, and then nothing is left to do.
+   */
+  async #foldFromStore(events: readonly RecordedEvent[], further: readonly DocumentRef[] = []): Promise<Folded> {
+    const fold = new BatchFold(this.projection, this.#documents.source());
+    const folded = await fold.add(events, further);
+    const changed = fold.documents.filter((document) => document.changed);
+    const lost = (await this.#documents.write(changed, 'older')).find(({ guard }) => guard !== 'older');
+    if (lost !== undefined) throw new FencedOff(`document '${lost.id}' of '${this.id}' was changed by another node`);
+    return folded;
+  }
+
   async #park({ event, error }: Poison): Promise<void> {
     const message = (error instanceof Error ? error.message : String(error)).slice(0, 500);
     const parked: Parked = { position: event.position, type: event.type, message };
-    this.#logger.error({ projection: this.id, ...parked, err: error }, 'projection parked by an event');
+    this.#logger.error({ projection: this.id, ...parked, err: error }, 'a projection was parked by an event');
     await this.#checkpoint.park(parked);
   }
 
   #isDue(): boolean {
     const { events, isFull } = this.#fold;
-    const enough = events.length === 0 || events.length >= GATHER_EVENTS || isFull;
-    return enough || performance.now() - this.#foldedSince >= GATHER_MS;
+    const enough = events.length === 0 || events.length >= COLLECT_EVENTS || isFull;
+    return enough || this.#clock.monotonic() - this.#foldedSince >= COLLECT_MS;
   }
 
   #newFold(): BatchFold {

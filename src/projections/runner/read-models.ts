@@ -2,12 +2,12 @@ import { StoreError } from '../../kernel/errors.ts';
 import type { JsonObject } from '../../kernel/json.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Filter } from '../../kernel/query.ts';
+import { readCheckpoints } from '../../log/checkpoint.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore, Page, Query, StoredDocument } from '../../ports/documents.ts';
-import { CHECKPOINTS, checkpointId, readCheckpoint } from './checkpoint.ts';
-import { generationCollections, type Pointer, physicalCollection, readPointers } from './generations.ts';
-import type { Progress } from './progress.ts';
 import type { Projection } from '../models/projection.ts';
+import { checkpointId, generationCollections, type Pointer, physicalCollection, readPointers } from './generations.ts';
+import type { Progress } from './progress.ts';
 
 /** Reading the projections' documents, always of the generation that is complete. `collection` is `<projection>/<collection>`. */
 export interface ReadModels {
@@ -18,7 +18,7 @@ export interface ReadModels {
   ): Promise<ReadonlyMap<string, StoredDocument<Body>>>;
   find<Body extends JsonObject>(collection: string, query: Query): Promise<Page<Body>>;
   count(collection: string, filter: Filter, cap: number): Promise<number>;
-  /** The position up to which a projection stands, `null` before its first event. */
+  /** The position up to which a projection has come, `null` before its first event. */
   checkpoint(projection: string): Promise<Position | null>;
   /**
    * Resolves with `true` once all of these projections have reached the position on this node's view, `false` when that did not happen
@@ -32,7 +32,7 @@ export interface ReadModels {
   ): Promise<boolean>;
 }
 
-/** How long a pointer is believed without looking, in ms. What it points to stays readable for much longer. */
+/** How long a pointer is used without reading it again, in ms. What it points to stays readable for much longer. */
 const POINTER_AGE_MS = 5_000;
 
 export type ReaderOptions = Readonly<{
@@ -44,9 +44,9 @@ export type ReaderOptions = Readonly<{
   ready(): Promise<void>;
 }>;
 
-/** The read models, and what feeds them with news. */
+/** The read models, with what their runner reports to them. */
 export interface Reader extends ReadModels {
-  /** A pointer as it is known to hold now. */
+  /** Notes a pointer that holds now. */
   pointerHolds(projection: string, pointer: Pointer): void;
   /** The stored positions of these projections. */
   stored(projections: readonly string[]): Promise<ReadonlyMap<string, Position | null>>;
@@ -60,7 +60,7 @@ export function createReader({ documents, clock, projections, progress, ready }:
   let refreshedAt = Number.NEGATIVE_INFINITY;
   let refreshing: Promise<void> | null = null;
 
-  /** Generations only go up: an answer that comes late does not take one back. */
+  /** Generations only increase: an answer that comes late does not bring an earlier one back. */
   const hold = (name: string, pointer: Pointer): void => {
     const before = pointers.get(name);
     if (before === undefined || before.active.generation <= pointer.active.generation) pointers.set(name, pointer);
@@ -111,14 +111,14 @@ export function createReader({ documents, clock, projections, progress, ready }:
       const pointer = pointers.get(name);
       if (pointer !== undefined) ids.set(name, checkpointId(name, pointer.active.generation));
     }
-    const found = await documents.getMany(CHECKPOINTS.name, [...ids.values()]);
-    return new Map(names.map((name) => [name, readCheckpoint(found.get(ids.get(name) ?? ''))?.position ?? null]));
+    const found = await readCheckpoints(documents, [...ids.values()]);
+    return new Map(names.map((name) => [name, found.get(ids.get(name) ?? '')?.position ?? null]));
   };
 
   const getMany: ReadModels['getMany'] = async <Body extends JsonObject>(path: string, ids: readonly string[]) => {
     const collection = await resolve(path);
     const found = collection === null || ids.length === 0 ? new Map() : await documents.getMany(collection, ids);
-    // What a collection holds is what its projection makes; the caller names the type of just that.
+    // A collection holds what its projection makes; the caller names the type of just that.
     return found as ReadonlyMap<string, StoredDocument<Body>>;
   };
 

@@ -1,11 +1,11 @@
-import { setTimeout as pause } from 'node:timers/promises';
 import type { Position } from '../../kernel/position.ts';
+import { readCheckpoints, type StoredCheckpoint } from '../../log/checkpoint.ts';
+import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
-import { CHECKPOINTS, type Checkpoint, checkpointId, readCheckpoint } from './checkpoint.ts';
-import { changePointer, readPointers, withBuilding } from './generations.ts';
 import type { Projection } from '../models/projection.ts';
+import { changePointer, checkpointId, readPointers, withBuilding } from './generations.ts';
 
-/** Pace at which progress is looked at, in ms. */
+/** Pace of reading the progress, in ms. */
 const LOOK_EVERY_MS = 50;
 
 export type RebuildProgress = Readonly<{
@@ -19,27 +19,29 @@ export type RebuildProgress = Readonly<{
   rate: number;
 }>;
 
-/** A rebuild that will not come to its end: in words for its reader. */
+/** A rebuild that will not be completed, with the reason. */
 export class RebuildFailed extends Error {
   override readonly name = 'RebuildFailed';
 }
 
 export type RebuildOptions = Readonly<{
   documents: DocumentStore;
+  clock: Clock;
   projection: Projection;
-  /** Told when the rebuild is asked for: the runner may be on this node. */
-  asked(): void;
+  /** Called when the rebuild was requested: the runner may be on this node. */
+  requested(): void;
   onProgress?(progress: RebuildProgress): void;
-  /** Ends the looking on, not the rebuild. */
+  /** Ends the watching, not the rebuild. */
   signal: AbortSignal;
 }>;
 
 /**
- * Asks for a new generation of a projection, or joins in the one that is being built, and looks on until that is the one that is read. Whichever
- * node runs the projections builds it; the generation before answers meanwhile. Throws `RebuildFailed` when it was parked by an event, given up
- * for another one, or `signal` was aborted, and what the store throws.
+ * Requests a new generation of a projection, or joins the one that is being built, and watches until that is the one that is read. The node that runs
+ * the projections builds it; the generation before is read meanwhile. Throws `RebuildFailed` when it was parked by an event, replaced by another
+ * one, or `signal` was aborted, and what the store throws.
  */
-export async function rebuild({ documents, projection, asked, onProgress, signal }: RebuildOptions): Promise<void> {
+export async function rebuild(options: RebuildOptions): Promise<void> {
+  const { documents, projection, requested } = options;
   const { name } = projection;
   const before = (await readPointers(documents, [name])).get(name);
   const stuck = before?.building
@@ -47,24 +49,24 @@ export async function rebuild({ documents, projection, asked, onProgress, signal
     : null;
   const pointer = await changePointer(documents, name, (current) => {
     if (current === null) return null;
-    const underWay = current.building?.version === projection.version;
-    return underWay && (stuck === null || current.building?.generation !== before?.building?.generation)
+    const isBuilding = current.building?.version === projection.version;
+    return isBuilding && (stuck === null || current.building?.generation !== before?.building?.generation)
       ? current
       : withBuilding(current, projection);
   });
   const generation = pointer?.building?.generation;
   if (generation === undefined)
     throw new RebuildFailed(`projection '${name}' has not been built for the first time yet`);
-  asked();
-  await lookOn({ documents, projection, asked, ...(onProgress && { onProgress }), signal }, generation);
+  requested();
+  await watch(options, generation);
 }
 
-async function lookOn(
-  { documents, projection, onProgress, signal }: RebuildOptions,
+async function watch(
+  { documents, clock, projection, onProgress, signal }: RebuildOptions,
   generation: number,
 ): Promise<void> {
   const { name } = projection;
-  const startedAt = performance.now();
+  const startedAt = clock.monotonic();
   let first: number | null = null;
   while (!signal.aborted) {
     const pointer = (await readPointers(documents, [name])).get(name);
@@ -72,11 +74,11 @@ async function lookOn(
     const checkpoint = await checkpointOf(documents, name, generation);
     const { active, building } = pointer;
     if (building?.generation !== generation && active.generation !== generation) {
-      throw new RebuildFailed(`generation ${generation} of projection '${name}' was given up for another one`);
+      throw new RebuildFailed(`generation ${generation} of projection '${name}' was replaced by another one`);
     }
     if (checkpoint?.parked) {
       const { type, position, message } = checkpoint.parked;
-      throw new RebuildFailed(`projection '${name}' cannot take the event '${type}' at ${position}: ${message}`);
+      throw new RebuildFailed(`projection '${name}' cannot fold the event '${type}' at ${position}: ${message}`);
     }
     const events = checkpoint?.events ?? 0;
     first ??= events;
@@ -84,7 +86,7 @@ async function lookOn(
       active.generation === generation
         ? events
         : ((await checkpointOf(documents, name, active.generation))?.events ?? 0);
-    const seconds = Math.max(0.001, (performance.now() - startedAt) / 1_000);
+    const seconds = Math.max(0.001, (clock.monotonic() - startedAt) / 1_000);
     onProgress?.({
       generation,
       events,
@@ -93,12 +95,16 @@ async function lookOn(
       rate: (events - first) / seconds,
     });
     if (active.generation === generation) return;
-    await pause(LOOK_EVERY_MS);
+    await clock.sleep(LOOK_EVERY_MS, signal);
   }
-  throw new RebuildFailed(`no longer looked on at the rebuild of projection '${name}'; it goes on`);
+  throw new RebuildFailed(`the rebuild of projection '${name}' is no longer watched; it continues`);
 }
 
-async function checkpointOf(documents: DocumentStore, name: string, generation: number): Promise<Checkpoint | null> {
+async function checkpointOf(
+  documents: DocumentStore,
+  name: string,
+  generation: number,
+): Promise<StoredCheckpoint | null> {
   const id = checkpointId(name, generation);
-  return readCheckpoint((await documents.getMany(CHECKPOINTS.name, [id])).get(id));
+  return (await readCheckpoints(documents, [id])).get(id) ?? null;
 }

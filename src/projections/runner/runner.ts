@@ -1,70 +1,71 @@
+import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached } from '../../kernel/position.ts';
+import type { EventLog } from '../../log/event-log.ts';
+import { FencedOff } from '../../log/lease.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
-import type { EventStore } from '../../ports/event-store.ts';
-import { whileAway } from './back-off.ts';
-import { FencedOff } from './fenced-off.ts';
-import { GenerationKeeper } from './generation-keeper.ts';
-import type { Generation, Pointer } from './generations.ts';
-import { Loop } from './loop.ts';
-import type { Progress } from './progress.ts';
+import type { Random } from '../../ports/random.ts';
 import type { Projection } from '../models/projection.ts';
-import { Track } from './projector.ts';
+import { type Generation, GenerationManager, type Pointer } from './generations.ts';
+import type { Progress } from './progress.ts';
+import { Projector } from './projector.ts';
+import { SharedFollower } from './shared-follower.ts';
 
-/** Pace at which is looked for what other nodes ask for, and for generations to drop, in ms. */
+/** Pace of looking for rebuilds that other nodes ask for, and for generations to drop, in ms. */
 const LOOK_EVERY_MS = 3_000;
+const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
-export type TenureOptions = Readonly<{
-  events: EventStore;
+export type RunnerOptions = Readonly<{
+  log: EventLog;
   documents: DocumentStore;
   clock: Clock;
+  random: Random;
   logger: Logger;
   projections: readonly Projection[];
   progress: Progress;
   /** Of the lease. */
   fence: number;
-  /** Unique name of this tenure. */
+  /** Unique name of this run. */
   writer: string;
   /** Ends it: the node stops, or the lease is lost. */
   signal: AbortSignal;
-  /** Told of every pointer as it now holds. */
+  /** Called with each pointer as it now holds. */
   pointerHolds(projection: string, pointer: Pointer): void;
 }>;
 
 /** What this node runs of one projection. `active` is `null` while the generation that is read is of another version of the code. */
-export type Running = Readonly<{ projection: Projection; active: Track | null; building: Track | null }>;
+export type Running = Readonly<{ projection: Projection; active: Projector | null; building: Projector | null }>;
 
 /**
- * The time in which this node runs the projections: takes over the checkpoints, builds generations that are to be built, and swaps when one
- * has caught up.
+ * Runs the projections under one lease: takes over the checkpoints, builds generations that are to be built, and swaps when one has caught up.
  */
-export class Tenure {
-  readonly #options: TenureOptions;
-  readonly #keeper: GenerationKeeper;
-  readonly #loop: Loop;
+export class Runner {
+  readonly #options: RunnerOptions;
+  readonly #generations: GenerationManager;
+  readonly #follower: SharedFollower;
   readonly #running = new Map<string, Running>();
   #unavailable: string | null = null;
   #poke = new AbortController();
 
-  constructor(options: TenureOptions) {
+  constructor(options: RunnerOptions) {
     this.#options = options;
-    this.#keeper = new GenerationKeeper(options);
-    this.#loop = new Loop({
+    this.#generations = new GenerationManager(options);
+    this.#follower = new SharedFollower({
       ...options,
       isAwaited: () => options.progress.isAwaited,
-      moved: (track) => this.#moved(track),
+      moved: (projector) => this.#moved(projector),
     });
   }
 
-  get loop(): Loop {
-    return this.#loop;
+  get follower(): SharedFollower {
+    return this.#follower;
   }
 
   /** Why it waits for a store, `null` when it does not. */
   get unavailable(): string | null {
-    return this.#unavailable ?? this.#loop.unavailable;
+    return this.#unavailable ?? this.#follower.unavailable;
   }
 
   /** `undefined` before it has taken over. */
@@ -72,66 +73,78 @@ export class Tenure {
     return this.#running.get(projection);
   }
 
-  /** Looks at the pointers now: something was asked for. */
+  /** Reads the pointers now: a rebuild was asked for. */
   poke(): void {
     this.#poke.abort();
   }
 
-  /** Runs until the signal. Throws `FencedOff` when another runner is at it, and `CLOSED` when a store was closed. */
+  /** Runs until the signal. Throws `FencedOff` when another node runs them too, `LogDiverged`, and `CLOSED` when a store was closed. */
   async run(): Promise<void> {
-    const { clock, projections, progress, signal } = this.#options;
-    const away = (error: Error | null): void => {
-      this.#unavailable = error?.message ?? null;
-    };
+    const { projections, progress, signal } = this.#options;
     try {
-      for (const projection of projections) {
-        await whileAway({ clock, signal, away }, () => this.#takeOver(projection));
-      }
+      for (const projection of projections) await this.#takeOverWhenAvailable(projection);
       if (signal.aborted) return;
-      this.#loop.spawn((stop) => this.#watch(stop));
-      await this.#loop.run(this.#tracks());
-      for (const track of this.#tracks()) await track.save();
+      this.#follower.spawn((stop) => this.#watch(stop));
+      await this.#follower.run(this.#projectors());
+      for (const projector of this.#projectors()) await projector.save();
     } finally {
       for (const { name } of projections) progress.release(name);
     }
   }
 
-  #tracks(): readonly Track[] {
+  #projectors(): readonly Projector[] {
     return [...this.#running.values()]
       .flatMap(({ active, building }) => [active, building])
-      .filter((track) => track !== null);
+      .filter((projector) => projector !== null);
+  }
+
+  async #takeOverWhenAvailable(projection: Projection): Promise<void> {
+    const { clock, random, signal } = this.#options;
+    for (let attempt = 0; !signal.aborted; attempt++) {
+      try {
+        await this.#takeOver(projection);
+        this.#unavailable = null;
+        return;
+      } catch (error) {
+        if (!isStoreError(error, 'UNAVAILABLE', 'UNKNOWN')) throw error;
+        this.#unavailable = error.message;
+        await clock.sleep(backOffMs(BACK_OFF, attempt, random.fraction()), signal);
+      }
+    }
   }
 
   async #takeOver(projection: Projection): Promise<void> {
-    const pointer = await this.#keeper.prepare(projection);
-    const own = pointer.active.version === projection.version;
-    const active = own ? await this.#open(projection, pointer.active) : null;
+    const pointer = await this.#generations.prepare(projection);
+    const isOwn = pointer.active.version === projection.version;
+    const active = isOwn ? await this.#open(projection, pointer.active) : null;
     const building = pointer.building === null ? null : await this.#open(projection, pointer.building);
     this.#running.set(projection.name, { projection, active, building });
     if (active !== null) this.#options.progress.advance(projection.name, active.position, false);
   }
 
-  #open(projection: Projection, { generation }: Generation): Promise<Track> {
-    return Track.open({ ...this.#options, projection, generation });
+  #open(projection: Projection, { generation }: Generation): Promise<Projector> {
+    return Projector.open({ ...this.#options, projection, generation });
   }
 
-  async #moved(track: Track): Promise<void> {
-    const { name } = track.projection;
+  async #moved(projector: Projector): Promise<void> {
+    const { name } = projector.projection;
     const running = this.#running.get(name);
-    if (running?.active === track) this.#options.progress.advance(name, track.position, track.parked !== null);
-    if (running?.building === track && this.#loop.isLive(track)) await this.#swap(running, track);
+    if (running?.active === projector) {
+      this.#options.progress.advance(name, projector.position, projector.parked !== null);
+    }
+    if (running?.building === projector && this.#follower.isLive(projector)) await this.#swap(running, projector);
   }
 
-  /** The generation that was built answers from now on, unless the one before is ahead of it: then a little later. */
-  async #swap({ projection, active }: Running, track: Track): Promise<void> {
-    const ahead = active?.position ?? null;
-    if (active?.parked === null && ahead !== null && !hasReached(track.position, ahead)) return;
-    const pointer = await this.#keeper.swap(projection, track.generation);
-    if (pointer.active.generation !== track.generation) return;
-    this.#running.set(projection.name, { projection, active: track, building: null });
-    if (active !== null) this.#loop.remove(active);
-    this.#options.progress.advance(projection.name, track.position, false);
-    this.#options.logger.info({ projection: track.id }, 'a new generation of a projection answers');
+  /** The generation that was built is read from now on, unless the one before has come further: then a little later. */
+  async #swap({ projection, active }: Running, projector: Projector): Promise<void> {
+    const reached = active?.position ?? null;
+    if (active?.parked === null && reached !== null && !hasReached(projector.position, reached)) return;
+    const pointer = await this.#generations.swap(projection, projector.generation);
+    if (pointer.active.generation !== projector.generation) return;
+    this.#running.set(projection.name, { projection, active: projector, building: null });
+    if (active !== null) this.#follower.remove(active);
+    this.#options.progress.advance(projection.name, projector.position, false);
+    this.#options.logger.info({ projection: projector.id }, 'a new generation of a projection is read from now on');
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
@@ -143,24 +156,24 @@ export class Tenure {
         for (const running of [...this.#running.values()]) await this.#look(running);
       } catch (error) {
         if (!isStoreError(error, 'UNAVAILABLE', 'UNKNOWN')) throw error;
-        this.#options.logger.warn({ err: error }, 'generations of projections not looked after this time');
+        this.#options.logger.warn({ err: error }, 'the generations of projections could not be read this time');
       }
     }
   }
 
   async #look({ projection, active, building }: Running): Promise<void> {
-    const pointer = await this.#keeper.tend(projection);
+    const pointer = await this.#generations.tend(projection);
     const current = this.#running.get(projection.name);
     // A swap came in between.
     if (pointer === null || current?.active !== active || current.building !== building) return;
     if (active !== null && pointer.active.generation !== active.generation) {
-      throw new FencedOff(`another runner changed the generations of '${projection.name}'`);
+      throw new FencedOff(`another node changed the generations of '${projection.name}'`);
     }
-    const asked = pointer.building?.version === projection.version ? pointer.building : null;
-    if (asked?.generation === building?.generation) return;
-    if (building !== null) this.#loop.remove(building);
-    const track = asked === null ? null : await this.#open(projection, asked);
-    this.#running.set(projection.name, { projection, active, building: track });
-    if (track !== null) this.#loop.add(track);
+    const wanted = pointer.building?.version === projection.version ? pointer.building : null;
+    if (wanted?.generation === building?.generation) return;
+    if (building !== null) this.#follower.remove(building);
+    const projector = wanted === null ? null : await this.#open(projection, wanted);
+    this.#running.set(projection.name, { projection, active, building: projector });
+    if (projector !== null) this.#follower.add(projector);
   }
 }

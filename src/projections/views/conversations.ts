@@ -6,32 +6,32 @@ import { toMessage } from '../models/stored-message.ts';
 import type { ReadModels } from '../runner/read-models.ts';
 import { CONVERSATIONS, MEMBERSHIPS } from './collections.ts';
 import { listConversations } from './conversation-list.ts';
-import { behind, type List, type Part } from './list.ts';
+import { afterOption, type List, type PageRequest } from './list.ts';
 
 /** A conversation's summary. `members` of the contract's shape come from `firstMembers`. */
 export type Conversation = Readonly<{ _id: string }> & ConversationBody;
 
-/** A conversation as one of its members sees it. `unread`: messages of others above what the member has read. */
+/** A conversation as one of its members sees it. `unread`: messages of others that the member has not read. */
 export type OwnConversation = Readonly<{ conversation: Conversation; membership: MembershipBody; unread: number }>;
 
-/** Members that a conversation's own shape shows. */
+/** Members that are shown with a conversation. */
 export const SHOWN_MEMBERS = 100;
 
-/** Reading conversations and who is in them; the projections are `conversations` and `memberships`. */
+/** Reads conversations and their members; the projections are `conversations` and `memberships`. */
 export interface ConversationsView {
-  /** The conversation as this member sees it; `null` when there is none, or the user is no member. */
+  /** The conversation as this member sees it; `null` when it does not exist, or the user is not a member. */
   ofMember(conversationId: string, userId: string): Promise<OwnConversation | null>;
   /** The user's conversations, newest activity first. */
-  ofUser(userId: string, part: Part): Promise<List<OwnConversation>>;
+  ofUser(userId: string, page: PageRequest): Promise<List<OwnConversation>>;
   /** The first 100 members of each, in the order of joining. */
   firstMembers(conversations: readonly Conversation[]): Promise<ReadonlyMap<string, readonly MembershipBody[]>>;
   /** All members in the order of joining. */
-  members(conversationId: string, part: Part): Promise<List<MembershipBody>>;
+  members(conversationId: string, page: PageRequest): Promise<List<MembershipBody>>;
   /** Those of the users who are members. At most 4,096. */
   membersAmong(conversationId: string, userIds: readonly string[]): Promise<readonly MembershipBody[]>;
 }
 
-/** Ids in one look-up. */
+/** Ids in one call. */
 const IDS_MAX = 4_096;
 
 export function createConversationsView(readModels: ReadModels): ConversationsView {
@@ -45,9 +45,9 @@ export function createConversationsView(readModels: ReadModels): ConversationsVi
   };
   const members: ConversationsView['members'] = async (conversationId, { limit, after }) => {
     const sort = { fields: ['joinedAt'], direction: 'asc' } as const;
-    const query = { filter: { conversationId }, sort, limit, ...behind(after) };
-    const page = await readModels.find<MembershipBody>(MEMBERSHIPS, query);
-    return { items: page.items.map(({ body }) => body), next: page.next };
+    const query = { filter: { conversationId }, sort, limit, ...afterOption(after) };
+    const { items, next } = await readModels.find<MembershipBody>(MEMBERSHIPS, query);
+    return { items: items.map(({ body }) => body), next };
   };
   return {
     members,
@@ -59,10 +59,10 @@ export function createConversationsView(readModels: ReadModels): ConversationsVi
       if (conversation === undefined || membership === undefined) return null;
       return asSeenBy(toConversation(conversation), membership.body);
     },
-    async ofUser(userId, part) {
-      const { items, next } = await listConversations(readModels, userId, part);
+    async ofUser(userId, page) {
+      const { items, next } = await listConversations(readModels, userId, page);
       const found = await memberships(items.map(({ id }) => membershipId(id, userId)));
-      // The two projections may be a moment apart; who is a member, memberships say.
+      // One of the two projections may lag a little; memberships decide who is a member.
       const own = items.flatMap((document) => {
         const membership = found.get(membershipId(document.id, userId));
         return membership === undefined ? [] : [asSeenBy(toConversation(document), membership)];
@@ -98,7 +98,7 @@ export function lastMessage({ _id, latest }: Conversation): Message | null {
 }
 
 function asSeenBy(conversation: Conversation, membership: MembershipBody): OwnConversation {
-  // One's own messages never count: sending moves the mark.
+  // A member's own messages never count, because sending moves the mark.
   return { conversation, membership, unread: Math.max(0, conversation.lastSeq - membership.readSeq) };
 }
 

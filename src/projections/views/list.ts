@@ -1,9 +1,9 @@
-/** One part of a list; `next` is the `after` of the following one, `null` at the end. */
+/** One page of a list; `next` is the `after` of the following page, `null` on the last one. */
 export type List<Item> = Readonly<{ items: readonly Item[]; next: string | null }>;
 
-/** `limit`: items at most. `after`: the `next` of the part before, of the same list; one that was not made so is `INVALID`. */
-export type Part = Readonly<{ limit: number; after?: string | undefined }>;
+/** `limit`: items at most. `after`: the `next` of the previous page of the same list; any other text is `INVALID`. */
+export type PageRequest = Readonly<{ limit: number; after?: string | undefined }>;
 
-/** `after` as a query wants it: absent or a string. */
-export const behind = (after: string | null | undefined): { after?: string } =>
+/** `after` as an option of a query: absent, or a string. */
+export const afterOption = (after: string | null | undefined): { after?: string } =>
   after === null || after === undefined ? {} : { after };

@@ -1,26 +1,26 @@
 import type { Message } from '../../aggregates/conversation/message.ts';
-import { type StoredMessage, toMessage } from '../models/stored-message.ts';
 import { LAST_SEQ, type MessageBody, messageDocumentId } from '../models/messages.ts';
+import { type StoredMessage, toMessage } from '../models/stored-message.ts';
 import type { ReadModels } from '../runner/read-models.ts';
 import { MESSAGES } from './collections.ts';
 import type { Conversation } from './conversations.ts';
 
 /**
- * Which messages of a conversation: those below `before` (default: from the last on), newest first, or those above `after`, oldest first;
- * in both cases only above `above`, the point from which the reader reads.
+ * Which messages of a conversation, by sequence number: those below `before` (default: up to the last), newest first, or those above `after`, oldest
+ * first; in both cases only those above `above`, where the reader joined.
  */
 export type MessageRange = Readonly<{ above: number; limit: number }> &
   (Readonly<{ before?: number | undefined }> | Readonly<{ after: number }>);
 
-/** `next`: the `before` or `after` of what follows, `null` when nothing does. */
+/** `next`: the `before` or `after` of the following messages, `null` when there are none. */
 export type MessageList = Readonly<{ items: readonly Message[]; next: number | null }>;
 
 /**
- * Reading messages; the projections are `conversations` and `messages`. Whoever asks has looked at the conversation and the membership first:
- * messages outlive both.
+ * Reads messages; the projections are `conversations` and `messages`. Messages stay when their conversation is deleted or a member is removed, so
+ * callers must check both first.
  */
 export interface MessagesView {
-  /** The latest ones come from the conversation itself, without a look at the messages. */
+  /** The latest ones are taken from the conversation itself, without a query. */
   range(conversation: Conversation, range: MessageRange): Promise<MessageList>;
   message(conversationId: string, messageId: string): Promise<Message | null>;
 }
@@ -69,7 +69,7 @@ const idsBetween = (conversationId: string, above: number, below: number) => ({
   lt: messageDocumentId(conversationId, below),
 });
 
-/** The range, newest first, when the conversation's own document holds all of it. */
+/** The range, newest first, when the conversation's own document contains all of it. */
 function fromSummary(
   { latest }: Conversation,
   before: number,

@@ -4,23 +4,23 @@ import type { Page } from '../../ports/documents.ts';
 import type { MembershipBody } from '../models/memberships.ts';
 import type { ReadModels } from '../runner/read-models.ts';
 import { MEMBERSHIPS } from './collections.ts';
-import { behind } from './list.ts';
+import { afterOption } from './list.ts';
 
 /** A conversation that a user is in, and the position of the event by which they joined. */
 export type UserRoom = Readonly<{ conversationId: string; since: Position }>;
 
-/** What push asks when a user connects; the projection is `memberships`. */
+/** What push reads when a user connects; the projection is `memberships`. */
 export interface RoomsView {
   /**
-   * The user's conversations as of `position` or later; deleted ones may be among them. Throws `UNAVAILABLE` when the read model does not get
-   * there in time, or the user is in too many.
+   * The user's conversations as of `position` or later; deleted ones may be among them. Throws `UNAVAILABLE` when the read model does not reach
+   * the position in time, or the user is in too many.
    */
   ofUser(userId: string, position: Position | null): Promise<readonly UserRoom[]>;
 }
 
-/** How long a user who connects waits for the read model, in ms. */
+/** How long a connecting user waits for the read model, in ms. */
 const PATIENCE_MS = 5_000;
-/** Memberships in one look-up. */
+/** Memberships in one query. */
 const PAGE = 1_000;
 /** Conversations of one user that push can follow: 100,000. */
 const PAGES_MAX = 100;
@@ -34,7 +34,7 @@ export function createRoomsView(readModels: ReadModels): RoomsView {
       const rooms: UserRoom[] = [];
       let next: string | null = null;
       for (let pages = 0; pages < PAGES_MAX; pages++) {
-        const query = { filter: { userId }, limit: PAGE, ...behind(next) };
+        const query = { filter: { userId }, limit: PAGE, ...afterOption(next) };
         const page: Page<MembershipBody> = await readModels.find<MembershipBody>(MEMBERSHIPS, query);
         for (const { body } of page.items) {
           rooms.push({ conversationId: body.conversationId, since: body.since });

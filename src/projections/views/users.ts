@@ -1,43 +1,44 @@
 import { foldText } from '../../kernel/fold.ts';
 import type { Query, StoredDocument } from '../../ports/documents.ts';
-import type { ReadModels } from '../runner/read-models.ts';
 import type { UserBody } from '../models/users.ts';
+import type { ReadModels } from '../runner/read-models.ts';
 import { USERS } from './collections.ts';
-import { behind, type List, type Part } from './list.ts';
+import { afterOption, type List, type PageRequest } from './list.ts';
 
-/** An account. What of it whoever asks may see is for the route to say. */
+/** An account. The route decides which fields its caller may see. Names and address are `null` once the person was erased. */
 export type User = Readonly<{ _id: string }> & Omit<UserBody, 'terms'>;
 
-/** Reading accounts; the projection is `users`. */
+/** Reads accounts; the projection is `users`. */
 export interface UsersView {
-  /** Whatever its status; `null` when there is none. */
+  /** The account in any status, also `erased`; `null` when it does not exist. */
   byId(id: string): Promise<User | null>;
-  /** Without those that do not exist. At most 4,096 ids. */
+  /** The accounts of these ids (at most 4,096) in any status, without those that do not exist. */
   byIds(ids: readonly string[]): Promise<ReadonlyMap<string, User>>;
   /** Active users by username. */
-  directory(part: Part): Promise<List<User>>;
-  /** Active users with a name, or a word of one, that starts so, by username. Case and marks do not count; an empty text finds all. */
-  search(text: string, part: Part): Promise<List<User>>;
+  directory(page: PageRequest): Promise<List<User>>;
+  /** Active users with a name, or a word of one, that starts with the text, by username. Ignores case and accents; an empty text finds all. */
+  search(text: string, page: PageRequest): Promise<List<User>>;
 }
 
 export function createUsersView(readModels: ReadModels): UsersView {
-  const list = async (filter: Query['filter'], { limit, after }: Part): Promise<List<User>> => {
+  const list = async (filter: Query['filter'], { limit, after }: PageRequest): Promise<List<User>> => {
     const sort = { fields: ['username'], direction: 'asc' } as const;
-    const page = await readModels.find<UserBody>(USERS, { filter, sort, limit, ...behind(after) });
+    const page = await readModels.find<UserBody>(USERS, { filter, sort, limit, ...afterOption(after) });
     return { items: page.items.map(toUser), next: page.next };
   };
   const byIds: UsersView['byIds'] = async (ids) => {
     const found = await readModels.getMany<UserBody>(USERS, [...new Set(ids)]);
     return new Map([...found].map(([id, document]) => [id, toUser(document)]));
   };
-  const directory: UsersView['directory'] = (part) => list({ status: 'active' }, part);
+  const directory: UsersView['directory'] = (page) => list({ status: 'active' }, page);
   return {
     byIds,
     byId: async (id) => (await byIds([id])).get(id) ?? null,
     directory,
-    search(text, part) {
+    search(text, page) {
       const prefix = foldText(text);
-      return prefix === '' ? directory(part) : list({ terms: { containsPrefix: prefix } }, part);
+      // Only active accounts have search terms.
+      return prefix === '' ? directory(page) : list({ terms: { containsPrefix: prefix } }, page);
     },
   };
 }

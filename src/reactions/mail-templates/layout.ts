@@ -1,14 +1,16 @@
-/** One mail's words, in the order they are read. */
+import { escapeHtml } from '../../kernel/html.ts';
+
+/** The texts of one mail, in the order of their display. */
 export type MailWords = Readonly<{
   subject: string;
   paragraphs: readonly string[];
-  /** What the reader is to follow. */
+  /** The link that the mail is about. */
   button?: Readonly<{ label: string; url: string }>;
-  /** Below the button, in small. */
+  /** Small text below the button. */
   notes?: readonly string[];
 }>;
 
-/** Both bodies of a mail. Words and addresses may hold anything: they are escaped here. */
+/** Renders both bodies of a mail. Escapes all texts and URLs. */
 export function renderMail({ subject, paragraphs, button, notes = [] }: MailWords): { text: string; html: string } {
   const text = [
     ...paragraphs,
@@ -27,9 +29,9 @@ export function renderMail({ subject, paragraphs, button, notes = [] }: MailWord
 <body style="margin:0;padding:24px;font:16px/1.5 system-ui,sans-serif">
 <div style="max-width:34em;margin:0 auto">
 <p style="font-weight:bold">Parley</p>
-${paragraphs.map((words) => `<p>${escapeHtml(words)}</p>`).join('\n')}
+${paragraphs.map((paragraph) => `<p>${escapeHtml(paragraph)}</p>`).join('\n')}
 ${button === undefined ? '' : buttonHtml(button)}
-${notes.map((words) => `<p style="font-size:14px;opacity:.75">${escapeHtml(words)}</p>`).join('\n')}
+${notes.map((note) => `<p style="font-size:14px;opacity:.75">${escapeHtml(note)}</p>`).join('\n')}
 </div>
 </body>
 </html>
@@ -38,20 +40,8 @@ ${notes.map((words) => `<p style="font-size:14px;opacity:.75">${escapeHtml(words
 }
 
 function buttonHtml({ label, url }: { label: string; url: string }): string {
-  const look =
+  const style =
     'display:inline-block;padding:10px 18px;border-radius:6px;background:#1f5fbf;color:#fff;text-decoration:none';
-  return `<p><a href="${escapeHtml(url)}" style="${look}">${escapeHtml(label)}</a></p>
+  return `<p><a href="${escapeHtml(url)}" style="${style}">${escapeHtml(label)}</a></p>
 <p style="font-size:14px;opacity:.75">Or open this address: <a href="${escapeHtml(url)}">${escapeHtml(url)}</a></p>`;
-}
-
-const ENTITIES: Readonly<Record<string, string>> = {
-  '&': '&amp;',
-  '<': '&lt;',
-  '>': '&gt;',
-  '"': '&quot;',
-  "'": '&#39;',
-};
-
-function escapeHtml(text: string): string {
-  return text.replace(/[&<>"']/g, (character) => ENTITIES[character] ?? character);
 }

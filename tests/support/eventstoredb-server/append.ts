@@ -5,7 +5,7 @@ import type {
   BatchAppendResp,
 } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerDuplexStream, ServerReadableStream, sendUnaryData } from '@grpc/grpc-js';
-import { appendResponse, batchResponse, MAX_APPEND_BYTES, type Outcome } from './append-answers.ts';
+import { appendResponse, batchResponse, MAX_APPEND_BYTES, type Outcome } from './append-responses.ts';
 import type { AppendFault, Faults } from './faults.ts';
 import type { Expected, Log, Proposed } from './log.ts';
 import { expectation, identify, nameOf, proposed, textOf } from './messages.ts';
@@ -15,12 +15,12 @@ type Request = { stream: string; expected: Expected; events: Proposed[] };
 export type AppendDeps = Readonly<{
   log: Log;
   faults: Faults;
-  /** The appends that are held. */
+  /** The appends that wait at the gate, see `Faults.holdAppends`. */
   waiting: Set<unknown>;
   cutConnections(): void;
 }>;
 
-/** What comes of an append, `null` when there shall be no answer. */
+/** Carries out an append; `null` when no response is to be sent. */
 async function perform(deps: AppendDeps, request: Request): Promise<Outcome | null> {
   const { log, faults, waiting, cutConnections } = deps;
   waiting.add(request);
@@ -39,11 +39,11 @@ async function perform(deps: AppendDeps, request: Request): Promise<Outcome | nu
   return fault.kind === 'timeout' ? { result: 'timeout' } : null;
 }
 
-/** One append after the other over one call, which stays open. */
+/** `BatchAppend`: any number of appends over one call, which stays open. */
 export function serveBatchAppend(deps: AppendDeps, call: ServerDuplexStream<BatchAppendReq, BatchAppendResp>): void {
   if (!deps.faults.admits(call)) return;
   const pending = new Map<string, Request>();
-  // Appends of one call are done in the order in which they came.
+  // The appends of one call are carried out in the order of their arrival.
   let turn = Promise.resolve();
   call.on('data', (message: BatchAppendReq) => {
     const id = textOf(message.getCorrelationId());
@@ -70,11 +70,11 @@ export function serveBatchAppend(deps: AppendDeps, call: ServerDuplexStream<Batc
   call.on('error', () => call.destroy());
 }
 
-/** One append, its events one message each. */
+/** `Append`: one append, with one message per event. */
 export async function serveAppend(
   deps: AppendDeps,
   call: ServerReadableStream<AppendReq, AppendResp>,
-  answer: sendUnaryData<AppendResp>,
+  respond: sendUnaryData<AppendResp>,
 ): Promise<void> {
   if (!deps.faults.admits(call)) return;
   const request: Request = { stream: '', expected: 'any', events: [] };
@@ -89,12 +89,12 @@ export async function serveAppend(
       if (event !== undefined) request.events.push(proposed(event));
     }
   } catch {
-    // The caller went away half-way: nothing was asked.
+    // The caller disconnected before the request was complete.
     return;
   }
   const outcome = await perform(deps, request);
   if (outcome === null) return;
   const response = appendResponse(request, outcome);
-  if (response instanceof Error) answer(response);
-  else answer(null, response);
+  if (response instanceof Error) respond(response);
+  else respond(null, response);
 }

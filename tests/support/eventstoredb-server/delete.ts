@@ -1,6 +1,6 @@
 import type { DeleteReq, DeleteResp, TombstoneReq, TombstoneResp } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerUnaryCall, sendUnaryData } from '@grpc/grpc-js';
-import { streamDeleted } from './append-answers.ts';
+import { streamDeleted } from './append-responses.ts';
 import { type Faults, type RpcError, rpcError } from './faults.ts';
 import type { Expected, Log } from './log.ts';
 import { expectation, nameOf } from './messages.ts';
@@ -8,13 +8,13 @@ import { grpc, streams } from './stubs.ts';
 
 type Deps = Readonly<{ log: Log; faults: Faults }>;
 
-/** Deletes a stream so that it may be written again. */
+/** `Delete`: the stream may be written again. */
 export function serveDelete(
   deps: Deps,
   call: ServerUnaryCall<DeleteReq, DeleteResp>,
-  answer: sendUnaryData<DeleteResp>,
+  respond: sendUnaryData<DeleteResp>,
 ): void {
-  perform(deps, call, answer, false, (at) => {
+  perform(deps, { call, respond, permanent: false }, (at) => {
     const position = new streams.DeleteResp.Position();
     position.setCommitPosition(at);
     position.setPreparePosition(at);
@@ -24,13 +24,13 @@ export function serveDelete(
   });
 }
 
-/** Deletes a stream for good. */
+/** `Tombstone`: the stream can never be written again. */
 export function serveTombstone(
   deps: Deps,
   call: ServerUnaryCall<TombstoneReq, TombstoneResp>,
-  answer: sendUnaryData<TombstoneResp>,
+  respond: sendUnaryData<TombstoneResp>,
 ): void {
-  perform(deps, call, answer, true, (at) => {
+  perform(deps, { call, respond, permanent: true }, (at) => {
     const position = new streams.TombstoneResp.Position();
     position.setCommitPosition(at);
     position.setPreparePosition(at);
@@ -42,19 +42,21 @@ export function serveTombstone(
 
 function perform<Request extends DeleteReq | TombstoneReq, Response>(
   { log, faults }: Deps,
-  call: ServerUnaryCall<Request, Response>,
-  answer: sendUnaryData<Response>,
-  forGood: boolean,
-  respond: (position: string) => Response,
+  {
+    call,
+    respond,
+    permanent,
+  }: Readonly<{ call: ServerUnaryCall<Request, Response>; respond: sendUnaryData<Response>; permanent: boolean }>,
+  toResponse: (position: string) => Response,
 ): void {
   if (!faults.admits(call)) return;
   const options = call.request.getOptions();
   const stream = nameOf(options?.getStreamIdentifier());
   const expected = options === undefined ? 'any' : expectation(options, options.getRevision());
-  const outcome = log.delete(stream, expected, forGood);
-  if (outcome.result === 'appended') answer(null, respond(String(outcome.position)));
-  else if (outcome.result === 'deleted') answer(streamDeleted(stream));
-  else answer(wrongVersion(stream, expected, outcome.current));
+  const outcome = log.delete(stream, expected, { permanent });
+  if (outcome.result === 'appended') respond(null, toResponse(String(outcome.position)));
+  else if (outcome.result === 'deleted') respond(streamDeleted(stream));
+  else respond(wrongVersion(stream, expected, outcome.current));
 }
 
 function wrongVersion(stream: string, expected: Expected, current: number | null): RpcError {

@@ -1,29 +1,29 @@
 import type { Metadata, ServerDuplexStream, ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
 import { grpc } from './stubs.ts';
 
-/** What goes wrong with an append. `written` tells whether it is in the log all the same. */
+/** How an append fails. `written`: whether it is in the log nevertheless. */
 export type AppendFault =
-  /** Every connection is cut, instead of an answer. */
+  /** All connections are cut instead of a response. */
   | Readonly<{ kind: 'cut'; written: boolean }>
-  /** The server answers that it timed out. */
+  /** The server responds with a timeout. */
   | Readonly<{ kind: 'timeout'; written: boolean }>
-  /** There is no answer at all. */
+  /** No response is sent. */
   | Readonly<{ kind: 'silence'; written: boolean }>
-  /** The server refuses it: too busy, no leader. */
+  /** The server rejects it: too busy, no leader. */
   | Readonly<{ kind: 'busy' }>;
 
-/** The faults to come. Each is used up by one append, read or subscription, in order. */
+/** Faults to inject. Each applies to one append, read or subscription, in order. */
 export class Faults {
   readonly appends: AppendFault[] = [];
-  /** `unavailable`: refused. `silence`: no answer. `break`: cut off after the first event. */
+  /** `unavailable`: rejected. `silence`: no response. `break`: fails after the first event. */
   readonly reads: ('unavailable' | 'silence' | 'break')[] = [];
   /** Every checkpoint of a subscription is sent twice. */
   repeatCheckpoints = false;
-  /** Users and their passwords; everybody may do everything when it is `null`. */
+  /** Users and their passwords; `null`: no authentication. */
   users: Readonly<Record<string, string>> | null = null;
   #gate: { opened: Promise<void>; open: () => void } | null = null;
 
-  /** Holds every append before it is looked at, until the function it gives back is called. */
+  /** Holds every append before it is carried out, until the returned function is called. */
   holdAppends(): () => void {
     const { promise: opened, resolve } = Promise.withResolvers<void>();
     const open = () => {
@@ -39,18 +39,18 @@ export class Faults {
     await this.#gate?.opened;
   }
 
-  /** Whether the caller may; when not, the call has been ended. */
+  /** Whether the caller is authenticated. If not, the call has been ended with an error. */
   admits(call: AnyCall): boolean {
     if (this.users === null) return true;
     const [header = ''] = call.metadata.get('authorization');
     const given = Buffer.from(String(header).replace(/^Basic /, ''), 'base64').toString();
     if (Object.entries(this.users).some(([name, password]) => given === `${name}:${password}`)) return true;
-    call.emit('error', rpcError(grpc.status.UNAUTHENTICATED, 'the user is not known', {}));
+    call.emit('error', rpcError(grpc.status.UNAUTHENTICATED, 'unknown user or wrong password', {}));
     return false;
   }
 }
 
-// The types of messages do not matter to who only looks at the metadata.
+// Only the metadata is read, so the types of messages do not matter.
 type AnyCall = Pick<
   | ServerReadableStream<unknown, unknown>
   | ServerWritableStream<unknown, unknown>
@@ -60,7 +60,7 @@ type AnyCall = Pick<
 
 export type RpcError = Error & Readonly<{ code: number; details: string; metadata: Metadata }>;
 
-/** An error as the server tells it: a status, and in the metadata what kind of exception it was. */
+/** An error in the form of the real server: a status, with the kind of exception in the metadata. */
 export function rpcError(code: number, details: string, trailers: Record<string, string>): RpcError {
   const metadata = new grpc.Metadata();
   for (const [key, value] of Object.entries(trailers)) metadata.set(key, value);

@@ -2,17 +2,17 @@ import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js';
 import type { LogRecord } from './log.ts';
 
 export type Filter = Readonly<{
-  fits(record: LogRecord): boolean;
-  /** Records looked at in one page of a search. */
+  matches(record: LogRecord): boolean;
+  /** Records examined in one page. */
   window: number;
   /** Records between two checkpoints. */
   interval: number;
 }>;
 
-/** The server's own page, used where a request leaves the window open. */
+/** The default of the real server, where a request has no window. */
 const PAGE = 32;
 
-/** The filter of a request: prefixes or a regular expression, on the stream's name or the type. `null` without one. */
+/** The filter of a request: prefixes or a regular expression, on the stream name or the event type. `null` without one. */
 export function filterOf(options: ReadReq.Options): Filter | null {
   const filter = options.getFilter();
   if (filter === undefined) return null;
@@ -23,7 +23,7 @@ export function filterOf(options: ReadReq.Options): Filter | null {
   const regex = pattern === '' ? null : new RegExp(pattern);
   const window = filter.hasMax() ? filter.getMax() : PAGE;
   return {
-    fits(record) {
+    matches(record) {
       const text = onStream === undefined ? record.type : record.stream;
       return regex?.test(text) ?? prefixes.some((prefix) => text.startsWith(prefix));
     },

@@ -1,22 +1,25 @@
-import { randomUUID } from 'node:crypto';
 import { EventEmitter } from 'node:events';
+import type { Clock } from '../../../src/ports/clock.ts';
+import type { Random } from '../../../src/ports/random.ts';
 import { type Entry, Journal } from './journal.ts';
 
 /** An event as a client sent it. */
 export type Proposed = Readonly<{ id: string; type: string; isJson: boolean; data: Uint8Array; metadata: Uint8Array }>;
 
-/** A written event. Its place is a byte offset, as in the real server: only its order means something. */
+/** A written event. Its position is a byte offset, as in the real server: only the order of offsets has a meaning. */
 export type LogRecord = Proposed &
   Readonly<{
     stream: string;
     revision: number;
     commit: number;
     prepare: number;
-    /** Offset behind it: where the next one begins. */
+    /** Offset of its end, where the next event begins. */
     end: number;
     /** ms since the epoch. */
     created: number;
   }>;
+
+export type LogDeps = Readonly<{ clock: Clock; random: Random }>;
 
 export type Expected = 'any' | 'none' | 'exists' | number;
 
@@ -25,17 +28,19 @@ export type Written =
   | Readonly<{ result: 'conflict'; current: number | null }>
   | Readonly<{ result: 'deleted' }>;
 
-/** What `$maxAge`, `$maxCount` and `$tb` of a stream's metadata say. */
+/** The retention in a stream's metadata: maximum age in seconds, maximum count, first visible revision. */
 type Metadata = Readonly<{ $maxAge?: number; $maxCount?: number; $tb?: number }>;
 
-/** `$tb` of a stream that was deleted, but may be written again: the largest 64-bit number, as near as JSON.parse gets. */
+/** `$tb` of a stream that was deleted but may be written again: the largest 64-bit number, as close as JSON.parse gets. */
 const SOFT_DELETED = 2 ** 63;
-/** Bytes of a record beside its content. */
+/** What deletes a stream: as text, because JSON.stringify cannot write this number, which the server reads as an integer. */
+const SOFT_DELETION = '{"$tb":9223372036854775807}';
+/** Bytes of a record in addition to its content. */
 const OVERHEAD = 96;
 
 /**
- * The streams of an EventStoreDB in memory, and in a journal when it is to outlive the process. Decides on appends as the real server does:
- * a repeated event id is taken for a repetition, except at the current revision, where it is written once more.
+ * The streams of an EventStoreDB in memory, and in a journal if they are to outlive the process. Handles appends as the real server does: a known
+ * event id counts as a repetition, except at the current revision, where it is written again.
  */
 export class Log {
   readonly records: LogRecord[] = [];
@@ -44,23 +49,25 @@ export class Log {
   readonly #tombstones = new Set<string>();
   readonly #journal: Journal | null;
   readonly #changes = new EventEmitter();
+  readonly #deps: LogDeps;
 
-  /** @param path file to keep it in; without it, it is gone with the process */
-  constructor(path?: string) {
+  /** `path`: the journal file; without it, the log ends with the process. */
+  constructor(deps: LogDeps, path?: string) {
+    this.#deps = deps;
     this.#changes.setMaxListeners(0);
-    this.#journal = path === undefined ? null : Journal.open(path, (entry) => this.#replay(entry));
+    this.#journal = path === undefined ? null : new Journal(path, (entry) => this.#replay(entry));
     if (this.records.length > 0) return;
-    // A fresh server has written events of its own already.
-    this.#write('$users', [systemEvent('$UserCreated', { loginName: 'admin' })], Date.now());
-    this.#write('$$$users', [systemEvent('$metadata', { $acl: { $r: '$admins' } })], Date.now());
+    // A new server has already written events of its own.
+    this.#writeSystemEvent('$users', '$UserCreated', '{"loginName":"admin"}');
+    this.#writeSystemEvent('$$$users', '$metadata', '{"$acl":{"$r":"$admins"}}');
   }
 
-  /** The records of a stream from revision 0, also those that its metadata hides. */
+  /** All records of a stream from revision 0, including those that its metadata hides. */
   of(stream: string): readonly LogRecord[] {
     return this.#streams.get(stream) ?? [];
   }
 
-  /** Where the log ends. */
+  /** Offset of the end of the log. */
   get end(): number {
     return this.records.at(-1)?.end ?? 0;
   }
@@ -73,11 +80,11 @@ export class Log {
     return (this.#metadataOf(stream).$tb ?? 0) >= SOFT_DELETED;
   }
 
-  /** Which records a stream still shows. */
+  /** A test for which records of a stream are visible. */
   visibility(stream: string): (record: LogRecord) => boolean {
     const { $maxAge, $maxCount, $tb = 0 } = this.#metadataOf(stream);
     const first = Math.max($tb, $maxCount === undefined ? 0 : this.of(stream).length - $maxCount);
-    const since = $maxAge === undefined ? 0 : Date.now() - $maxAge * 1_000;
+    const since = $maxAge === undefined ? 0 : this.#deps.clock.now() - $maxAge * 1_000;
     return ({ revision, created }) => revision >= first && created >= since;
   }
 
@@ -89,23 +96,22 @@ export class Log {
     if (repeated !== undefined) return { result: 'appended', revision: repeated.revision, position: repeated.prepare };
     const asExpected = this.#isAsExpected(stream, expected) || (expected === 'none' && softDeleted);
     if (!asExpected) return this.#conflict(stream);
-    if (softDeleted)
-      this.#write(`$$${stream}`, [systemEvent('$metadata', { $tb: this.of(stream).length })], Date.now());
-    const last = this.#write(stream, events, Date.now());
+    if (softDeleted) this.#writeSystemEvent(`$$${stream}`, '$metadata', `{"$tb":${this.of(stream).length}}`);
+    const last = this.#write(stream, events);
     return { result: 'appended', revision: last.revision, position: last.prepare };
   }
 
-  /** Deletes a stream: it may be written again, or, with `forGood`, never. */
-  delete(stream: string, expected: Expected, forGood: boolean): Written {
+  /** Deletes a stream, so that it may be written again, or permanently. */
+  delete(stream: string, expected: Expected, { permanent }: Readonly<{ permanent: boolean }>): Written {
     if (this.isTombstoned(stream)) return { result: 'deleted' };
     if (!this.#isAsExpected(stream, expected)) return this.#conflict(stream);
-    const last = forGood
-      ? this.#write(stream, [systemEvent('$streamDeleted', {})], Date.now())
-      : this.#write(`$$${stream}`, [softDeletion()], Date.now());
+    const last = permanent
+      ? this.#writeSystemEvent(stream, '$streamDeleted', '{}')
+      : this.#writeSystemEvent(`$$${stream}`, '$metadata', SOFT_DELETION);
     return { result: 'appended', revision: last.revision, position: last.prepare };
   }
 
-  /** Calls `listener` after each append, until the function it gives back is called. */
+  /** Calls `listener` after each append, until the returned function is called. */
   onAppend(listener: () => void): () => void {
     this.#changes.on('append', listener);
     return () => this.#changes.off('append', listener);
@@ -128,7 +134,7 @@ export class Log {
     return count - 1 === expected;
   }
 
-  /** The last record of an earlier append of the same events, where the server looks for one. */
+  /** The last record of an earlier append of the same events, where the real server looks for one. */
   #repetition(stream: string, expected: Expected, events: readonly Proposed[]): LogRecord | undefined {
     if (expected === 'any' || expected === 'exists') {
       const earlier = events.map(({ id }) => this.#ids.get(id));
@@ -145,7 +151,14 @@ export class Log {
     return last === undefined ? {} : (JSON.parse(Buffer.from(last.data).toString()) as Metadata);
   }
 
-  #write(stream: string, events: readonly Proposed[], created: number): LogRecord {
+  #writeSystemEvent(stream: string, type: string, json: string): LogRecord {
+    const { clock, random } = this.#deps;
+    const id = random.uuid(clock.now());
+    return this.#write(stream, [{ id, type, isJson: true, data: Buffer.from(json), metadata: Buffer.alloc(0) }]);
+  }
+
+  #write(stream: string, events: readonly Proposed[]): LogRecord {
+    const created = this.#deps.clock.now();
     const base64 = (bytes: Uint8Array) => Buffer.from(bytes).toString('base64');
     this.#journal?.write({
       stream,
@@ -170,27 +183,16 @@ export class Log {
     const records = this.#streams.get(stream) ?? [];
     this.#streams.set(stream, records);
     for (const event of events) {
-      const place = this.end;
-      const end = place + OVERHEAD + stream.length + event.type.length + event.data.length + event.metadata.length;
-      const record = { ...event, stream, revision: records.length, commit: place, prepare: place, end, created };
+      const begin = this.end;
+      const end = begin + OVERHEAD + stream.length + event.type.length + event.data.length + event.metadata.length;
+      const record = { ...event, stream, revision: records.length, commit: begin, prepare: begin, end, created };
       records.push(record);
       this.records.push(record);
       this.#ids.set(event.id, record);
       if (event.type === '$streamDeleted') this.#tombstones.add(stream);
     }
     const last = records.at(-1);
-    if (last === undefined) throw new Error('an append has at least one event');
+    if (last === undefined) throw new Error('an append must have at least one event');
     return last;
   }
-}
-
-function systemEvent(type: string, data: object): Proposed {
-  return jsonEvent(type, JSON.stringify(data));
-}
-
-/** JSON.stringify cannot write this number, and the server reads it as a whole one. */
-const softDeletion = (): Proposed => jsonEvent('$metadata', '{"$tb":9223372036854775807}');
-
-function jsonEvent(type: string, json: string): Proposed {
-  return { id: randomUUID(), type, isJson: true, data: Buffer.from(json), metadata: Buffer.alloc(0) };
 }

@@ -1,8 +1,8 @@
 import { startEventStoreDbServer } from './server.ts';
 
 /**
- * The server as a process of its own: `node main.ts <port> <file>`. Prints its connection string when it is ready. What it has acknowledged is in
- * the file, also when it is killed. Ends with its parent, that is when its input ends, and at SIGTERM.
+ * The server as a separate process: `node main.ts <port> <file>`. Prints its connection string when ready. Everything it has acknowledged is in the
+ * file, even after SIGKILL. Exits when its standard input ends, so also with its parent, and at SIGTERM.
  */
 const [port, path] = process.argv.slice(2);
 if (port === undefined || path === undefined) {

@@ -15,7 +15,7 @@ export function identify(stream: string): StreamIdentifier {
   return identifier;
 }
 
-/** The text of a UUID, however it was sent. */
+/** The text of a UUID in either form of the protocol. */
 export function textOf(uuid: UUID | undefined): string {
   if (uuid === undefined) return '';
   const structured = uuid.getStructured();
@@ -25,7 +25,7 @@ export function textOf(uuid: UUID | undefined): string {
   return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-/** Either form of a proposed message has these. */
+/** What the proposed messages of `Append` and `BatchAppend` have in common. */
 type ProposedMessage = Pick<
   BatchAppendReq.ProposedMessage,
   'getId' | 'getMetadataMap' | 'getData_asU8' | 'getCustomMetadata_asU8'
@@ -42,7 +42,7 @@ export function proposed(message: ProposedMessage): Proposed {
   };
 }
 
-/** What the options of an append or a deletion expect; both name the revision their own way. */
+/** The expected revision of an append or a deletion, which differ in the name of the revision field. */
 export function expectation(
   options: { hasNoStream(): boolean; hasStreamExists(): boolean; hasAny(): boolean },
   revision: string,
@@ -112,7 +112,7 @@ export function lastRevisionResponse(revision: number): ReadResp {
   return response;
 }
 
-/** gRPC's code for each kind of error that the answer to a batch may carry. */
+/** The gRPC code of each kind of error in the response to an append of a `BatchAppend` call. */
 const CODES = {
   WrongExpectedVersion: 6,
   StreamDeleted: 5,
@@ -121,7 +121,7 @@ const CODES = {
   NotHandled: 0,
 } as const;
 
-/** The error of a batch: its details are one message, packed. */
+/** The error of an append of a `BatchAppend` call: its details are one packed message. */
 export function batchError(kind: keyof typeof CODES, message: string, details: Uint8Array) {
   const any = new AnyMessage();
   any.pack(details, kind === 'NotHandled' ? 'google.protobuf.Empty' : `event_store.client.${kind}`);

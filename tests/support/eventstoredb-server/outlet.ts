@@ -1,7 +1,7 @@
 import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerWritableStream } from '@grpc/grpc-js';
 
-/** Writes to a call no faster than it takes it, and knows when nobody listens any more. */
+/** Writes to a call with backpressure, until the call is closed. */
 export class Outlet {
   readonly #call: Pick<ServerWritableStream<unknown, ReadResp>, 'write' | 'on' | 'cancelled' | 'destroy'>;
   readonly #onEvent: () => void;
@@ -16,7 +16,7 @@ export class Outlet {
       this.#closed = true;
       this.#wake();
     };
-    // One listener of each kind for the whole call, however many messages it takes.
+    // One listener of each kind for the whole call, not one per message.
     call.on('drain', () => this.#wake());
     call.on('cancelled', close);
     call.on('close', close);
@@ -27,14 +27,14 @@ export class Outlet {
     return this.#closed || this.#call.cancelled;
   }
 
-  /** Resolves when there is room for the next message, or nobody is there to take it. */
+  /** Resolves when there is room for the next message, or the call is closed. */
   async write(response: ReadResp): Promise<void> {
     if (this.closed) return;
     if (!this.#call.write(response)) await this.#wait();
     if (response.hasEvent()) this.#onEvent();
   }
 
-  /** Resolves when `start` called back, or when nobody listens any more. What `start` gives back is called at the end. */
+  /** Resolves when `start` calls back, or the call is closed. What `start` returns is called at the end. */
   async until(start: (wake: () => void) => () => void): Promise<void> {
     if (this.closed) return;
     const { promise, resolve } = Promise.withResolvers<void>();

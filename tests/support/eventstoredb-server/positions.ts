@@ -5,8 +5,8 @@ import { grpc } from './stubs.ts';
 
 type Place = Readonly<{ commit: number; prepare: number }>;
 
-/** Index of the first record at a position or behind it: reading forwards includes the position. */
-export function atOrBehind(log: Log, source: ReadReq.Options.AllOptions): number {
+/** Index of the first record at a position or after it: reading forwards includes the position. */
+export function atOrAfter(log: Log, source: ReadReq.Options.AllOptions): number {
   if (source.hasEnd()) return log.records.length;
   const place = placeOf(log, source);
   if (place === null) return 0;
@@ -16,8 +16,8 @@ export function atOrBehind(log: Log, source: ReadReq.Options.AllOptions): number
 }
 
 /**
- * Number of the records that end at a position or before it: reading backwards excludes what begins there. An end counts with both parts, so
- * a position with a smaller second part leaves out the record right before it.
+ * Number of the records that end at a position or before it: reading backwards excludes the record that begins there. Both parts of a position are
+ * compared with the end of a record, so a position with a smaller second part excludes the record right before it.
  */
 export function endingBefore(log: Log, source: ReadReq.Options.AllOptions): number {
   if (source.hasEnd()) return log.records.length;
@@ -27,7 +27,7 @@ export function endingBefore(log: Log, source: ReadReq.Options.AllOptions): numb
   return place.prepare < place.commit ? Math.max(0, index - 1) : index;
 }
 
-/** Index of the first record that begins at an offset or behind it. */
+/** Index of the first record that begins at an offset or after it. */
 function firstFrom(log: Log, offset: number): number {
   let [low, high] = [0, log.records.length];
   while (low < high) {
@@ -38,7 +38,7 @@ function firstFrom(log: Log, offset: number): number {
   return low;
 }
 
-/** A position is where a record begins, or where the log ends; anything else is refused, as one that was made by counting. */
+/** A position is the offset of a record or of the end of the log. Any other offset is rejected, because it must have been made by arithmetic. */
 function placeOf(log: Log, source: ReadReq.Options.AllOptions): Place | null {
   const position = source.getPosition();
   if (position === undefined) return null;

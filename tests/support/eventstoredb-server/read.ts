@@ -1,27 +1,28 @@
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerWritableStream } from '@grpc/grpc-js';
-import { streamDeleted } from './append-answers.ts';
+import { streamDeleted } from './append-responses.ts';
 import { type Faults, rpcError } from './faults.ts';
 import { filterOf } from './filter.ts';
 import type { Log, LogRecord } from './log.ts';
-import { eventResponse, lastRevisionResponse, nameOf, notFoundResponse } from './messages.ts';
+import { confirmationResponse, eventResponse, lastRevisionResponse, nameOf, notFoundResponse } from './messages.ts';
 import { Outlet } from './outlet.ts';
-import { atOrBehind, endingBefore } from './positions.ts';
+import { atOrAfter, endingBefore } from './positions.ts';
 import { grpc } from './stubs.ts';
 import { followAll, followStream } from './subscriptions.ts';
 
 export type ReadDeps = Readonly<{
   log: Log;
   faults: Faults;
-  /** The reads and subscriptions that are served now. */
+  newId: () => string;
+  /** The reads and subscriptions in progress. */
   open: Set<unknown>;
-  /** Called for each event that was sent. */
+  /** Called after each event that is sent. */
   sent(): void;
 }>;
 
-/** A read or a subscription, of a stream or of the whole log. */
+/** `Read`: a read of or a subscription to a stream or the whole log. */
 export async function serveRead(
-  { log, faults, open, sent }: ReadDeps,
+  { log, faults, newId, open, sent }: ReadDeps,
   call: ServerWritableStream<ReadReq, ReadResp>,
 ): Promise<void> {
   if (!faults.admits(call)) return;
@@ -29,7 +30,7 @@ export async function serveRead(
   if (fault === 'silence') return;
   const outlet = new Outlet(call, () => {
     sent();
-    if (fault === 'break') throw unavailable('broken off');
+    if (fault === 'break') throw unavailable('Connection reset');
   });
   open.add(call);
   try {
@@ -38,6 +39,7 @@ export async function serveRead(
     if (fault === 'unavailable') throw unavailable('Server Is Not Ready');
     const [stream, all] = [options.getStream(), options.getAll()];
     if (options.hasSubscription()) {
+      await outlet.write(confirmationResponse(newId()));
       if (stream !== undefined) await followStream(log, stream, outlet);
       else if (all !== undefined) await followAll(log, all, { filter: filterOf(options), faults, outlet });
     } else {
@@ -69,7 +71,7 @@ async function readStream(
   if (records.length === 0 || log.isSoftDeleted(stream)) return outlet.write(notFoundResponse(stream));
   const from = source.hasStart() ? 0 : source.hasEnd() ? records.length - 1 : Number(source.getRevision());
   const range = isBackwards(options) ? walk(records, Math.min(from, records.length - 1), -1) : walk(records, from, 1);
-  await send(range, { fits: log.visibility(stream), count: Number(options.getCount()), outlet });
+  await send(range, { matches: log.visibility(stream), count: Number(options.getCount()), outlet });
   const compatibility = options.getControlOption()?.getCompatibility() ?? 0;
   if (compatibility >= 1) await outlet.write(lastRevisionResponse(records.length - 1));
 }
@@ -82,9 +84,9 @@ async function readAll(
 ): Promise<void> {
   const range = isBackwards(options)
     ? walk(log.records, endingBefore(log, source) - 1, -1)
-    : walk(log.records, atOrBehind(log, source), 1);
-  const fits = filterOf(options)?.fits ?? (() => true);
-  await send(range, { fits, count: Number(options.getCount()), outlet });
+    : walk(log.records, atOrAfter(log, source), 1);
+  const matches = filterOf(options)?.matches ?? (() => true);
+  await send(range, { matches, count: Number(options.getCount()), outlet });
 }
 
 function* walk(records: readonly LogRecord[], from: number, step: 1 | -1): Generator<LogRecord> {
@@ -93,12 +95,12 @@ function* walk(records: readonly LogRecord[], from: number, step: 1 | -1): Gener
 
 async function send(
   records: Iterable<LogRecord>,
-  { fits, count, outlet }: { fits: (record: LogRecord) => boolean; count: number; outlet: Outlet },
+  { matches, count, outlet }: { matches: (record: LogRecord) => boolean; count: number; outlet: Outlet },
 ): Promise<void> {
   let sent = 0;
   for (const record of records) {
     if (sent >= count || outlet.closed) return;
-    if (!fits(record)) continue;
+    if (!matches(record)) continue;
     await outlet.write(eventResponse(record));
     sent++;
   }

@@ -1,6 +1,10 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
 import type { Server, ServerCredentials, UntypedServiceImplementation } from '@grpc/grpc-js';
+import { createSystemClock } from '../../../src/adapters/system/system-clock.ts';
+import { createSystemRandom } from '../../../src/adapters/system/system-random.ts';
+import type { Clock } from '../../../src/ports/clock.ts';
+import type { Random } from '../../../src/ports/random.ts';
 import { type AppendDeps, serveAppend, serveBatchAppend } from './append.ts';
 import { serveDelete, serveTombstone } from './delete.ts';
 import { Faults } from './faults.ts';
@@ -9,42 +13,45 @@ import { type ReadDeps, serveRead } from './read.ts';
 import { features, GossipService, gossip, grpc, ServerFeaturesService, StreamsService } from './stubs.ts';
 
 export type ServerOptions = Readonly<{
-  /** Default: one that is free. */
+  /** Default: a free port. */
   port?: number;
-  /** File that the log is kept in; without it, it lives as long as the process. */
+  /** File for the log; without it, the log ends with the process. */
   path?: string;
-  /** Speaks TLS with this certificate (PEM). */
+  /** Serve TLS with this certificate (PEM). */
   tls?: Readonly<{ key: string; certificate: string }>;
+  /** Time of the records; default: the system clock. */
+  clock?: Clock;
+  random?: Random;
 }>;
 
-/** An EventStoreDB that speaks the real one's protocol on the loopback interface. */
+/** An EventStoreDB that speaks the protocol of the real one on the loopback interface. */
 export interface EventStoreDbServer {
-  /** Connection string of the one node. */
+  /** Connection string of its only node. */
   readonly url: string;
   readonly port: number;
-  /** What is stored; tests look into it, and write to it what others would. */
+  /** The stored events; tests inspect them, and append events of other programs. */
   readonly log: Log;
   readonly faults: Faults;
-  /** Reads and subscriptions that are served now. */
+  /** Number of reads and subscriptions in progress. */
   readonly openReads: number;
-  /** Appends that are held. */
-  readonly openAppends: number;
-  /** Events that reads and subscriptions were sent so far. */
+  /** Number of appends that are held, see `Faults.holdAppends`. */
+  readonly heldAppends: number;
+  /** Number of events sent to reads and subscriptions so far. */
   readonly eventsSent: number;
-  /** Port of the node that is the leader of the cluster, as this one tells it; itself at first. */
+  /** Port of the cluster's leader, as reported by this node; initially its own. */
   leader: number;
-  /** Cuts every connection, without a word. */
+  /** Cuts every connection without a response. */
   cut(): void;
-  /** Cuts every connection and takes no more. The log stays. */
+  /** Cuts every connection and accepts no more. The log is kept. */
   stop(): Promise<void>;
-  /** Serves again, on the same port. */
+  /** Starts again on the same port. */
   start(): Promise<void>;
-  /** Stops for good. */
+  /** Stops and closes the log. */
   close(): Promise<void>;
 }
 
 const HOST = '127.0.0.1';
-/** Of one message: the client's own limit. */
+/** Largest message: the limit of the client. */
 const MAX_MESSAGE_BYTES = 17 * 1024 * 1024;
 
 export async function startEventStoreDbServer(options: ServerOptions = {}): Promise<EventStoreDbServer> {
@@ -59,16 +66,18 @@ class WireServer implements EventStoreDbServer {
   eventsSent = 0;
   leader = 0;
   readonly #tls: ServerOptions['tls'];
+  readonly #newId: () => string;
   readonly #sockets = new Set<Socket>();
   readonly #reads = new Set<unknown>();
   readonly #appends = new Set<unknown>();
   #running: { grpc: Server; net: NetServer } | null = null;
   #port: number;
 
-  constructor({ port = 0, path, tls }: ServerOptions) {
+  constructor({ port = 0, path, tls, clock = createSystemClock(), random = createSystemRandom() }: ServerOptions) {
     this.#port = port;
     this.#tls = tls;
-    this.log = new Log(path);
+    this.#newId = () => random.uuid(clock.now());
+    this.log = new Log({ clock, random }, path);
   }
 
   get port(): number {
@@ -79,7 +88,7 @@ class WireServer implements EventStoreDbServer {
     return this.#reads.size;
   }
 
-  get openAppends(): number {
+  get heldAppends(): number {
     return this.#appends.size;
   }
 
@@ -90,12 +99,12 @@ class WireServer implements EventStoreDbServer {
   async start(): Promise<void> {
     const server = new grpc.Server({ 'grpc.max_receive_message_length': MAX_MESSAGE_BYTES });
     this.#addServices(server);
-    // Sockets of our own, so that they can be cut.
+    // Connections are accepted here rather than by gRPC, so that they can be cut.
     const injector = server.createConnectionInjector(this.#credentials());
     const net = createServer((socket) => {
       this.#sockets.add(socket);
       socket.on('close', () => this.#sockets.delete(socket));
-      // A peer that is gone is no matter of the server.
+      // A peer may disconnect at any time.
       socket.on('error', () => {});
       injector.injectConnection(socket);
     });
@@ -136,6 +145,7 @@ class WireServer implements EventStoreDbServer {
     const deps: AppendDeps & ReadDeps = {
       log: this.log,
       faults: this.faults,
+      newId: this.#newId,
       open: this.#reads,
       sent: () => {
         this.eventsSent++;
@@ -152,15 +162,15 @@ class WireServer implements EventStoreDbServer {
     };
     server.addService(StreamsService, streams);
     server.addService(ServerFeaturesService, {
-      getSupportedMethods: (_call: unknown, answer: (error: null, response: object) => void) =>
-        answer(null, supported()),
+      getSupportedMethods: (_call: unknown, respond: (error: null, response: object) => void) =>
+        respond(null, supported()),
     });
     server.addService(GossipService, {
-      read: (_call: unknown, answer: (error: null, response: object) => void) => answer(null, this.#cluster()),
+      read: (_call: unknown, respond: (error: null, response: object) => void) => respond(null, this.#cluster()),
     });
   }
 
-  /** The cluster, as far as it matters: its leader. */
+  /** The cluster, reduced to its leader. */
   #cluster() {
     const endPoint = new gossip.EndPoint();
     endPoint.setAddress(HOST);
@@ -175,7 +185,7 @@ class WireServer implements EventStoreDbServer {
   }
 }
 
-/** The methods by name, in lower case. The client takes the batch form of append only when it is listed. */
+/** The methods by name, in lower case. The client uses `BatchAppend` only when it is listed. */
 function supported() {
   const methods = new features.SupportedMethods();
   methods.setEventStoreServerVersion('23.10.0');

@@ -3,7 +3,7 @@ import type * as Grpc from '@grpc/grpc-js';
 import type * as Any from 'google-protobuf/google/protobuf/any_pb.js';
 import type * as Empty from 'google-protobuf/google/protobuf/empty_pb.js';
 
-/** Messages made by another copy of a package than the client's own would be refused by its serializers. */
+/** The client's own copies of these packages: its serializers reject messages made by another copy. */
 const require = createRequire(createRequire(import.meta.url).resolve('@eventstore/db-client'));
 
 export const grpc: typeof Grpc = require('@grpc/grpc-js');

@@ -1,25 +1,23 @@
-import { randomUUID } from 'node:crypto';
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js';
 import type { Faults } from './faults.ts';
 import type { Filter } from './filter.ts';
 import type { Log, LogRecord } from './log.ts';
-import { caughtUpResponse, checkpointResponse, confirmationResponse, eventResponse, nameOf } from './messages.ts';
+import { caughtUpResponse, checkpointResponse, eventResponse, nameOf } from './messages.ts';
 import type { Outlet } from './outlet.ts';
-import { atOrBehind } from './positions.ts';
+import { atOrAfter } from './positions.ts';
 
-/** Events of one page of catching up at most. */
+/** Maximum number of events in one page while catching up. */
 const PAGE = 32;
 
-/** Follows the whole log behind a position. Ends when nobody listens any more. */
+/** A subscription to the whole log after a position. Ends when the call is closed. */
 export async function followAll(
   log: Log,
   source: ReadReq.Options.AllOptions,
   { filter, faults, outlet }: { filter: Filter | null; faults: Faults; outlet: Outlet },
 ): Promise<void> {
-  await outlet.write(confirmationResponse(randomUUID()));
-  // As EventStoreDB 23.10 does: behind the first record that is at the position or behind it.
-  let next = atOrBehind(log, source) + (source.hasPosition() ? 1 : 0);
-  let looked = 0;
+  // As EventStoreDB 23.10 does: after the first record that is at the position or after it.
+  let next = atOrAfter(log, source) + (source.hasPosition() ? 1 : 0);
+  let examined = 0;
 
   const checkpoint = async (commit: number, prepare: number) => {
     if (filter === null) return;
@@ -35,17 +33,17 @@ export async function followAll(
       for (
         let seen = 0;
         seen < (filter?.window ?? PAGE) && sent < PAGE && next < log.records.length;
-        seen++, looked++
+        seen++, examined++
       ) {
         const record = log.records[next++];
-        if (record === undefined || filter?.fits(record) === false) continue;
+        if (record === undefined || filter?.matches(record) === false) continue;
         await outlet.write(eventResponse(record));
         last = record;
         sent++;
       }
-      if (filter === null || looked < filter.interval || next >= log.records.length) continue;
-      looked %= filter.interval;
-      // A page without an event has only its beginning to tell: the position of a record without a second part.
+      if (filter === null || examined < filter.interval || next >= log.records.length) continue;
+      examined %= filter.interval;
+      // The checkpoint of a page without a matching event is its start: the position of a record without the second part.
       await (last === undefined ? checkpoint(begin, 0) : checkpoint(last.commit, last.prepare));
     }
   }
@@ -57,20 +55,19 @@ export async function followAll(
     for (; next < log.records.length && !outlet.closed; next++) {
       const record = log.records[next];
       if (record === undefined) continue;
-      if (filter === null || filter.fits(record)) await outlet.write(eventResponse(record));
-      if (filter === null || ++looked < filter.interval) continue;
-      looked = 0;
+      if (filter === null || filter.matches(record)) await outlet.write(eventResponse(record));
+      if (filter === null || ++examined < filter.interval) continue;
+      examined = 0;
       await checkpoint(record.commit, record.prepare);
     }
   }
 }
 
-/** Follows one stream behind a revision. Ends when nobody listens any more. */
+/** A subscription to one stream after a revision. Ends when the call is closed. */
 export async function followStream(log: Log, source: ReadReq.Options.StreamOptions, outlet: Outlet): Promise<void> {
   const stream = nameOf(source.getStreamIdentifier());
   let next = source.hasStart() ? 0 : source.hasEnd() ? log.of(stream).length : Number(source.getRevision()) + 1;
   let caughtUp = false;
-  await outlet.write(confirmationResponse(randomUUID()));
   while (!outlet.closed) {
     const isVisible = log.visibility(stream);
     for (const record of log.of(stream).slice(next)) {

@@ -1,0 +1,87 @@
+import type { ReadinessCheck } from '../http/deps.ts';
+import { StoreError } from '../kernel/errors.ts';
+import type { EventLog } from '../log/event-log.ts';
+import type { FollowerStatus } from '../log/follower.ts';
+import type { DocumentStore } from '../ports/documents.ts';
+import type { EventStore } from '../ports/event-store.ts';
+import type { Projections } from '../projections/runner/projections.ts';
+
+/** The document that stores which log the documents derive from. Positions of another log cannot be compared with theirs. */
+const LOG = { collection: 'log', id: 'log' } as const;
+
+/** Stores in the documents which log they derive from. Throws `INVALID` for documents of another log. */
+export async function requireSameLog(log: EventLog, documents: DocumentStore): Promise<void> {
+  await documents.define([{ name: LOG.collection, indexes: [] }]);
+  const epoch = await log.epoch();
+  await documents.apply({ writes: [{ ...LOG, position: '0', guard: null, body: { epoch } }] });
+  const stored = (await documents.getMany(LOG.collection, [LOG.id])).get(LOG.id);
+  if (stored?.body.epoch === epoch) return;
+  const message =
+    'the documents were made from another event log: restore the event log and the documents that belong together, or remove the documents';
+  throw new StoreError('INVALID', message);
+}
+
+/**
+ * Throws `INVALID` when a checkpoint is after the head of the log: the log was restored from an older backup, and its next events would be skipped.
+ * Only for the embedded log; in others, a checkpoint may be the position of an event of another application.
+ */
+export async function requireWholeLog(
+  log: EventLog,
+  projections: Projections,
+  names: readonly string[],
+): Promise<void> {
+  const head = await log.head();
+  for (const name of names) {
+    const reached = await projections.readModels.checkpoint(name);
+    if (reached === null || (head !== null && reached <= head)) continue;
+    throw new StoreError(
+      'INVALID',
+      'the documents are ahead of the event log, which was restored from an older copy: remove the documents',
+    );
+  }
+}
+
+/** Checks that the stores answer. */
+export function storeChecks({
+  events,
+  documents,
+}: {
+  events: EventStore;
+  documents: DocumentStore;
+}): readonly ReadinessCheck[] {
+  const answers = (call: () => Promise<unknown>) => async () => {
+    await call();
+    return null;
+  };
+  return [
+    { name: 'event-store', check: answers(() => events.head()) },
+    { name: 'documents', check: answers(() => documents.getMany(LOG.collection, [LOG.id])) },
+  ];
+}
+
+/** Checks that each projection can be read and is not parked. */
+export function projectionChecks(projections: Projections, names: readonly string[]): readonly ReadinessCheck[] {
+  return names.map((name) => ({
+    name: `projection:${name}`,
+    async check() {
+      const status = (await projections.status()).find((candidate) => candidate.name === name);
+      if (status?.parked)
+        return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
+      if (status?.state === 'catching-up') return 'still catching up with the event log: results may be incomplete';
+      return status?.unavailable ?? null;
+    },
+  }));
+}
+
+/** Checks that a follower keeps following the log. Always ready on a node that does not run it. */
+export function followerCheck(name: string, status: () => Promise<FollowerStatus | null>): ReadinessCheck {
+  return {
+    name: `follower:${name}`,
+    async check() {
+      const current = await status();
+      if (current === null) return null;
+      if (current.state === 'diverged' || current.state === 'retrying') return current.lastError ?? current.state;
+      return null;
+    },
+  };
+}

@@ -1,0 +1,75 @@
+import { Type } from 'typebox';
+import { sessions } from '../../aggregates/sessions/decider.ts';
+import { invalidLink, user } from '../../aggregates/user/decider.ts';
+import { closed, text } from '../../commands/fields.ts';
+import { userCommands } from '../../commands/user.ts';
+import { type CommandDescription, describeCommand, describePublicCommand } from './command-description.ts';
+
+const { email, username } = userCommands.RegisterUser.properties;
+
+/** The password rules are applied by the service, which can explain each of them. */
+const Password = Type.String({ format: 'text' });
+
+/** Commands of accounts and sessions. */
+export const accountDescriptions: readonly CommandDescription[] = [
+  describePublicCommand({
+    name: 'RegisterUser',
+    summary: 'Sign up',
+    description:
+      'Mails a link to set the password. An address that is already in use gets the same answer, and a mail informs its owner.',
+    tag: 'accounts',
+    input: closed({ email, username, firstname: Type.Optional(text(1, 100)), lastname: Type.Optional(text(1, 100)) }),
+    example: { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' },
+    paths: [{ method: 'POST', path: '/api/v1/users' }],
+    limits: ['registration'],
+    problems: ['username-taken'],
+    // Two strangers may choose the same key, so that it counts together with the address.
+    owner: (_services, { email }) => email.toLowerCase(),
+    target: { aggregate: user, id: (_input, { ids }) => ids.objectId('user') },
+    async perform({ identity }, { email, username, firstname = null, lastname = null }, { context }) {
+      const { userId, position } = await identity.register({ email, username, firstname, lastname }, context);
+      return { _id: userId, position };
+    },
+    location: ({ _id }) => `/api/v1/users/${_id}`,
+  }),
+
+  describePublicCommand({
+    name: 'SetPassword',
+    summary: 'Set the password by a mailed link',
+    description: 'Confirms the address and activates the account. 8 to 128 characters, not a common password.',
+    tag: 'accounts',
+    input: closed({ token: Type.String(), password: Password, confirmPassword: Password }),
+    example: {
+      token: 'the value of token= in the mailed link',
+      password: 'a long sentence of yours',
+      confirmPassword: 'a long sentence of yours',
+    },
+    paths: [{ method: 'POST', path: '/api/v1/passwords' }],
+    problems: ['invalid-link'],
+    owner({ identity }, { token }) {
+      const owner = identity.userOfPasswordLink(token);
+      if (owner === null) throw invalidLink();
+      return owner;
+    },
+    target: { aggregate: user, id: (_input, { owner }) => owner },
+    async perform({ identity }, input, { context }) {
+      const { userId, position } = await identity.setPassword(input, context);
+      return { _id: userId, position };
+    },
+    location: () => '/api/v1/users/me',
+  }),
+
+  describeCommand({
+    name: 'EndSession',
+    summary: 'Sign out',
+    tag: 'sessions',
+    input: closed({}),
+    paths: [{ method: 'DELETE', path: '/api/v1/sessions/current' }],
+    target: { aggregate: sessions, id: (_input, { owner }) => owner },
+    async perform({ identity }, _input, { context, principal }) {
+      const { position } = await identity.signOut(principal, context);
+      return { _id: principal.sessionId, position };
+    },
+    location: () => '/api/v1/users/me',
+  }),
+];

@@ -1,0 +1,73 @@
+import type { FastifyReply, FastifyRequest } from 'fastify';
+import type { Target } from '../../commands/claims.ts';
+import { networkOf } from '../../identity/sign-in-throttle.ts';
+import type { App, AppDeps } from '../deps.ts';
+import { principalOf } from '../request/authentication.ts';
+import { expectedRevision } from '../request/preconditions.ts';
+import { charge, type RateLimits } from '../request/rate-limits.ts';
+import { Accepted } from '../shapes/common.ts';
+import type { CommandDescription, CommandInput, CommandPath, Outcome, PublicCall } from './command-description.ts';
+import { mapRequest } from './request-mapping.ts';
+import { runCommand } from './run-command.ts';
+
+/** Serves each command under all of its paths. A 202 says that the outcome is durable; `Location` is the resource that shows it. */
+export function addCommandRoutes(
+  app: App,
+  deps: AppDeps,
+  limits: RateLimits,
+  commands: readonly CommandDescription[],
+): void {
+  for (const command of commands) {
+    for (const path of command.paths) addRoute(app, deps, limits, command, path);
+  }
+}
+
+function addRoute(app: App, deps: AppDeps, limits: RateLimits, command: CommandDescription, path: CommandPath): void {
+  const { summary, description, tag, problems } = command;
+  const { schema, read } = mapRequest(command, path);
+  app.route({
+    method: path.method,
+    url: path.path,
+    schema: {
+      summary,
+      ...(description === undefined ? {} : { description }),
+      tags: [tag],
+      ...schema,
+      response: { 202: Accepted },
+    },
+    config: {
+      ...(problems === undefined ? {} : { problems }),
+      ...(command.ifMatch === true ? { precondition: 'if-match' as const } : {}),
+    },
+    async handler(request: FastifyRequest, reply: FastifyReply) {
+      const input = read(request);
+      chargeLimits(limits, command, request);
+      const done = await perform(deps, command, request, input);
+      const { _id, position } = done;
+      return reply.code(202).header('location', command.location(done, input)).send({ _id, position });
+    },
+  });
+}
+
+function chargeLimits(limits: RateLimits, command: CommandDescription, request: FastifyRequest): void {
+  const key = command.access === 'public' ? networkOf(request.ip) : principalOf(request).userId;
+  for (const name of command.limits ?? []) charge(limits[name], key);
+}
+
+async function perform(
+  deps: AppDeps,
+  command: CommandDescription,
+  request: FastifyRequest,
+  input: CommandInput,
+): Promise<Outcome> {
+  const expected = command.ifMatch === true ? expectedRevision(request) : undefined;
+  const owner = command.access === 'public' ? command.owner(deps, input) : principalOf(request).userId;
+  const { aggregate, id } = command.target;
+  const target: Target = { aggregate, id: (ids) => id(input, { ids, owner }) };
+  return runCommand(deps, request, { owner, target }, (context) => {
+    const call: PublicCall = { context, expected };
+    return command.access === 'public'
+      ? command.perform(deps, input, call)
+      : command.perform(deps, input, { ...call, principal: principalOf(request) });
+  });
+}

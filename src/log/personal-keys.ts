@@ -1,0 +1,93 @@
+import { createSecretKey, type KeyObject } from 'node:crypto';
+import { LRUCache } from 'lru-cache';
+import type { KeyStore } from '../ports/keys.ts';
+import type { Random } from '../ports/random.ts';
+
+/** Bytes of a key of AES-256. */
+const KEY_BYTES = 32;
+/** Keys held in memory, about 1 KiB each. */
+const CACHED_MAX = 20_000;
+/** Names in one call to the key store. */
+const NAMES_MAX = 4_096;
+
+/** `null`: it was destroyed, or never existed. */
+export type PersonalKey = KeyObject | null;
+
+/**
+ * The key of each person, under which their personal fields are sealed in the event log (spec, section 10): 256 random bits in the key store, made
+ * when something of a person is first sealed, which is at registration. Destroying it erases the person: the name of a key is never used again.
+ */
+export class PersonalKeys {
+  readonly #keys: KeyStore;
+  readonly #random: Random;
+  readonly #cache = new LRUCache<string, { key: PersonalKey }>({ max: CACHED_MAX });
+  readonly #creating = new Map<string, Promise<PersonalKey>>();
+
+  constructor(deps: { keys: KeyStore; random: Random }) {
+    this.#keys = deps.keys;
+    this.#random = deps.random;
+  }
+
+  /** The key if this node has it in memory, `null` if it knows that it was destroyed, `undefined` if it has to be read. */
+  cached(personId: string): PersonalKey | undefined {
+    return this.#cache.get(personId)?.key;
+  }
+
+  /** The key to seal with, made now when there was none; `null` once it was destroyed. Throws what the key store throws. */
+  create(personId: string): Promise<PersonalKey> {
+    const other = this.#creating.get(personId);
+    if (other !== undefined) return other;
+    const task = this.#create(personId).finally(() => this.#creating.delete(personId));
+    this.#creating.set(personId, task);
+    return task;
+  }
+
+  /** The keys to open with; `null` for persons without one. Throws what the key store throws. */
+  async read(personIds: ReadonlySet<string>): Promise<ReadonlyMap<string, PersonalKey>> {
+    const found = new Map<string, PersonalKey>();
+    const missing: string[] = [];
+    for (const personId of personIds) {
+      const key = this.cached(personId);
+      if (key === undefined) missing.push(personId);
+      else found.set(personId, key);
+    }
+    for (let from = 0; from < missing.length; from += NAMES_MAX) {
+      const some = missing.slice(from, from + NAMES_MAX);
+      const secrets = await this.#keys.getMany(some.map(nameOf));
+      for (const personId of some) {
+        const secret = secrets.get(nameOf(personId));
+        const key = secret == null ? null : this.#keep(personId, secret);
+        // A key that does not exist may be made yet; one that was destroyed may not.
+        if (secret === null) this.#cache.set(personId, { key: null });
+        found.set(personId, key);
+      }
+    }
+    return found;
+  }
+
+  /** Destroys a person's key for good, on every node: what was sealed under it reads as `null` from now on. Throws what the key store throws. */
+  async destroy(personId: string): Promise<void> {
+    await this.#keys.destroy(nameOf(personId));
+    this.#cache.set(personId, { key: null });
+  }
+
+  /** Drops what is held in memory: the person was erased, here or on another node. */
+  forget(personId: string): void {
+    this.#cache.delete(personId);
+  }
+
+  async #create(personId: string): Promise<PersonalKey> {
+    const secret = await this.#keys.create(nameOf(personId), this.#random.bytes(KEY_BYTES));
+    if (secret !== null) return this.#keep(personId, secret);
+    this.#cache.set(personId, { key: null });
+    return null;
+  }
+
+  #keep(personId: string, secret: Uint8Array): KeyObject {
+    const key = createSecretKey(secret);
+    this.#cache.set(personId, { key });
+    return key;
+  }
+}
+
+const nameOf = (personId: string): string => `person/${personId}`;

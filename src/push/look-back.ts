@@ -1,0 +1,30 @@
+import type { Position } from '../kernel/position.ts';
+import type { EventLog } from '../log/event-log.ts';
+import type { Clock } from '../ports/clock.ts';
+import type { EventFilter } from '../ports/event-store.ts';
+
+/** Events read at once. */
+const PAGE = 4_096;
+
+/** How far to look back: to events no older than this, and at most so many. */
+export type LookBack = Readonly<{ ageMs: number; events: number }>;
+
+/** The position after which the latest events begin; `null` when that is all of them. */
+export async function positionToStartFrom(
+  deps: Readonly<{ log: EventLog; clock: Clock }>,
+  filter: EventFilter,
+  { ageMs, events }: LookBack,
+): Promise<Position | null> {
+  const oldest = deps.clock.now() - ageMs;
+  let from: Position | null = null;
+  for (let left = events; left > 0; ) {
+    const limit = Math.min(PAGE, left);
+    const slice = await deps.log.readAll({ direction: 'backwards', from, limit, filter });
+    const tooOld = slice.events.find(({ recordedAt }) => Date.parse(recordedAt) < oldest);
+    if (tooOld !== undefined) return tooOld.position;
+    if (slice.end) return null;
+    left -= slice.events.length;
+    from = slice.next;
+  }
+  return from;
+}

@@ -1,0 +1,53 @@
+import { describe, expect, it } from 'vitest';
+import type { EventStore } from '../../src/ports/event-store.ts';
+import { newStream, notes } from './events.ts';
+import { readStream, readToEnd } from './following.ts';
+
+/** `idAt` and `countAfter`. */
+export function positionsContract(store: () => EventStore): void {
+  /** A stream of four records, in its order. */
+  async function written() {
+    const stream = newStream();
+    await store().append(stream, notes(4), { expect: 'none' });
+    return (await readStream(store(), stream)).records;
+  }
+
+  describe('`idAt`', () => {
+    it('returns the id of the record at a position', async () => {
+      for (const record of await written()) expect(await store().idAt(record.position)).toBe(record.id);
+    });
+
+    it('returns `null` for a position after the head', async () => {
+      const last = (await written()).at(-1)!;
+      // Every adapter makes positions of padded decimal numbers.
+      const afterHead = last.position.replaceAll(/\b00/g, '01');
+      expect(afterHead > last.position).toBe(true);
+      expect(await store().idAt(afterHead)).toBeNull();
+    });
+  });
+
+  describe('`countAfter`', () => {
+    it('returns `null` or an upper bound of the records after a position', async () => {
+      for (const record of await written()) {
+        const count = await store().countAfter(record.position);
+        const { records } = await readToEnd(store(), { from: record.position });
+        expect(count ?? Number.POSITIVE_INFINITY).toBeGreaterThanOrEqual(records.length);
+      }
+    });
+
+    it('returns `null` or an upper bound of all records for `null`', async () => {
+      await written();
+      const { records } = await readToEnd(store());
+      expect((await store().countAfter(null)) ?? Number.POSITIVE_INFINITY).toBeGreaterThanOrEqual(records.length);
+    });
+
+    it('returns `null` or 0 at the head', async () => {
+      await written();
+      expect([null, 0]).toContain(await store().countAfter(await store().head()));
+    });
+  });
+
+  it('`idAt` rejects foreign positions', async () => {
+    await expect(store().idAt('not a position')).rejects.toMatchObject({ name: 'StoreError', code: 'INVALID' });
+  });
+}
