@@ -7,8 +7,8 @@ import { SERVICES_FILE, type ServiceNote } from './services.ts';
 type Counts = { passed: number; failed: number; skipped: number };
 
 /**
- * Ends the output of a run with the services that the tests ran against or lacked, and why, and as the last line
- * `N passed, N failed` (and `, N skipped` when tests were skipped).
+ * Ends the output of a run with the services that the tests ran against or lacked, and why, the number of tests that were skipped, if any, and as the
+ * last line `N passed, N failed`.
  */
 export default class RunReporter implements Reporter {
   readonly #file = join(mkdtempSync(join(tmpdir(), 'parley-tests-')), 'services.jsonl');
@@ -40,8 +40,12 @@ export default class RunReporter implements Reporter {
     const { passed, failed, skipped } = this.#counts ?? { passed: 0, failed: 0, skipped: 0 };
     // A run that failed without a failed test (no tests found, a broken set-up) counts as one failure.
     const broken = failed === 0 && (this.#counts === undefined || Boolean(process.exitCode)) ? 1 : 0;
-    const line = `${passed} passed, ${failed + broken} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`;
-    process.stdout.write(`${[...describeServices(readNotes(this.#file)), line].join('\n')}\n`);
+    const lines = [
+      ...describeServices(readNotes(this.#file)),
+      ...(skipped > 0 ? [`${skipped} skipped`] : []),
+      `${passed} passed, ${failed + broken} failed`,
+    ];
+    process.stdout.write(`${lines.join('\n')}\n`);
   }
 }
 
