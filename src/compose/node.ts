@@ -89,10 +89,9 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
 
   const secrets = deriveSecrets(ports.secret);
   const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });
-  const mails = createReactionRunner(
-    { ...system, log, documents, lease: new Leases({ ...system, documents, role: 'mail', node, partitions: 1 }) },
-    createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl }),
-  );
+  const accountMails = createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl });
+  const lease = new Leases({ ...system, documents, role: 'mail', node, partitions: 1 });
+  const mails = createReactionRunner({ ...system, log, documents, lease }, accountMails);
   await mails.prepare();
   if (roles.has('mail')) runUntilClosed((signal) => mails.run(signal), closing);
 
@@ -101,7 +100,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const readinessChecks = [
     ...storeChecks(ports),
     ...projectionChecks(projections, NAMES),
-    followerCheck('mail', () => mails.status()),
+    followerCheck(accountMails.name, () => mails.status()),
     ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),
     ...(settings.readinessChecks ?? []),
   ];

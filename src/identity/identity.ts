@@ -3,7 +3,7 @@ import type { RequestContext } from '../commands/request-context.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
-import type { OwnUser } from './user-shape.ts';
+import type { OwnProfile } from './profile.ts';
 
 /**
  * Accounts as routes and sockets use them: registration, passwords, sessions and their tokens.
@@ -95,5 +95,5 @@ export type SignedIn = Readonly<{
   tokenType: 'Bearer';
   /** Lifetime of the access token, in seconds. */
   expiresIn: number;
-  user: OwnUser;
+  user: OwnProfile;
 }>;

@@ -12,9 +12,9 @@ import type { Credentials, Identity, SignedIn } from './identity.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import type { NameIds } from './names.ts';
 import type { PasswordHasher } from './password-hasher.ts';
+import type { OwnProfile } from './profile.ts';
 import type { RefreshTokenSubject, RefreshTokens } from './refresh-tokens.ts';
 import type { SignInThrottle } from './sign-in-throttle.ts';
-import type { OwnUser } from './user-shape.ts';
 
 /** Lifetime of a session, in ms. Refreshing does not extend it. */
 export const SESSION_MS = 30 * 24 * 60 * 60_000;
@@ -44,7 +44,7 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       refreshToken: refreshTokens.token(subject),
       tokenType: 'Bearer',
       expiresIn: ACCESS_TOKEN_S,
-      user: ownUser(account),
+      user: ownProfile(account),
     };
   }
 
@@ -137,8 +137,7 @@ function currentCounter(events: readonly SessionsEvent[]): number | null {
   return null;
 }
 
-function ownUser({ userId, email, username, firstname, lastname, registeredAt }: ActiveAccount): OwnUser {
-  const displayName = displayNameOf({ username, firstname, lastname });
-  const shown = { _id: userId, username, firstname, lastname, displayName, online: null, lastSeenAt: null };
-  return { ...shown, email, roles: [], createdAt: registeredAt };
+function ownProfile({ userId, email, username, firstname, lastname, registeredAt }: ActiveAccount): OwnProfile {
+  const names = { username, firstname, lastname };
+  return { _id: userId, ...names, displayName: displayNameOf(names), email, roles: [], createdAt: registeredAt };
 }

@@ -46,8 +46,6 @@ describe('signing in', () => {
         _id: userId,
         ...ada,
         displayName: 'Ada Lovelace',
-        online: null,
-        lastSeenAt: null,
         roles: [],
         createdAt: new Date(world.clock.now()).toISOString(),
       },

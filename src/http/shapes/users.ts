@@ -1,5 +1,6 @@
 import { type Static, Type } from 'typebox';
 import type { SignedIn } from '../../identity/identity.ts';
+import type { OwnProfile, Profile } from '../../identity/profile.ts';
 import { Id, nullable, Time } from './common.ts';
 
 /** Names are `null` once the user was erased. */
@@ -38,16 +39,6 @@ export const SessionShape = Type.Object(
   },
   { description: 'Signed in' },
 );
-
-/** What the read model and the session service know of a user. */
-type Profile = Readonly<{
-  _id: string;
-  username: string | null;
-  firstname: string | null;
-  lastname: string | null;
-  displayName: string | null;
-}>;
-type OwnProfile = Profile & Readonly<{ email: string | null; roles: readonly string[]; createdAt: string }>;
 
 export function toUser({ _id, username, firstname, lastname, displayName }: Profile): Static<typeof UserShape> {
   return { _id, username, firstname, lastname, displayName, online: null, lastSeenAt: null };
