@@ -2,7 +2,7 @@ import { laterPosition, type Position } from '../kernel/position.ts';
 import type { CollectionDefinition, DocumentStore, StoredDocument, Write } from '../ports/documents.ts';
 import { FencedOff } from './lease.ts';
 
-/** An event by which a log is recognised: restored from an older copy, it has another one there, or none. */
+/** An event by which a log is recognised: a log that was restored from an older copy has another event at the position, or none. */
 export type Anchor = Readonly<{ position: Position; id: string }>;
 
 /** How far a follower has come in the log. */
@@ -174,7 +174,7 @@ export class CheckpointWriter {
     await this.save();
   }
 
-  /** What is stored is not what this writer knows of: its own all the same, if an answer was lost, or another writer's. */
+  /** The stored checkpoint is not the one that this writer knows: its own when an answer was lost, otherwise another writer's. */
   async #adopt(): Promise<void> {
     const document = (await this.#documents.getMany(CHECKPOINTS.name, [this.id])).get(this.id);
     const stored = checkpointOf(document);

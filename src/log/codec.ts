@@ -14,6 +14,7 @@ import {
   type SealedEntry,
   sealedEntriesOf,
   sealFields,
+  toJson,
 } from './sealed-fields.ts';
 
 /** Events as they are stored. Made by `Codec.encode`; appending them again appends the same. */
@@ -72,24 +73,35 @@ export class Codec {
     return this.#encodeUnless(admitted, events);
   }
 
-  /** The events of records. A promise only where keys have to be read; it rejects with `UNAVAILABLE` when that fails. */
-  decode(records: readonly StoredRecord[]): readonly RecordedEvent[] | Promise<readonly RecordedEvent[]> {
-    const parsed: (Parsed | RecordedEvent)[] = [];
-    const persons = new Set<string>();
+  /**
+   * The events of records. A promise only where keys have to be read; it rejects with `UNAVAILABLE` when that fails. With `omit`, sealed fields are
+   * `null`, and no key is needed.
+   */
+  decode(
+    records: readonly StoredRecord[],
+    personal: 'open' | 'omit' = 'open',
+  ): readonly RecordedEvent[] | Promise<readonly RecordedEvent[]> {
+    const parsed: Parsed[] = [];
+    // Held here, because a key may leave the cache while others are read.
+    const keys = new Map<string, PersonalKey>();
+    const missing = new Set<string>();
     for (const record of records) {
-      if (record.source !== undefined) {
-        parsed.push(this.#observe(recorded(record, record.source as JsonObject, record.schemaVersion)));
-        continue;
-      }
       const one = parse(record);
       parsed.push(one);
+      if (personal === 'omit') continue;
       for (const [personField] of one.sealed ?? []) {
         const personId = one.data[personField];
-        if (typeof personId === 'string' && this.#keys.cached(personId) === undefined) persons.add(personId);
+        if (typeof personId !== 'string') continue;
+        const key = this.#keys.cached(personId);
+        if (key === undefined) missing.add(personId);
+        else keys.set(personId, key);
       }
     }
-    if (persons.size === 0) return parsed.map((one) => this.#finish(one, null));
-    return this.#keys.read(persons).then((keys) => parsed.map((one) => this.#finish(one, keys)));
+    if (missing.size === 0) return parsed.map((one) => this.#finish(one, keys));
+    return this.#keys.read(missing).then((read) => {
+      for (const [personId, key] of read) keys.set(personId, key);
+      return parsed.map((one) => this.#finish(one, keys));
+    });
   }
 
   #admitOne(event: NewEvent, missing: Set<string>): void {
@@ -140,45 +152,27 @@ export class Codec {
     return { id, type, schemaVersion: definition.version, data: toJson(stored), metadata, source: data };
   }
 
-  #finish(one: Parsed | RecordedEvent, keys: ReadonlyMap<string, PersonalKey> | null): RecordedEvent {
-    if (!('record' in one)) return one;
-    const { record, sealed } = one;
+  #finish({ record, data: stored, sealed }: Parsed, keys: Map<string, PersonalKey>): RecordedEvent {
     try {
-      const data = sealed === null ? one.data : this.#open(record, one.data, sealed, keys);
+      const data = sealed === null ? stored : opened(record, stored, sealed, keys);
       const definition = this.#registry.get(record.type);
       // A type that this program does not know was written by a newer node; it is returned as it is.
       if (definition === undefined || record.schemaVersion >= definition.version) {
-        return this.#observe(recorded(record, data, record.schemaVersion));
+        return this.#observe(recorded(record, data, record.schemaVersion), keys);
       }
-      return this.#observe(recorded(record, upcast(definition, record.schemaVersion, data), definition.version));
+      return this.#observe(recorded(record, upcast(definition, record.schemaVersion, data), definition.version), keys);
     } catch (cause) {
       throw new StoreError('UNAVAILABLE', `the event at position ${record.position} cannot be decoded`, { cause });
     }
   }
 
-  #open(
-    record: StoredRecord,
-    data: JsonObject,
-    sealed: readonly SealedEntry[],
-    keys: ReadonlyMap<string, PersonalKey> | null,
-  ): JsonObject {
-    const { [SEALED]: _, ...opened } = data as Record<string, Json>;
-    for (const entry of sealed) {
-      const [personField, names] = entry;
-      const personId = String(data[personField]);
-      const key = keys?.get(personId) ?? this.#keys.cached(personId) ?? null;
-      const values = key === null ? null : openFields(key, record, entry);
-      for (const [index, field] of names.split(',').entries()) opened[field] = values?.[index] ?? null;
-    }
-    return opened;
-  }
-
-  /** An erased person's key must not outlive its event in this node's memory. */
-  #observe(event: RecordedEvent): RecordedEvent {
+  /** An erased person's key must not outlive its event, neither in this node's memory nor for what follows in the batch. */
+  #observe(event: RecordedEvent, keys: Map<string, PersonalKey>): RecordedEvent {
     if (!this.erasingTypes.has(event.type)) return event;
     const personId = event.data[this.#registry.get(event.type)?.erases ?? ''];
     if (typeof personId !== 'string') return event;
     this.#keys.forget(personId);
+    keys.delete(personId);
     for (const listener of this.#listeners) listener(personId);
     return event;
   }
@@ -193,6 +187,8 @@ export class Codec {
 const erased = (): StoreError => new StoreError('ERASED', 'the personal key was destroyed: this person was erased');
 
 function parse(record: StoredRecord): Parsed {
+  // Appended in this process: there is nothing to parse or to open.
+  if (record.source !== undefined) return { record, data: record.source as JsonObject, sealed: null };
   try {
     const data: unknown = JSON.parse(record.data);
     if (typeof data !== 'object' || data === null || Array.isArray(data)) throw new Error('its data is not an object');
@@ -202,6 +198,25 @@ function parse(record: StoredRecord): Parsed {
   }
 }
 
+/** The data of a record with its sealed fields; `null` in those of persons without a key. */
+function opened(
+  record: StoredRecord,
+  data: JsonObject,
+  sealed: readonly SealedEntry[],
+  keys: ReadonlyMap<string, PersonalKey>,
+): JsonObject {
+  const { [SEALED]: _, ...fields } = data as Record<string, Json>;
+  for (const entry of sealed) {
+    const [personField, names] = entry;
+    const personId = data[personField];
+    if (typeof personId !== 'string') throw new Error(`'${personField}' does not contain the id of a person`);
+    const key = keys.get(personId) ?? null;
+    const values = key === null ? null : openFields(key, record, entry);
+    for (const [index, field] of names.split(',').entries()) fields[field] = values?.[index] ?? null;
+  }
+  return fields;
+}
+
 function upcast({ upcasters }: EventDefinition, storedVersion: number, data: JsonObject): JsonObject {
   return upcasters.slice(storedVersion - 1).reduce((older, upcaster) => upcaster(older), data);
 }
@@ -209,12 +224,4 @@ function upcast({ upcasters }: EventDefinition, storedVersion: number, data: Jso
 function recorded(record: StoredRecord, data: JsonObject, schemaVersion: number): RecordedEvent {
   const { type, id, stream, revision, position, recordedAt, metadata } = record;
   return { type, data, id, schemaVersion, stream, revision, position, recordedAt, metadata };
-}
-
-function toJson(value: object): string {
-  try {
-    return JSON.stringify(value);
-  } catch (error) {
-    throw new StoreError('INVALID', `an event cannot be written as JSON: ${String(error)}`, { cause: error });
-  }
 }

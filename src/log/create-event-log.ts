@@ -50,10 +50,10 @@ export function createEventLog(deps: {
       const { records } = events instanceof EncodedEvents ? events : await encode(events);
       return store.append(stream, records, { expect });
     },
-    async readStream(stream, { from, direction = 'forwards', limit } = {}) {
+    async readStream(stream, { from, direction = 'forwards', limit, personal = 'open' } = {}) {
       checkStreamName(stream);
       const slice = await store.readStream(stream, { from: checkRevision(from), direction, limit: checkLimit(limit) });
-      return { events: await codec.decode(slice.records), end: slice.end };
+      return { events: await codec.decode(slice.records, personal), end: slice.end };
     },
     async readAll({ direction, from, limit, filter }) {
       checkPosition(from);

@@ -67,6 +67,8 @@ export type ReadStream = Readonly<{
   direction?: Direction;
   /** Events at most, 1 to 4,096. Default 512. */
   limit?: number;
+  /** With `omit`, sealed fields are read as `null`, and no personal key is needed. Default `open`. */
+  personal?: 'open' | 'omit';
 }>;
 
 /** See `StreamSlice` of the event store. */

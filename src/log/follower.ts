@@ -19,7 +19,7 @@ export class LogDiverged extends Error {
  * - `stopped`: it does not run on this node;
  * - `catching-up`: it has not reached the end of the log yet;
  * - `live`: it has, and handles events as they are appended;
- * - `retrying`: a store is unavailable, or handling failed, and it goes on by itself after a pause;
+ * - `retrying`: a store is unavailable, or handling failed, and it continues by itself after a pause;
  * - `diverged`: the log is not the one of its checkpoint.
  */
 export type FollowerState = 'stopped' | 'catching-up' | 'live' | 'retrying' | 'diverged';
@@ -46,15 +46,15 @@ export type FollowerOptions = Readonly<{
   filter?: EventFilter;
   /** Events in one batch at most; default 512. */
   batchSize?: number;
-  /** Where to start, asked again after each interruption. */
+  /** Where to start; called again after each interruption. */
   checkpoint(): Checkpoint;
   /** Handles one batch; the next one comes when that is done. `done`: it needs no more. */
   handle(batch: EventBatch): Promise<'done' | undefined>;
   /** Runs after each batch that was handled, before the next one is waited for. What it throws is treated as if `handle` had thrown it. */
   between?(batch: EventBatch): Promise<void>;
-  /** What to do when no batch comes within so many ms, asked before each wait; `null`: nothing. */
+  /** What to do when no batch comes within so many ms; called before each wait. `null`: nothing. */
   idle?(): Readonly<{ afterMs: number; run(): Promise<void> }> | null;
-  /** Whether to go on after a pause when handling threw this. Default: after `UNAVAILABLE` and `UNKNOWN` of a store. */
+  /** Whether to continue after a pause when handling threw this. Default: after `UNAVAILABLE` and `UNKNOWN` of a store. */
   isRetried?(error: unknown): boolean;
 }>;
 
@@ -62,8 +62,8 @@ const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
 /**
  * Reads the log from a checkpoint, catches up and stays live: the one way in which projections, push and reactions follow the log. Batches are
- * handled one after the other. When a store is unavailable it goes on after growing pauses; a checkpoint of another log is noticed at the start and
- * after each interruption. Which node runs it is decided by a lease (`lease.ts`), whose loss aborts the signal.
+ * handled one after the other. When a store is unavailable, it continues after growing pauses. A checkpoint of another log is noticed at the start
+ * and after each interruption. Which node runs it is decided by a lease (`lease.ts`), whose loss aborts the signal.
  */
 export class Follower {
   readonly #options: FollowerOptions;
@@ -172,7 +172,7 @@ export class Follower {
     if (caughtUp || this.#state === 'retrying') this.#state = caughtUp ? 'live' : 'catching-up';
   }
 
-  /** Waits for the next batch, and does what is to be done when it takes long to come. */
+  /** Waits for the next batch, and runs the idle task when that takes long. */
   async #idlingUntil<Next>(next: Promise<Next>): Promise<Next> {
     const idle = this.#options.idle?.() ?? null;
     if (idle === null) return next;
@@ -190,7 +190,7 @@ export class Follower {
     // Retention removes events, and never the last one of the log.
     if (id === null && head !== null && hasReached(head, anchor.position)) return;
     this.#state = 'diverged';
-    const message = `the event log has not the event at ${anchor.position} that '${name}' has handled: it was restored from an older copy`;
+    const message = `the event log does not have the event at ${anchor.position} that '${name}' has handled: it was restored from an older copy`;
     if (this.#lastError !== message) logger.error({ follower: name, position, anchor, head }, message);
     this.#lastError = message;
     throw new LogDiverged(message);

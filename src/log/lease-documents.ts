@@ -59,7 +59,7 @@ export async function removeLeases(documents: DocumentStore, ended: readonly Lea
   await documents.apply({ writes: ended.map(({ id, position }) => ({ ...removal, id, guard: position })) });
 }
 
-/** Documents here stand for no place in the log: their position counts their changes. */
+/** These documents are not made from the log: their position counts their changes. */
 const nextPosition = (position: Position | null): Position => positionAt(Number(position ?? 0) + 1);
 
 export const positionAt = (count: number): Position => String(count).padStart(16, '0');

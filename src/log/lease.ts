@@ -141,7 +141,7 @@ export class Leases {
     await removeLeases(documents, ended);
   }
 
-  /** Shows that this node runs. A renewal whose answer was lost stands all the same: the next look finds it, and renews again. */
+  /** Shows that this node runs. A renewal whose answer was lost is in effect nevertheless: the next look finds it, and renews again. */
   async #renew(document: LeaseDocument | undefined): Promise<void> {
     const { clock, documents } = this.#options;
     const startedAt = clock.monotonic();
@@ -218,7 +218,7 @@ export class Leases {
   #isFree(partition: number, document: LeaseDocument | undefined, nodes: ReadonlySet<string>): boolean {
     const { clock, node } = this.#options;
     if (clock.monotonic() < (this.#standBackUntil.get(partition) ?? Number.NEGATIVE_INFINITY)) return false;
-    // Only with a lease of its own that others can see.
+    // Only with an own lease that other nodes can see.
     if (!this.#isRenewed) return false;
     const owner = partitionBody(document)?.owner ?? null;
     return owner === null || owner === node || !nodes.has(owner);
@@ -238,7 +238,7 @@ export class Leases {
     this.#tasks.add(task);
   }
 
-  /** Gives up a partition that this node has in its name without holding it: a write failed, or its answer was lost. */
+  /** Gives up a partition that is stored as this node's own and is not held: a write failed, or its answer was lost. */
   async #disclaim(document: LeaseDocument | undefined): Promise<void> {
     const body = partitionBody(document);
     if (document === undefined || body?.owner !== this.#options.node) return;

@@ -22,6 +22,8 @@ export class PersonalKeys {
   readonly #random: Random;
   readonly #cache = new LRUCache<string, { key: PersonalKey }>({ max: CACHED_MAX });
   readonly #creating = new Map<string, Promise<PersonalKey>>();
+  /** For each call to the key store in progress, the persons erased since it began: it may still return their keys, which are not to be cached. */
+  readonly #erasedMeanwhile = new Set<Set<string>>();
 
   constructor(deps: { keys: KeyStore; random: Random }) {
     this.#keys = deps.keys;
@@ -53,14 +55,17 @@ export class PersonalKeys {
     }
     for (let from = 0; from < missing.length; from += NAMES_MAX) {
       const some = missing.slice(from, from + NAMES_MAX);
-      const secrets = await this.#keys.getMany(some.map(nameOf));
-      for (const personId of some) {
-        const secret = secrets.get(nameOf(personId));
-        const key = secret == null ? null : this.#keep(personId, secret);
-        // A key that does not exist may be made yet; one that was destroyed may not.
-        if (secret === null) this.#cache.set(personId, { key: null });
-        found.set(personId, key);
-      }
+      await this.#call(
+        () => this.#keys.getMany(some.map(nameOf)),
+        (secrets, erased) => {
+          for (const personId of some) {
+            const secret = secrets.get(nameOf(personId));
+            found.set(personId, secret == null ? null : this.#keep(personId, secret, erased));
+            // A key that does not exist may be made yet; one that was destroyed may not.
+            if (secret === null) this.#cache.set(personId, { key: null });
+          }
+        },
+      );
     }
     return found;
   }
@@ -68,24 +73,44 @@ export class PersonalKeys {
   /** Destroys a person's key for good, on every node: what was sealed under it reads as `null` from now on. Throws what the key store throws. */
   async destroy(personId: string): Promise<void> {
     await this.#keys.destroy(nameOf(personId));
+    this.forget(personId);
     this.#cache.set(personId, { key: null });
   }
 
   /** Drops what is held in memory: the person was erased, here or on another node. */
   forget(personId: string): void {
+    for (const erased of this.#erasedMeanwhile) erased.add(personId);
     this.#cache.delete(personId);
   }
 
-  async #create(personId: string): Promise<PersonalKey> {
-    const secret = await this.#keys.create(nameOf(personId), this.#random.bytes(KEY_BYTES));
-    if (secret !== null) return this.#keep(personId, secret);
-    this.#cache.set(personId, { key: null });
-    return null;
+  #create(personId: string): Promise<PersonalKey> {
+    return this.#call(
+      () => this.#keys.create(nameOf(personId), this.#random.bytes(KEY_BYTES)),
+      (secret, erased) => {
+        if (secret !== null) return this.#keep(personId, secret, erased);
+        this.#cache.set(personId, { key: null });
+        return null;
+      },
+    );
   }
 
-  #keep(personId: string, secret: Uint8Array): KeyObject {
+  /** Calls the key store, and passes on its result with the persons who were erased during the call. */
+  async #call<Result, Used>(
+    call: () => Promise<Result>,
+    use: (result: Result, erased: ReadonlySet<string>) => Used,
+  ): Promise<Used> {
+    const erased = new Set<string>();
+    this.#erasedMeanwhile.add(erased);
+    try {
+      return use(await call(), erased);
+    } finally {
+      this.#erasedMeanwhile.delete(erased);
+    }
+  }
+
+  #keep(personId: string, secret: Uint8Array, erased: ReadonlySet<string>): KeyObject {
     const key = createSecretKey(secret);
-    this.#cache.set(personId, { key });
+    if (!erased.has(personId)) this.#cache.set(personId, { key });
     return key;
   }
 }

@@ -1,4 +1,5 @@
 import { createCipheriv, createDecipheriv, type KeyObject } from 'node:crypto';
+import { StoreError } from '../kernel/errors.ts';
 import type { EventDefinition } from '../kernel/event-definition.ts';
 import type { Json, JsonObject } from '../kernel/json.ts';
 import type { Random } from '../ports/random.ts';
@@ -54,7 +55,7 @@ export function sealFields(
   const nonce = random.bytes(NONCE_BYTES);
   const cipher = createCipheriv(CIPHER, key, nonce);
   cipher.setAAD(associatedData(id, type, names));
-  const text = cipher.update(JSON.stringify(fields.map((field) => data[field])), 'utf8');
+  const text = cipher.update(toJson(fields.map((field) => data[field])), 'utf8');
   // GCM is a stream: nothing is left for the end.
   cipher.final();
   const sealed = Buffer.concat([nonce, text, cipher.getAuthTag()]);
@@ -73,11 +74,24 @@ export function openFields(key: KeyObject, { id, type }: Binding, [, names, base
 
 const associatedData = (id: string, type: string, names: string): Buffer => Buffer.from(`${id}\n${type}\n${names}`);
 
-/** The sealed entries of stored data, `null` when it has none. Throws for a form that this program does not know. */
+/** The sealed entries of stored data, `null` when it has none. Throws for a form that this program does not know, and for malformed entries. */
 export function sealedEntriesOf(data: JsonObject): readonly SealedEntry[] | null {
   const member = data[SEALED];
   if (member === undefined) return null;
-  const [form, ...entries] = Array.isArray(member) ? (member as readonly Json[]) : [];
-  if (form !== SEALED_FORM) throw new Error(`stored form ${String(form)} is not known`);
-  return entries as unknown as readonly SealedEntry[]; // The form vouches for their shape.
+  const [form, ...entries]: readonly unknown[] = Array.isArray(member) ? member : [];
+  if (form !== SEALED_FORM) throw new Error(`unknown form of sealed fields: ${String(form)}`);
+  if (!entries.every(isEntry)) throw new Error('malformed sealed fields');
+  return entries;
+}
+
+const isEntry = (entry: unknown): entry is SealedEntry =>
+  Array.isArray(entry) && entry.length === 3 && entry.every((part) => typeof part === 'string');
+
+/** JSON text of what is to be stored. Throws `INVALID` for what JSON cannot represent. */
+export function toJson(value: object): string {
+  try {
+    return JSON.stringify(value);
+  } catch (cause) {
+    throw new StoreError('INVALID', `an event cannot be written as JSON: ${String(cause)}`, { cause });
+  }
 }

@@ -2,11 +2,11 @@ import { randomBytes, randomUUID } from 'node:crypto';
 import { onTestFinished } from 'vitest';
 import { openSqliteEventStore, type SqliteEventStore } from '../../src/adapters/sqlite/event-store.ts';
 import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
-import type { EventMetadata, NewEvent } from '../../src/kernel/event.ts';
+import type { EventMetadata, NewEvent, RecordedEvent } from '../../src/kernel/event.ts';
 import type { EventDefinition, EventRegistry } from '../../src/kernel/event-definition.ts';
 import type { JsonObject } from '../../src/kernel/json.ts';
 import { createEventLog } from '../../src/log/create-event-log.ts';
-import type { EventLog } from '../../src/log/event-log.ts';
+import type { EventBatch, EventLog, Subscribe } from '../../src/log/event-log.ts';
 import { PersonalKeys } from '../../src/log/personal-keys.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { EventStore, StoredRecord } from '../../src/ports/event-store.ts';
@@ -173,4 +173,29 @@ export async function openTestStores(
     keys,
     another: (more = {}) => open({ ...node, store: withoutSources(store), ...more }),
   };
+}
+
+/** The texts of notes, in order. */
+export const textsOf = (events: readonly RecordedEvent[]) => events.map(({ data }) => data.text);
+
+/** Everything that a subscription delivers until it has caught up. */
+export async function followed(log: EventLog, options: Partial<Subscribe> = {}): Promise<readonly EventBatch[]> {
+  const batches: EventBatch[] = [];
+  for await (const batch of log.subscribe({ after: null, ...options })) {
+    batches.push(batch);
+    if (batch.caughtUp) break;
+  }
+  return batches;
+}
+
+export const eventsOf = (batches: readonly EventBatch[]) => batches.flatMap(({ events }) => events);
+
+/** All events of a stream, slice by slice. */
+export async function readWhole(log: EventLog, stream: string): Promise<readonly RecordedEvent[]> {
+  const events: RecordedEvent[] = [];
+  for (;;) {
+    const slice = await log.readStream(stream, { from: BigInt(events.length) });
+    events.push(...slice.events);
+    if (slice.end) return events;
+  }
 }

@@ -35,7 +35,7 @@ describe('a follower', () => {
     };
 
     it.each(Object.entries(failures))(
-      '%s goes on from its checkpoint, without gap and duplicate',
+      '%s continues from its checkpoint, without gaps or duplicates',
       async (_what, wrap) => {
         const { log } = await openTestStores();
         await log.append(newStream(), notes(10), { expect: 'none' });
@@ -111,7 +111,7 @@ describe('a follower', () => {
       await running;
     });
 
-    it('of what runs between batches or while none comes, goes on with growing pauses too', async () => {
+    it('of a task between batches or while none comes, continues after growing pauses too', async () => {
       for (const where of ['between', 'idle'] as const) {
         const { log } = await openTestStores();
         await appendTexts(log, 'a');
@@ -179,7 +179,7 @@ describe('a follower', () => {
     expect([calls, follower.state]).toEqual([1, 'stopped']);
   });
 
-  it('goes on after any error for which it is told to, except when it is fenced off or a store was closed', async () => {
+  it('continues after any error that `isRetried` accepts, except when it is fenced off or a store was closed', async () => {
     const { log } = await openTestStores();
     await appendTexts(log, 'a', 'b', 'c');
     const { clock, random } = hastyClock();
@@ -220,7 +220,7 @@ describe('a follower', () => {
     await expect(running).rejects.toMatchObject({ code: 'CLOSED' });
   });
 
-  it('goes on when its subscription ends by itself', async () => {
+  it('continues when its subscription ends by itself', async () => {
     const { log } = await openTestStores();
     await appendTexts(log, 'a');
     let subscriptions = 0;

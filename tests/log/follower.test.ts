@@ -159,7 +159,7 @@ describe('a follower', () => {
     });
   });
 
-  it('does what is to be done when no batch comes for a while, asked anew before each wait', async () => {
+  it('runs the idle task when no batch comes for a while, at most once for each wait', async () => {
     const { log } = await openTestStores();
     await appendTexts(log, 'a');
     const clock = manualClock();

@@ -92,7 +92,7 @@ describe('partitions', () => {
     expect(counts(others)).toEqual([8, 8]);
   });
 
-  it('of two roles have nothing to do with each other', async () => {
+  it('of two roles are independent of each other', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
     const [one, other] = ['one', 'other'].map((role) =>

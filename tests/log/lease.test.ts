@@ -190,7 +190,7 @@ describe('a lease', () => {
     expect(nodes.flatMap((node) => node.taken)).toHaveLength(1);
   });
 
-  it('reports why it cannot be read or renewed, and is asked for again', async () => {
+  it('reports why it cannot be read or renewed, and is tried again', async () => {
     const documents = await memoryDocuments();
     const clock = manualClock();
     let isAway = true;

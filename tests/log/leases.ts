@@ -92,7 +92,7 @@ export const untilLost = ({ lost }: HeldPartition): Promise<void> =>
     lost.addEventListener('abort', () => resolve());
   });
 
-/** Turns of the event loop in which the embedded store answers everything that was asked for in one step. */
+/** Turns of the event loop in which the embedded store answers all calls of one step. */
 const TURNS = 60;
 
 export async function settle(turns = TURNS): Promise<void> {
