@@ -54,21 +54,27 @@ export class AggregateCache {
     return { loaded: await task, fresh: true };
   }
 
-  /** Reads what comes after a state and folds it in; `visit` is called with each of the events. */
+  /**
+   * Reads what comes after a state and folds it in; `visit` is called with each of the events, whose personal fields are `null` unless the state is
+   * personal.
+   */
   async advance<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
-    from: LoadedState<State>,
+    start: LoadedState<State>,
     visit: (event: RecordedEvent) => void = () => {},
   ): Promise<LoadedState<State>> {
-    let loaded = from;
+    let loaded = start;
+    // A state without text needs no personal keys: it can be loaded while they are unavailable.
+    const personal = aggregate.isPersonal === true ? 'open' : 'omit';
     for (let end = false; !end; ) {
-      const slice = await this.#log.readStream(stream, { from: (loaded.revision ?? -1n) + 1n, limit: PAGE });
+      const from = (loaded.revision ?? -1n) + 1n;
+      const slice = await this.#log.readStream(stream, { from, limit: PAGE, personal });
       loaded = foldSlice(aggregate, loaded, slice.events);
       slice.events.forEach(visit);
       end = slice.end;
     }
-    if (loaded !== from) this.keep(aggregate, stream, loaded);
+    if (loaded !== start) this.keep(aggregate, stream, loaded);
     return loaded;
   }
 
@@ -106,7 +112,7 @@ export class AggregateCache {
     const snapshot = await this.#snapshots.read(aggregate, stream);
     if (snapshot !== null) {
       // A log restored from a backup may end before the snapshot, or continue differently: the snapshot's event must still be there.
-      const at = await this.#log.readStream(stream, { from: snapshot.revision, limit: 1 });
+      const at = await this.#log.readStream(stream, { from: snapshot.revision, limit: 1, personal: 'omit' });
       if (at.events[0]?.revision === snapshot.revision && at.events[0].id === snapshot.eventId) {
         const { drops } = empty;
         const from = { ...snapshot, snapshot: { revision: snapshot.revision, atMs: empty.snapshot.atMs }, drops };

@@ -5,7 +5,7 @@ import { derivedIds, eventId, type IdSource } from '../kernel/ids.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
-import type { ExpectedRevision } from '../ports/event-store.ts';
+import { type ExpectedRevision, MAX_APPEND_EVENTS } from '../ports/event-store.ts';
 import type { Random } from '../ports/random.ts';
 import { appendUntilKnown } from './append.ts';
 import type { CommandHandler } from './command-handler.ts';
@@ -14,6 +14,8 @@ import type { CommandHandler } from './command-handler.ts';
 const KEPT_MS = 48 * 60 * 60 * 1_000;
 /** How long a claim of unknown outcome is repeated, in ms. */
 const DEADLINE_MS = 2_000;
+/** The claim's id derives from the command's id, as those of its events do: by an index that none of them has. */
+const CLAIM_INDEX = MAX_APPEND_EVENTS;
 
 /** What a key identifies: the same owner, on the same route, with the same key. `bodyHash` shows whether it is the same request. */
 export type Claim = Readonly<{
@@ -67,21 +69,22 @@ export function createClaims(deps: {
     const { actor, correlationId } = claim;
     const metadata = { actor, correlationId, causationId: null, commandId };
     const data = { bodyHash: claim.bodyHash, stream, revision };
-    const event: NewEvent = { id: eventId(commandId, 0), type: 'CommandClaimed', data, metadata };
+    const event: NewEvent = { id: eventId(commandId, CLAIM_INDEX), type: 'CommandClaimed', data, metadata };
     const deadline = clock.monotonic() + DEADLINE_MS;
-    const append = (expect: ExpectedRevision) =>
-      appendUntilKnown({ log, clock, random }, claimStream, [event], { expect, deadline });
-    try {
-      await append('none');
-    } catch (error) {
-      if (!isStoreError(error, 'VERSION_CONFLICT')) throw error;
-      const [earlier] = (await log.readStream(claimStream, { limit: 1 })).events;
-      if (earlier !== undefined) {
-        if (earlier.data.bodyHash !== claim.bodyHash) throw reused();
-        return BigInt(String(earlier.data.revision));
+    for (let expect: ExpectedRevision = 'none'; ; ) {
+      try {
+        await appendUntilKnown({ log, clock, random }, claimStream, [event], { expect, deadline });
+        break;
+      } catch (error) {
+        if (!isStoreError(error, 'VERSION_CONFLICT')) throw error;
+        const [earlier] = (await log.readStream(claimStream, { limit: 1 })).events;
+        if (earlier !== undefined) {
+          if (earlier.data.bodyHash !== claim.bodyHash) throw reused();
+          return BigInt(String(earlier.data.revision));
+        }
+        // The claim of 48 h ago was forgotten; its stream still has its revision. Another node may be replacing it at the same time.
+        expect = error.actual ?? 'none';
       }
-      // The claim of 48 h ago was forgotten; its stream still has its revision.
-      await append(error.actual ?? 'none');
     }
     // A claim that is never forgotten does no harm, so this is not awaited.
     log.setRetention(claimStream, { maxAgeMs: KEPT_MS }).catch((error: unknown) => {

@@ -11,6 +11,8 @@ const EVENTS_MAX = 256;
 const BYTES_MAX = 512 * 1024;
 /** What an event costs beside its data, in bytes, roughly. */
 const ENVELOPE_BYTES = 300;
+/** Characters up to which a text is not measured. */
+const SHORT_TEXT = 100;
 
 /** A command as it waits for its turn. `expected`: the revision its sender saw. */
 export type QueuedCommand<C> = Readonly<{ command: C; expected: bigint | null | undefined }>;
@@ -94,14 +96,22 @@ function envelop(event: Event, command: Command<string, unknown>, index: number)
   return { id: eventId(commandId, index), type: event.type, data: event.data, metadata };
 }
 
-/** Bytes of an event's strings, roughly and cheaply: it bounds an append, no more. */
+/** At least the bytes of an event as it is stored, or nearly so: it bounds an append, no more. */
 function sizeOf(event: NewEvent): number {
   let size = ENVELOPE_BYTES;
   for (const value of Object.values(event.data)) {
-    if (typeof value === 'string') size += value.length * 2;
+    if (typeof value === 'string') size += sizeOfText(value);
     else if (Array.isArray(value)) size += value.length * 40;
     else if (typeof value === 'object' && value !== null) size += JSON.stringify(value).length;
     else size += 8;
   }
   return size;
+}
+
+/** Sealing adds a third to the JSON. For long texts that is measured: JSON writes a control character as six bytes. */
+function sizeOfText(text: string): number {
+  const size = text.length * 2;
+  return text.length <= SHORT_TEXT
+    ? size
+    : Math.max(size, Math.ceil((Buffer.byteLength(JSON.stringify(text)) * 4) / 3));
 }

@@ -209,7 +209,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     let from = since[0] === undefined ? 0n : since[0] + 1n;
     for (const revision of since) if (revision < from) from = revision + 1n;
     for (let end = false; !end; ) {
-      const slice = await this.#deps.log.readStream(this.#stream, { from, limit: PAGE });
+      const slice = await this.#deps.log.readStream(this.#stream, { from, limit: PAGE, personal: 'omit' });
       for (const event of slice.events) found.see(event);
       from = (slice.events.at(-1)?.revision ?? from) + 1n;
       end = slice.end;

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { createInterface } from 'node:readline';
@@ -133,6 +133,56 @@ describe('the file', () => {
     expect(objects()).toEqual(before);
     expect(rows('SELECT * FROM tombstones')).toEqual([]);
     expect(rows('SELECT * FROM collections')).toEqual([]);
+  });
+
+  it('contains nothing of replaced content once it is opened again, although a crash prevented the purge', async () => {
+    const documents = await open();
+    await documents.define([{ name: 'a', indexes: [] }]);
+    await documents.apply({ writes: [put('a', 'id', { text: 'easy to find' })] });
+    await documents.apply({ writes: [put('a', 'id', { text: null }, { position: '02', guard: '01' })] });
+    // What a crash leaves is what is in the files now.
+    const copy = join(folder, 'copy');
+    await cp(join(folder, 'sub'), copy, { recursive: true });
+    const content = async () => {
+      const files = (await readdir(copy)).map((file) => readFile(join(copy, file), 'latin1'));
+      return (await Promise.all(files)).join('');
+    };
+    expect(await content()).toContain('easy to find');
+    const path = join(copy, 'documents.db');
+    const opened = await openSqliteDocuments({ path, clock: manualClock(), logger: silentLogger });
+    expect(await content()).not.toContain('easy to find');
+    await opened.close();
+  });
+
+  it('contains nothing of replaced and removed content after a purge, however often its pages were rearranged', async () => {
+    const documents = await open();
+    await documents.define([{ name: 'a', indexes: [{ array: 'terms', fields: ['name'] }] }]);
+    const body = (n: number, version: number) => ({
+      name: `person${n}`,
+      terms: [`secret${n}x`, `version${version}`, `secret${n}y`.repeat(1 + (n % 7))],
+      text: `secret${n}z `.repeat(1 + ((n * 37) % 60)),
+    });
+    const ids = Array.from({ length: 3_000 }, (_, n) => n);
+    for (let version = 1; version <= 3; version++) {
+      for (let from = 0; from < ids.length; from += 500) {
+        const writes = ids
+          .slice(from, from + 500)
+          .map((n) =>
+            put('a', `id${(n * 7_919) % 3_000}`, body((n * 7_919) % 3_000, version), {
+              position: `0${version}`,
+              guard: version === 1 ? null : `0${version - 1}`,
+            }),
+          );
+        expect(await documents.apply({ writes })).toEqual({ rejected: [] });
+      }
+    }
+    const erased = ids.filter((n) => n % 30 === 0);
+    await documents.apply({ writes: erased.map((n) => remove('a', `id${n}`, '04', '03')) });
+    await documents.purge();
+    const files = (await readdir(join(folder, 'sub'))).map((file) => readFile(join(folder, 'sub', file), 'latin1'));
+    const content = (await Promise.all(files)).join('');
+    expect(content).toContain('secret1x');
+    expect(erased.filter((n) => new RegExp(`secret${n}[xyz]`).test(content))).toEqual([]);
   });
 
   it('is not changed by new indexes that the documents do not fit', async () => {

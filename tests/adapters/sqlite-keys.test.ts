@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
@@ -39,9 +39,9 @@ describe('the files of the key store', () => {
   });
   afterEach(() => rm(folder, { recursive: true }));
 
-  async function content(): Promise<string> {
-    const files = await readdir(folder);
-    const contents = await Promise.all(files.map((file) => readFile(join(folder, file), 'latin1')));
+  async function content(of = folder): Promise<string> {
+    const files = await readdir(of);
+    const contents = await Promise.all(files.map((file) => readFile(join(of, file), 'latin1')));
     return contents.join('');
   }
 
@@ -67,6 +67,27 @@ describe('the files of the key store', () => {
     await keys.destroy('person/a');
     expect(await content()).not.toContain(part);
     await keys.close();
+  });
+
+  it('contain nothing of a destroyed secret once they are opened again after a crash', async () => {
+    const path = join(folder, 'keys.db');
+    const keys = await openSqliteKeys({ path, secret, random });
+    await keys.create('person/a', new Uint8Array(64).fill(1));
+    const database = new DatabaseSync(path);
+    const sealed = database.prepare('SELECT sealed FROM keys').get()?.sealed;
+    if (!(sealed instanceof Uint8Array)) throw new Error('no sealed secret was found');
+    // The process is killed before it empties the write-ahead log.
+    database.exec('PRAGMA secure_delete = ON; UPDATE keys SET sealed = NULL');
+    const copy = join(folder, 'copy');
+    for (const file of await readdir(folder)) await cp(join(folder, file), join(copy, file));
+    database.close();
+    await keys.close();
+
+    const part = Buffer.from(sealed).toString('latin1', 20, 60);
+    expect(await content(copy)).toContain(part);
+    const opened = await openSqliteKeys({ path: join(copy, 'keys.db'), secret, random });
+    expect(await content(copy)).not.toContain(part);
+    await opened.close();
   });
 
   it('are rejected when they are not a database', async () => {

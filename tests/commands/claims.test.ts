@@ -147,4 +147,27 @@ describe('a command with an idempotency key', () => {
     expect(again.handledSince).toBeUndefined();
     expect(newUuid()).not.toBe(commandId);
   });
+
+  it('is a new command on one of two nodes that find its claim removed at the same time, and a repeated one on the other', async () => {
+    const nodes = [await startNode(stores), await startNode(stores)] as const;
+    const id = await group(nodes[0], ann);
+    const run = ({ claims }: TestNode, claim: Claim): Promise<Claimed> =>
+      claims.run(claim, { aggregate: conversation, id: () => id }, async (claimed) => claimed);
+    for (let round = 0; round < 10; round++) {
+      const claim = claimOf(`k${round}`);
+      const { commandId } = await run(nodes[0], claim);
+      await stores.log.setRetention(`command-${commandId}`, { truncateBefore: 1n });
+      const again = await Promise.all(nodes.map((node) => run(node, claim)));
+      expect(again.filter(({ handledSince }) => handledSince === undefined)).toHaveLength(1);
+    }
+  });
+
+  it('has a claim whose event id none of its own events has', async () => {
+    const node = await startNode(stores);
+    const id = await group(node, ann);
+    await sendOnce(node, id, claimOf('k1'));
+    const { events } = await stores.log.readAll({ direction: 'forwards', from: null });
+    expect(events.map(({ type }) => type)).toEqual(['ConversationCreated', 'CommandClaimed', 'MessageSent']);
+    expect(new Set(events.map((event) => event.id)).size).toBe(3);
+  });
 });

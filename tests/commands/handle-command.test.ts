@@ -135,6 +135,21 @@ describe('commands that wait for the same stream', () => {
     expect(await messagesOf(stores, id)).toHaveLength(100);
   });
 
+  it.each([
+    ['control characters, which JSON writes as six bytes', '\u0001'],
+    ['characters of three bytes', '漢'],
+  ])('are split by their size as it is stored: %s', async (_, character) => {
+    const node = await startNode(stores);
+    const id = await group(node, ann, bob);
+    await group(node, bob);
+    const content = character.repeat(16_384);
+    const sends = Array.from({ length: 30 }, (_, i) =>
+      i % 10 === 0 ? execute(node, bob, message(id)) : execute(node, ann, message(id, content)),
+    );
+    await Promise.all(sends);
+    expect((await messagesOf(stores, id)).filter((sent) => sent.content === content)).toHaveLength(27);
+  });
+
   it('are decided on what the commands before them decided, although that is not durable yet', async () => {
     const node = await startNode(stores);
     const id = await group(node, ann);

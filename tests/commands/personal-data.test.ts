@@ -151,6 +151,29 @@ describe('a command with personal data', () => {
     ]);
   });
 
+  it('is handled while the keys of others, who wrote to the same stream on another node, cannot be read', async () => {
+    const other = await startNode(stores);
+    const [ann, bob] = [newId(), newId()];
+    const id = await group(other, ann, bob);
+    await execute(other, bob, message(id, 'from bob'));
+    let isAway = false;
+    const unavailable = () => Promise.reject(new StoreError('UNAVAILABLE', 'unavailable, as the test wants it'));
+    const node = await startNodeWith({
+      create: (name, secret) => (isAway ? unavailable() : stores.keys.create(name, secret)),
+      getMany: (names) => (isAway ? unavailable() : stores.keys.getMany(names)),
+    });
+    await execute(node, ann, message(id, 'her key is in memory now'));
+    isAway = true;
+    await execute(other, bob, message(id, 'from bob again'));
+    await execute(node, ann, message(id, 'from ann'));
+    expect((await messagesOf(stores, id)).map(({ content }) => content)).toEqual([
+      'from bob',
+      'her key is in memory now',
+      'from bob again',
+      'from ann',
+    ]);
+  });
+
   it('waits for its key without holding up the commands of others, keeps its order, and is handled before close', async () => {
     const [ann, bob] = [newId(), newId()];
     const id = await group(await startNode(stores), ann, bob);

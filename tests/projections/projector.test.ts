@@ -205,6 +205,16 @@ describe('a projector', () => {
       expect(calls.filter((call) => call === 'purge')).toEqual(['purge']);
     });
 
+    it('repeats a failed purge with the next call, also when nothing new has come', async () => {
+      const { projector, calls } = await watched(1);
+      const events = recorded([sent(1, 1, 1), erased(1)]);
+      const at = checkpointAt(events.at(-1)!);
+      await expect(projector.take(events, at, true)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+      await projector.take([], at, true);
+      await projector.take([], at, true);
+      expect(calls.filter((call) => call === 'purge')).toEqual(['purge', 'purge']);
+    });
+
     it('repeats the purge when it is called again after that has failed', async () => {
       const { projector, calls } = await watched(1);
       const events = recorded([sent(1, 1, 1), erased(1)]);

@@ -42,6 +42,8 @@ export async function openSqliteKeys({ path, secret, random }: SqliteKeysOptions
     // Overwrites deleted content with zeros instead of only marking it as free.
     database.exec('PRAGMA secure_delete = ON');
     database.exec(SCHEMA);
+    // A process that was killed while it destroyed a key has left the earlier pages in the write-ahead log.
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE)');
     return new Keys(database, sealer);
   } catch (error) {
     database.close();

@@ -4,5 +4,5 @@ import { messages } from './messages.ts';
 import type { Projection } from './projection.ts';
 import { users } from './users.ts';
 
-/** Every projection of Parley. Its documents are described in its own file. */
+/** All projections. The documents of each are described in its file. */
 export const projections: readonly Projection[] = [users, conversations, messages, memberships];

@@ -13,7 +13,7 @@ export type MembershipBody = Readonly<{
   joinedAt: string;
   /** Position of the event that made the user a member. */
   since: Position;
-  /** `readSeq <= receivedSeq`. Sending moves one's own. */
+  /** `readSeq <= receivedSeq`. Sending a message moves those of the sender. */
   readSeq: number;
   receivedSeq: number;
   lastOpenedAt: string | null;
@@ -26,8 +26,8 @@ const COLLECTION = 'memberships';
 export const membershipId = (conversationId: string, userId: string): string => `${conversationId}:${userId}`;
 
 /**
- * Who is a member, and how far each has read: the source of both for queries. The end of a conversation does not name its members, so their
- * memberships stay: one without its conversation means nothing.
+ * The members of conversations and how far each has read: the source of both for queries. The event that deletes a conversation does not name its
+ * members, so their memberships stay; a membership without its conversation has no meaning.
  */
 export const memberships = defineProjection<MembershipBody, ConversationEvent | MarksEvent>({
   name: 'memberships',
@@ -36,7 +36,7 @@ export const memberships = defineProjection<MembershipBody, ConversationEvent | 
   on: {
     ConversationCreated: {
       touches: ({ data }) => data.members.map((userId) => ref(data.conversationId, userId, true)),
-      // Also over one that an earlier conversation of the same id left.
+      // Replaces a membership that an earlier conversation with the same id has left.
       evolve: (_membership, event, { id }) => joined(id, event, 0, event.data.createdAt),
     },
     MemberAdded: {
@@ -97,7 +97,7 @@ function marked(
 
 type Summary = RecordedEvent<Extract<MarksEvent, { type: 'MarksSummarised' }>>;
 
-/** A summary touches thousands of documents, and each needs its own mark. */
+/** The marks of a summary by the id of the membership: a summary touches many documents, and each needs its own mark. */
 const byEvent = new WeakMap<Summary, ReadonlyMap<string, Mark>>();
 
 function marksById(event: Summary): ReadonlyMap<string, Mark> {

@@ -7,7 +7,7 @@ import { type StoredMessage, storeMessage } from './stored-message.ts';
 export type MessageBody = StoredMessage & Readonly<{ conversationId: string }>;
 
 const COLLECTION = 'messages';
-/** Digits of a sequence number in an id: ids of one conversation sort by it. */
+/** Digits of a sequence number in an id, so that the ids of one conversation sort by it. */
 const DIGITS = 12;
 /** Above every sequence number. */
 export const LAST_SEQ = 10 ** DIGITS - 1;
@@ -20,7 +20,7 @@ export const messageDocumentId = (conversationId: string, seq: number): string =
   `${conversationId}:${String(seq).padStart(DIGITS, '0')}`;
 
 /**
- * Every message. Those of a deleted conversation stay, since its last event does not name them: a reader checks the conversation first.
+ * All messages. Those of a deleted conversation stay, because its last event does not name them: a reader checks the conversation first.
  */
 export const messages = defineProjection<MessageBody, ConversationEvent | UserEvent>({
   name: 'messages',

@@ -22,7 +22,7 @@ export type DocumentQuery = Readonly<{ collection: string; filter: Filter; sort?
  * that batches of any size, a replay, and a second runner all end with the same documents.
  */
 export type Projection = Readonly<{
-  /** Durable, never changes: it names the checkpoint. At most 30 letters, digits and dashes. */
+  /** Must never change: it names the checkpoint. At most 30 letters, digits and dashes. */
   name: string;
   /** Raised when `evolve` or the shape of the documents changes: it is then rebuilt beside the old one. */
   version: number;
@@ -34,12 +34,12 @@ export type Projection = Readonly<{
   touches(event: RecordedEvent): readonly DocumentRef[];
   /**
    * Queries for further documents that an event touches and cannot name, such as all that an erased person wrote. Everything before the event is
-   * written before they are asked, so this is for rare events only. `evolve` must return a new object for each document that matches, also when
+   * written before they are run, so this is for rare events only. `evolve` must return a new object for each document that matches, also when
    * nothing changes in it: then a rebuild, which reads the person's fields as `null` from the start, ends with the same documents.
    */
   finds?(event: RecordedEvent): readonly DocumentQuery[];
   /**
-   * The document after the event; `undefined` stands for "there is none", before and after. Total: for an event that does not concern the document,
+   * The document after the event; `undefined`, before and after, means that there is none. Total: for an event that does not concern the document,
    * or when there is none to change, it returns what it was given. Returning the same object means that nothing changed.
    */
   evolve(ref: DocumentRef, body: JsonObject | undefined, event: RecordedEvent): JsonObject | undefined;

@@ -3,7 +3,7 @@ import { type Message, messageOf } from '../../aggregates/conversation/message.t
 
 type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
 
-/** A message as it is stored: what is usual (no reply, no mention) is left out, because it is written often. */
+/** A message as it is stored. `replyTo` and `mentions` are left out where there are none, which is usual. */
 export type StoredMessage = Readonly<{
   messageId: string;
   seq: number;

@@ -31,10 +31,10 @@ export type ProjectionsOptions = Readonly<{
   run: boolean;
 }>;
 
-/** The projections of one node. It is closed before the stores, and closes neither. */
+/** The projections of one node. To be closed before the stores, which it does not close. */
 export interface Projections {
   readonly readModels: ReadModels;
-  /** Begins to run them, or to wait for the lease. Does nothing where `run` is false. Once. */
+  /** Starts to run them, or to wait for the lease. Does nothing where `run` is false, or when it is repeated. */
   start(): void;
   status(): Promise<readonly ProjectionStatus[]>;
   /** The followers that run on this node. */

@@ -49,6 +49,8 @@ export class Projector {
   #taken: Checkpoint;
   /** When the fold got its first event. */
   #foldedSince = 0;
+  /** A person was erased since the store was last purged. */
+  #isPurgeDue = false;
 
   /** Takes over the checkpoint under this lease. */
   static async open(options: ProjectorOptions): Promise<Projector> {
@@ -107,19 +109,17 @@ export class Projector {
       (event) => this.#handles.has(event.type) && !hasReached(this.#taken.position, event.position),
     );
     while (this.parked === null && rest.length > 0) {
-      const widely = rest.findIndex((event) => this.#findsMore(event));
-      const consumed = await (widely === 0
-        ? this.#takeWidely(rest[0])
-        : this.#collect(rest.slice(0, widely === -1 ? undefined : widely)));
+      const firstWithQueries = rest.findIndex((event) => this.#hasQueries(event));
+      const consumed = await (firstWithQueries === 0
+        ? this.#takeWithQueries(rest[0])
+        : this.#collect(rest.slice(0, firstWithQueries === -1 ? undefined : firstWithQueries)));
       rest = rest.slice(consumed);
     }
     if (this.parked !== null) return;
     const { position } = upTo;
     if (position !== null && !hasReached(this.#taken.position, position)) this.#taken = upTo;
-    const erases = rest.length === 0 && batch.some(({ type }) => this.#erasingTypes.has(type));
-    if (erases || isLast || this.#isDue()) await this.flush();
-    // After an erasure, nothing of the text may be left in the files either.
-    if (erases) await this.#store.purge();
+    if (batch.some(({ type }) => this.#erasingTypes.has(type))) this.#isPurgeDue = true;
+    if (this.#isPurgeDue || isLast || this.#isDue()) await this.flush();
   }
 
   /** Writes what was taken. */
@@ -129,7 +129,12 @@ export class Projector {
       await this.#write(this.#fold).catch((error: unknown) => this.#refused(error));
       this.#fold = this.#newFold();
     }
-    if (this.parked === null) this.#checkpoint.advance(this.#taken, 0);
+    if (this.parked !== null) return;
+    this.#checkpoint.advance(this.#taken, 0);
+    // After an erasure, nothing of the text may be left in the files either. When it fails it is still due.
+    if (!this.#isPurgeDue) return;
+    await this.#store.purge();
+    this.#isPurgeDue = false;
   }
 
   /** Stores the checkpoint. */
@@ -148,12 +153,12 @@ export class Projector {
   }
 
   /** Takes an event that touches documents which have to be searched. May be repeated after a failure in the middle. */
-  async #takeWidely(event: RecordedEvent | undefined): Promise<number> {
+  async #takeWithQueries(event: RecordedEvent | undefined): Promise<number> {
     if (event === undefined) return 0;
     await this.flush();
     if (this.parked !== null) return 0;
     this.#cache.clear();
-    const poison = await this.#foldWidely(event);
+    const poison = await this.#foldWithQueries(event);
     if (poison === null) {
       this.#hasTaken(event);
       this.#checkpoint.advance(this.#taken, 1);
@@ -164,7 +169,7 @@ export class Projector {
   }
 
   /** Folds an event into the documents that it names, and then into those that it searches: page by page, each written before the next. */
-  async #foldWidely(event: RecordedEvent): Promise<Poison | null> {
+  async #foldWithQueries(event: RecordedEvent): Promise<Poison | null> {
     let queries: readonly DocumentQuery[];
     try {
       queries = this.projection.finds?.(event) ?? [];
@@ -187,11 +192,11 @@ export class Projector {
     }
   }
 
-  #findsMore(event: RecordedEvent): boolean {
+  #hasQueries(event: RecordedEvent): boolean {
     try {
       return (this.projection.finds?.(event).length ?? 0) > 0;
     } catch {
-      // Then `#foldWidely` reports what is wrong with the event.
+      // Then `#foldWithQueries` reports what is wrong with the event.
       return true;
     }
   }

@@ -15,7 +15,7 @@ export type RebuildProgress = Readonly<{
   /** Events that the generation before has handled: about as many as there will be. */
   total: number;
   position: Position | null;
-  /** Events a second since this was asked for. */
+  /** Events per second since the rebuild was requested. */
   rate: number;
 }>;
 

@@ -13,7 +13,7 @@ import type { Progress } from './progress.ts';
 import { Projector } from './projector.ts';
 import { SharedFollower } from './shared-follower.ts';
 
-/** Pace of looking for rebuilds that other nodes ask for, and for generations to drop, in ms. */
+/** Pace of looking for rebuilds that other nodes request, and for generations to drop, in ms. */
 const LOOK_EVERY_MS = 3_000;
 const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
@@ -73,7 +73,7 @@ export class Runner {
     return this.#running.get(projection);
   }
 
-  /** Reads the pointers now: a rebuild was asked for. */
+  /** Reads the pointers now: a rebuild was requested. */
   poke(): void {
     this.#poke.abort();
   }
@@ -164,7 +164,7 @@ export class Runner {
   async #look({ projection, active, building }: Running): Promise<void> {
     const pointer = await this.#generations.tend(projection);
     const current = this.#running.get(projection.name);
-    // A swap came in between.
+    // They were swapped meanwhile.
     if (pointer === null || current?.active !== active || current.building !== building) return;
     if (active !== null && pointer.active.generation !== active.generation) {
       throw new FencedOff(`another node changed the generations of '${projection.name}'`);

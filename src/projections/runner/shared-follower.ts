@@ -178,7 +178,7 @@ export class SharedFollower {
     await this.#options.moved(projector);
   }
 
-  /** Serves one lagging projector; it joins the others in the moment in which it has all that was handed out to them. */
+  /** Serves one lagging projector; it joins the others as soon as it has taken everything that they were given. */
   async #catchUp(projector: Projector, signal: AbortSignal): Promise<void> {
     const follower = new Follower({
       ...this.#options,
