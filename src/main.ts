@@ -11,12 +11,15 @@ if ('errors' in result) {
 }
 
 const { config, warnings } = result;
+// What reads the output may end first; the server goes on without it.
+for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
 const logger = createLogger(config.logLevel);
 for (const warning of warnings) logger.warn({}, warning);
 
 const stopping = new AbortController();
 const signalled = new Promise<string>((resolve) => {
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => resolve(signal));
+  // Not `once`: a second signal would end the process before it has stopped in order.
+  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
 });
 void signalled.then(() => stopping.abort());
 

@@ -54,7 +54,9 @@ export class Hub {
   #isCaughtUp = false;
   #epoch = '';
   #following: Promise<void> = Promise.resolve();
-  #caughtUp: () => void = () => {};
+  readonly #started = Promise.withResolvers<void>();
+  /** Whether it has caught up once: from then on it retries by itself. */
+  #hasStarted = false;
 
   constructor(deps: HubDeps) {
     this.#deps = deps;
@@ -66,17 +68,16 @@ export class Hub {
       filter: FILTER,
       checkpoint: () => ({ position: this.#position, anchor: this.#anchor }),
       handle: (batch) => this.#handle(batch),
-      isRetried: () => true,
+      isRetried: () => this.#hasStarted,
     });
   }
 
-  /** Fills the resume buffer from the log and follows it from then on. Resolves once it has caught up. Throws what reading the log throws. */
+  /** Fills the resume buffer from the log and follows it from then on. Resolves once it has caught up. Throws what reading the log throws until then. */
   async start(): Promise<void> {
     await this.#startFromLog();
-    await new Promise<void>((caughtUp) => {
-      this.#caughtUp = caughtUp;
-      this.#following = this.#follow().finally(caughtUp);
-    });
+    const following = this.#follow();
+    this.#following = following.catch(() => {});
+    await Promise.race([this.#started.promise, following]);
   }
 
   /** The state of its follower. */
@@ -165,6 +166,7 @@ export class Hub {
         if (isRestored) await this.#startFromLog();
         await this.#follower.run(signal);
       } catch (error) {
+        if (!this.#hasStarted) throw error;
         if (error instanceof LogDiverged) this.#endAll();
         else if (isStoreError(error, 'UNAVAILABLE')) await this.#deps.clock.sleep(RESTART_MS, signal);
         else if (isStoreError(error, 'CLOSED')) return;
@@ -206,7 +208,8 @@ export class Hub {
       await this.#deps.clock.nextTurn();
     }
     this.#isCaughtUp ||= caughtUp;
-    if (caughtUp) this.#caughtUp();
+    this.#hasStarted ||= caughtUp;
+    if (caughtUp) this.#started.resolve();
   }
 
   #handleEvent(event: RecordedEvent, outgoing: Map<Listener, Frame[]>, nowMs: number): void {
@@ -224,7 +227,7 @@ export class Hub {
       }
       if (handler.leaves) rooms.leave(handler.leaves(event));
       if (handler.endsSession) this.#endSession(handler.endsSession(event));
-      if (handler.erases) this.#erase(handler.erases(event));
+      if (handler.erases) this.#erase(handler.erases(event), outgoing.values());
     } catch (error) {
       // One event that cannot be handled must not hold up the others.
       this.#deps.logger.error({ err: error, type: event.type, position: event.position }, 'push skipped an event');
@@ -289,8 +292,8 @@ export class Hub {
     for (const client of clients) client.end('session-ended');
   }
 
-  #erase(userId: string): void {
-    this.#buffer.redact(userId);
+  #erase(userId: string, unsent: Iterable<Frame[]>): void {
+    this.#buffer.redact(userId, unsent);
     for (const client of this.#audience.clients(userId)) client.end('session-ended');
   }
 }

@@ -62,14 +62,19 @@ export class ResumeBuffer {
     this.#rooms.delete(room);
   }
 
-  /** Removes the text of a person from all frames. */
-  redact(personId: string): void {
+  /** Removes the text of a person from all frames, also from those in `unsent`, lists of frames that were not sent yet. */
+  redact(personId: string, unsent: Iterable<Frame[]> = []): void {
     for (let i = 0; i < this.#entries.length; i++) {
       const entry = this.#entries.at(i);
       if (entry?.frame.personal?.personId !== personId) continue;
       const before = entry.frame.bytes.length;
       entry.frame = redacted(entry.frame);
       this.#bytes += entry.frame.bytes.length - before;
+    }
+    for (const frames of unsent) {
+      for (const [i, frame] of frames.entries()) {
+        if (frame.personal?.personId === personId) frames[i] = redacted(frame);
+      }
     }
   }
 

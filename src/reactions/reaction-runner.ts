@@ -15,6 +15,8 @@ import type { Reaction } from './reaction.ts';
 const CHECKPOINT_MS = 10_000;
 /** Pause before a reaction is tried again whose log was restored from an older copy, in ms. Its status shows the reason for as long. */
 const DIVERGED_MS = 60_000;
+/** Pause after the lease has failed, in ms. */
+const RETRY_MS = 1_000;
 
 /** Chooses one among nodes: `Leases` of `src/log/lease.ts`, with one partition. */
 export type ReactionLease = Readonly<{
@@ -39,7 +41,7 @@ export interface ReactionRunner {
   prepare(): Promise<void>;
 
   /**
-   * Runs while this node has the lease, until the signal is aborted, also after failures of the stores. Resolves when the effects in progress have
+   * Runs while this node has the lease, until the signal is aborted, also after failures. Never rejects. Resolves when the effects in progress have
    * ended, within 10 s. Two nodes that both believe to have the lease hinder each other and do no further harm.
    */
   run(signal: AbortSignal): Promise<void>;
@@ -111,9 +113,23 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     if (events.length > 0) added.notify();
   }
 
+  async function run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      try {
+        return await lease.run(signal, runUnder);
+      } catch (error) {
+        logger.error(
+          { err: error, reaction: reaction.name },
+          'a reaction stopped on this node and will be started again',
+        );
+      }
+      await clock.sleep(RETRY_MS, signal);
+    }
+  }
+
   return {
     prepare,
-    run: (signal) => lease.run(signal, runUnder),
+    run,
     status: async () => (follower === null ? null : follower.status()),
   };
 }

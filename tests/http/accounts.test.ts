@@ -5,6 +5,7 @@ import {
   linkToken,
   PASSWORD,
   type Person,
+  read,
   type Server,
   signUp,
   startServer,
@@ -205,7 +206,7 @@ describe('signing in', () => {
 describe('users', () => {
   it('see their own address, but not those of others', async () => {
     const bob = await signUp(server, 'bob');
-    const me = await server.ask(bob, { method: 'GET', url: '/api/v1/users/me' });
+    const me = await read(server, bob, '/api/v1/users/me');
     expect(me.json).toMatchObject({ _id: bob.userId, email: bob.email, roles: [] });
     const other = await server.ask(ada, { method: 'GET', url: `/api/v1/users/${bob.userId}` });
     expect(other.json).toEqual({

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { Hub } from '../../src/push/hub.ts';
-import { erase, execute, group, message, newId } from '../commands/node.ts';
+import { erase, execute, group, message, newId, newUuid } from '../commands/node.ts';
 import { listen, type ReceivedFrame, startWorld, TestClient, type World } from './world.ts';
 
 let world: World;
@@ -53,6 +53,31 @@ describe('the erasure of a person', () => {
       expect(back.received).toStrictEqual(expected);
       for (const { bytes } of back.frames) expect(bytes.includes('of ann')).toBe(false);
     }
+  });
+
+  it('removes their text from frames that come with the erasure and were not sent yet', async () => {
+    const [ann, bob] = [newId(), newId()];
+    const id = await group(world.node, ann, bob);
+    await send(bob, id, 'of bob');
+    const bobs = await listen(hub, bob);
+    const { log } = world.stores;
+    const [messageId, erasureId] = [newUuid(), newUuid()];
+    const metadata = { actor: ann, correlationId: 'test', causationId: null, commandId: messageId };
+    const sentAt = new Date().toISOString();
+    const text = { conversationId: id, messageId, seq: 2, senderId: ann, content: 'of ann', replyTo: null };
+    const sent = await log.encode([
+      { id: messageId, type: 'MessageSent', data: { ...text, mentions: [], sentAt }, metadata },
+    ]);
+    const erased = await log.encode([
+      { id: erasureId, type: 'UserErased', data: { userId: ann, erasedAt: sentAt }, metadata },
+    ]);
+    // Appended in one turn of the event loop, they come in one batch.
+    await Promise.all([
+      log.append(`conversation-${id}`, sent, { expect: 1n }),
+      log.append(`user-${ann}`, erased, { expect: 'none' }),
+    ]);
+    await bobs.until(({ frames }) => frames.length === 1);
+    expect(bobs.contents).toStrictEqual([null]);
   });
 
   it('ends their connections, and no others', async () => {

@@ -248,6 +248,15 @@ describe('the log', () => {
   });
 });
 
+it('a hub that cannot read the log when it starts reports that, and does not retry', async () => {
+  const damaged = new StoreError('UNAVAILABLE', 'the event store is damaged at position 1');
+  const log: EventLog = {
+    ...world.stores.log,
+    subscribe: () => ({ [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(damaged) }) }),
+  };
+  await expect(world.hub({ log })).rejects.toBe(damaged);
+});
+
 it('a hub that was closed has ended its clients and takes no new ones', async () => {
   const closing = await world.hub();
   const bobs = await listen(closing, newId());

@@ -109,6 +109,23 @@ describe('the start of a reaction', () => {
 });
 
 describe('a node', () => {
+  it('goes on after its lease has failed in an unexpected way', async () => {
+    const { reaction, performed } = recording();
+    const shared = sharedLease();
+    let failures = 2;
+    const lease: typeof shared = {
+      ...shared,
+      run: (...args) => (failures-- > 0 ? Promise.reject(new TypeError('as the test wants it')) : shared.run(...args)),
+    };
+    const { clock } = await run(reaction, manualClock(), lease);
+    const id = await appendEvent(log);
+    await until('the effect is done', async () => {
+      await clock.advance(500);
+      return statusIs(id, 'done')();
+    });
+    expect(performed).toEqual([id]);
+  });
+
   it('works only while it has the lease, and ends its work before it gives the lease up', async () => {
     const { reaction, performed } = recording();
     const grant = Promise.withResolvers<void>();
