@@ -2,12 +2,12 @@ import { EventStoreDBClient, jsonEvent, NO_STREAM } from '@eventstore/db-client'
 import { openEventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
-import { openLog } from '../../tests/commands/node.ts';
 import { openMemoryStores, system } from '../../tests/support/stores.ts';
 import { measureCallers } from '../support/callers.ts';
 import { createdEvent, messageEvent, newTalk, sendCommand, streamOf, type Talk } from '../support/history.ts';
 import { compareRates, type Row } from '../support/rounds.ts';
 import { startEventStore } from '../support/services.ts';
+import { openLogOver } from '../support/stores.ts';
 
 const CALLERS = 64;
 
@@ -16,7 +16,7 @@ export async function eventStoreDbFigures(): Promise<readonly Row[]> {
   const server = await startEventStore();
   const store = await openEventStoreDb({ ...system, url: server.url });
   const { keys, documents, close } = await openMemoryStores();
-  const log = openLog({ store, keys });
+  const log = openLogOver({ store, keys });
   const client = EventStoreDBClient.connectionString(server.url);
   const commands = await createCommandHandler({ ...system, log, documents, singleWriter: false });
 

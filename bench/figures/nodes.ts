@@ -2,12 +2,12 @@ import { openEventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
 import { Refusal } from '../../src/kernel/errors.ts';
-import { openLog } from '../../tests/commands/node.ts';
 import { openMemoryStores, system } from '../../tests/support/stores.ts';
 import { measureCallers } from '../support/callers.ts';
 import { newTalk, sendCommand, writeTalk } from '../support/history.ts';
 import { quantile, type Row, round } from '../support/rounds.ts';
 import { startEventStore } from '../support/services.ts';
+import { openLogOver } from '../support/stores.ts';
 
 const NODES = 4;
 const CALLERS_PER_NODE = 16;
@@ -36,7 +36,7 @@ export async function nodesFigures(): Promise<readonly Row[]> {
 async function run(url: string, nodes: number) {
   const { documents, keys, close } = await openMemoryStores();
   const logs = await Promise.all(
-    Array.from({ length: nodes }, async () => openLog({ store: await openEventStoreDb({ ...system, url }), keys })),
+    Array.from({ length: nodes }, async () => openLogOver({ store: await openEventStoreDb({ ...system, url }), keys })),
   );
   const handlers = await Promise.all(
     logs.map((log) => createCommandHandler({ ...system, log, documents, singleWriter: false })),

@@ -1,21 +1,16 @@
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import { eventRegistry } from '../../src/aggregates/registry.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
-import type { EventRegistry } from '../../src/kernel/event-definition.ts';
 import { system } from '../../tests/support/stores.ts';
 import { measure, measureCallers } from '../support/callers.ts';
 import { createdEvent, messageEvent, newTalk, sendCommand, streamOf, writeTalks } from '../support/history.ts';
 import { project } from '../support/projecting.ts';
 import { compareRates, type Row, type Sample } from '../support/rounds.ts';
-import { openStores, type Stores } from '../support/stores.ts';
+import { openStores, type Stores, UNSEALED } from '../support/stores.ts';
 
 const CALLERS = 64;
 const TALKS = 1_000;
 const MESSAGES = 100;
-/** The same events without personal fields: nothing of them is sealed. */
-const UNSEALED: EventRegistry = new Map(
-  [...eventRegistry].map(([type, definition]) => [type, { ...definition, personal: {} }]),
-);
 
 /** What sealing costs: the same work with sealed personal fields, and without. */
 export async function sealingFigures(): Promise<readonly Row[]> {
@@ -36,7 +31,7 @@ export async function sealingFigures(): Promise<readonly Row[]> {
   ];
   const rows: Row[] = [];
   for (const { prepare, ...rate } of figures) {
-    const [sealed, unsealed] = [await openStores(), await openStores(UNSEALED)];
+    const [sealed, unsealed] = [await openStores(eventRegistry), await openStores(UNSEALED)];
     const [run, runUnsealed] = [await prepare(sealed), await prepare(unsealed)];
     try {
       rows.push(await compareRates({ ...rate, baseline: { name: 'without sealing', run: runUnsealed }, run }));

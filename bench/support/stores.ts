@@ -8,7 +8,21 @@ import { createEventLog } from '../../src/log/create-event-log.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { PersonalKeys } from '../../src/log/personal-keys.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
-import { openMemoryStores, system } from '../../tests/support/stores.ts';
+import { type MemoryStores, openMemoryStores, system } from '../../tests/support/stores.ts';
+
+/** The same events without personal fields: nothing of them is sealed. What sealing costs is measured by itself, in `figures/sealing.ts`. */
+export const UNSEALED: EventRegistry = new Map(
+  [...eventRegistry].map(([type, definition]) => [type, { ...definition, personal: {} }]),
+);
+
+/** The event log over stores, with nothing in memory. */
+export function openLogOver(
+  { store, keys }: Pick<MemoryStores, 'store' | 'keys'>,
+  registry: EventRegistry = UNSEALED,
+): EventLog {
+  const { random } = system;
+  return createEventLog({ store, registry, keys: new PersonalKeys({ keys, random }), random });
+}
 
 /** Embedded stores in a folder of their own, in this process. */
 export type Stores = Readonly<{
@@ -21,12 +35,10 @@ export type Stores = Readonly<{
 }>;
 
 /** Opens them. Personal fields are sealed as the registry says. */
-export async function openStores(registry: EventRegistry = eventRegistry): Promise<Stores> {
+export async function openStores(registry: EventRegistry = UNSEALED): Promise<Stores> {
   const folder = await mkdtemp(join(tmpdir(), 'parley-bench-'));
   const stores = await openMemoryStores({ folder });
-  const { random } = system;
-  const openLog = (): EventLog =>
-    createEventLog({ store: stores.store, registry, keys: new PersonalKeys({ keys: stores.keys, random }), random });
+  const openLog = (): EventLog => openLogOver(stores, registry);
   let count = 0;
   return {
     log: openLog(),

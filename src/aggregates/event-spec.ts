@@ -1,9 +1,10 @@
 import { type Static, type TObject, type TProperties, Type } from 'typebox';
 import type { EventDefinition } from '../kernel/event-definition.ts';
+import { OBJECT_ID, UUID } from '../kernel/ids.ts';
 
 /** Ids and times as they stand in events; see `kernel/ids.ts`. */
-export const ObjectId = Type.String({ pattern: '^[0-9a-f]{24}$' });
-export const Uuid = Type.String({ pattern: '^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$' });
+export const ObjectId = Type.String({ pattern: OBJECT_ID.source });
+export const Uuid = Type.String({ pattern: UUID.source });
 export const Time = Type.String({ pattern: '^\\d{4}-\\d\\d-\\d\\dT\\d\\d:\\d\\d:\\d\\d\\.\\d{3}Z$' });
 /** A number in a sequence that starts at 1; 0 stands for "before the first". */
 export const Sequence = Type.Integer({ minimum: 0 });

@@ -51,7 +51,8 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   readonly #onIdle: () => void;
   #waiting: Job<C>[] = [];
   /** Jobs that wait for a personal key outside the queue, so that those of other persons go on. */
-  #deferred = 0;
+  /** Commands that wait for a personal key. */
+  readonly #deferred = new Set<Promise<void>>();
   #running: Promise<void> | null = null;
 
   /** `onIdle` is called when nothing waits any more, before anything else can be added. */
@@ -64,12 +65,12 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   }
 
   get length(): number {
-    return this.#waiting.length + this.#deferred;
+    return this.#waiting.length + this.#deferred.size;
   }
 
-  /** Resolves when no turn is running. */
-  get idle(): Promise<void> {
-    return this.#running ?? this.#deps.clock.nextTurn();
+  /** Resolves when the turn that is running has ended, or otherwise when the commands that wait for a key are back in the queue. */
+  get idle(): Promise<unknown> {
+    return this.#running ?? Promise.all(this.#deferred);
   }
 
   /** Each job is settled exactly once. */
@@ -92,7 +93,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       }
     }
     this.#running = null;
-    if (this.#deferred === 0) this.#onIdle();
+    if (this.#deferred.size === 0) this.#onIdle();
   }
 
   /** One append at most; returns the jobs that had no room in it. */
@@ -171,14 +172,14 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
 
   /** Puts a job back into the queue once its personal key was read. */
   #defer(job: Job<C>, key: Promise<StoreError | null>): void {
-    this.#deferred++;
     const settle = (error: unknown): void => {
-      this.#deferred--;
+      this.#deferred.delete(deferred);
       if (error === null) this.add(job);
       else job.reject(this.#asRefusal(error));
-      if (this.#deferred === 0 && this.#running === null) this.#onIdle();
+      if (this.#deferred.size === 0 && this.#running === null) this.#onIdle();
     };
-    key.then(settle, settle);
+    const deferred: Promise<void> = key.then(settle, settle);
+    this.#deferred.add(deferred);
   }
 
   /** Reads the stream's tail; a command whose events are there was appended by an earlier attempt, and is settled with that outcome. */

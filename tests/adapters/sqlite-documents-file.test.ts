@@ -165,14 +165,12 @@ describe('the file', () => {
     const ids = Array.from({ length: 3_000 }, (_, n) => n);
     for (let version = 1; version <= 3; version++) {
       for (let from = 0; from < ids.length; from += 500) {
-        const writes = ids
-          .slice(from, from + 500)
-          .map((n) =>
-            put('a', `id${(n * 7_919) % 3_000}`, body((n * 7_919) % 3_000, version), {
-              position: `0${version}`,
-              guard: version === 1 ? null : `0${version - 1}`,
-            }),
-          );
+        const writes = ids.slice(from, from + 500).map((n) =>
+          put('a', `id${(n * 7_919) % 3_000}`, body((n * 7_919) % 3_000, version), {
+            position: `0${version}`,
+            guard: version === 1 ? null : `0${version - 1}`,
+          }),
+        );
         expect(await documents.apply({ writes })).toEqual({ rejected: [] });
       }
     }
