@@ -80,8 +80,8 @@ export function followerCheck(name: string, status: () => Promise<FollowerStatus
     async check() {
       const current = await status();
       if (current === null) return null;
-      if (current.state === 'diverged' || current.state === 'retrying') return current.lastError ?? current.state;
-      return null;
+      const isFollowing = current.state === 'live' || current.state === 'catching-up';
+      return isFollowing ? null : (current.lastError ?? current.state);
     },
   };
 }

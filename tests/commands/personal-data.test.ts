@@ -3,7 +3,7 @@ import { user } from '../../src/aggregates/user/decider.ts';
 import type { UserCommand } from '../../src/commands/user.ts';
 import { StoreError } from '../../src/kernel/errors.ts';
 import type { KeyStore } from '../../src/ports/keys.ts';
-import { type MemoryStores, openMemoryStores } from '../support/stores.ts';
+import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
 import {
   commandMetadata,
   erase,
@@ -190,7 +190,8 @@ describe('a command with personal data', () => {
     const closing = node.commands.close().then(() => {
       hasClosed = true;
     });
-    await new Promise((resolve) => setTimeout(resolve, 20));
+    // Time for everything that does not wait for the key.
+    for (let turn = 0; turn < 50; turn++) await system.clock.nextTurn();
     expect(hasClosed).toBe(false);
     gate.resolve();
     await Promise.all(waiting);

@@ -158,6 +158,7 @@ class NodeProjections implements Projections {
     const isNews = this.#failure !== message;
     this.#failure = error instanceof FencedOff ? null : message;
     const level = error instanceof FencedOff || isStoreError(error) ? 'warn' : 'error';
-    if (isNews) this.#options.logger[level]({ err: error }, 'the projections stopped on this node for now');
+    if (isNews)
+      this.#options.logger[level]({ err: error }, 'the projections stopped on this node and will be started again');
   }
 }

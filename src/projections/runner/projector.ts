@@ -101,7 +101,7 @@ export class Projector {
   }
 
   /**
-   * Takes the next part of the log, everything up to `upTo`. With `isLast`, there is nothing more for now, and it is written at once; otherwise when
+   * Takes the next part of the log, everything up to `upTo`. With `isLast`, nothing more has come, and it is written at once; otherwise when
    * enough has been collected. A poison event parks the projection at the event before it; a parked one takes nothing.
    */
   async take(batch: readonly RecordedEvent[], upTo: Checkpoint, isLast: boolean): Promise<void> {
