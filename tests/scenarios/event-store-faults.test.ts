@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { goLive, type Person, signIn, signUp } from '../../examples/two-people.ts';
+import { hasReached } from '../../src/kernel/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
 import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
@@ -140,8 +141,10 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
     await underLoad(async (load) => {
       for (let cut = 0; cut < CUTS; cut++) {
         faulty.eventStore.hold('answers');
-        for await (const { events } of log.subscribe({ after: await log.head() })) if (events.length > 0) break;
-        // The events that were written just now got no answer.
+        // Until there is an event after everything that was answered: its answer is held.
+        for await (const { events } of log.subscribe({ after: load.position() })) {
+          if (events.some(({ position }) => !hasReached(load.position(), position))) break;
+        }
         faulty.eventStore.cut();
         await faulty.eventStore.pass();
         await load.more(10);
