@@ -2,7 +2,6 @@ import type { DatabaseSync } from 'node:sqlite';
 import { isDeepStrictEqual } from 'node:util';
 import { checkDefinition } from '../../kernel/document-checks.ts';
 import { StoreError } from '../../kernel/errors.ts';
-import type { Logger } from '../../kernel/logger.ts';
 import type { IndexDefinition } from '../../kernel/query.ts';
 import type { CollectionDefinition } from '../../ports/documents.ts';
 import { EntryTable } from './documents-entries.ts';
@@ -16,16 +15,17 @@ const FORMAT = 1;
 /** Documents that are read at once when an index is added to a collection. */
 const FILL_AT_ONCE = 500;
 
+/** How many existing documents of a collection were added to new indexes. */
+export type FilledIndexes = Readonly<{ collection: string; documents: number }>;
+
 /** The collections of a database. All methods must be called within a transaction. */
 export class Catalog {
   readonly #database: DatabaseSync;
   readonly #statements: Statements;
-  readonly #logger: Logger;
 
-  constructor(database: DatabaseSync, statements: Statements, logger: Logger) {
+  constructor(database: DatabaseSync, statements: Statements) {
     this.#database = database;
     this.#statements = statements;
-    this.#logger = logger;
   }
 
   /** Initialises a new database. Throws `UNAVAILABLE` for one of another version. */
@@ -60,14 +60,14 @@ export class Catalog {
   }
 
   /** Creates a collection, or those of the indexes that do not exist. */
-  define({ name, indexes }: CollectionDefinition): void {
+  define({ name, indexes }: CollectionDefinition): FilledIndexes {
     const before = this.find(name) ?? this.#create(name);
     const all = before.indexes.map(({ definition }) => definition);
     for (const index of indexes.map(plain)) if (!all.some((known) => isSameIndex(known, index))) all.push(index);
     checkDefinition(name, all);
-    if (all.length === before.indexes.length) return;
+    if (all.length === before.indexes.length) return { collection: name, documents: 0 };
     this.#statements.run('UPDATE collections SET indexes = ? WHERE name = ?', [JSON.stringify(all), name]);
-    this.#extend(before, layoutOf(before.collection, all), name);
+    return { collection: name, documents: this.#extend(before, layoutOf(before.collection, all)) };
   }
 
   /** Removes a collection with everything in it. */
@@ -92,7 +92,8 @@ export class Catalog {
     return layout;
   }
 
-  #extend(before: Layout, after: Layout, name: string): void {
+  /** Returns the number of documents that were added to the new indexes. */
+  #extend(before: Layout, after: Layout): number {
     const isNew = (column: Column): boolean =>
       ![...before.columns, ...before.arrays].some((known) => known.name === column.name);
     const added = [...after.columns, ...after.arrays].filter(isNew);
@@ -101,7 +102,7 @@ export class Catalog {
     for (const index of indexes) if (index.array !== null) this.#database.exec(entryTable(index));
     const filled = this.#fill(after, added, indexes);
     for (const index of indexes) if (index.array === null) this.#database.exec(columnIndex(after, index));
-    if (filled > 0) this.#logger.info({ collection: name, documents: filled }, 'added indexes to a collection');
+    return filled;
   }
 
   /** Fills new columns and entry tables from the existing documents. */

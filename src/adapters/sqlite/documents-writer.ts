@@ -10,7 +10,9 @@ const PURGE_AT_ONCE = 500;
 const PURGE_EVERY_MS = 60_000;
 
 /** A write with a valid body. `content` is `null` for a deletion. */
-export type Prepared = Readonly<{ write: Write; table: DocumentTable; content: Content | null }>;
+export type Prepared = Readonly<{ write: WrittenFor; table: DocumentTable; content: Content | null }>;
+
+type WrittenFor = Pick<Write, 'id' | 'position' | 'guard'>;
 
 /** Performs guarded writes. All methods must be called within a transaction. */
 export class DocumentWriter {
@@ -56,13 +58,13 @@ export class DocumentWriter {
   }
 
   /** Whether the document was deleted at or after the position of the write. */
-  #isDeleted({ id, position }: Write, table: DocumentTable, now: number): boolean {
+  #isDeleted({ id, position }: WrittenFor, table: DocumentTable, now: number): boolean {
     const sql = 'SELECT position FROM tombstones WHERE collection = ? AND id = ? AND at > ?';
     const tombstone = this.#statements.get<[string]>(sql, [table.layout.collection, id, now - TOMBSTONE_MS]);
     return tombstone !== undefined && tombstone[0] >= position;
   }
 
-  #writeTombstone({ id, position }: Write, table: DocumentTable, now: number): void {
+  #writeTombstone({ id, position }: WrittenFor, table: DocumentTable, now: number): void {
     const sql = 'INSERT OR REPLACE INTO tombstones (collection, id, position, at) VALUES (?, ?, ?, ?)';
     this.#statements.run(sql, [table.layout.collection, id, position, now]);
   }
