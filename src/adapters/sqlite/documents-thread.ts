@@ -82,6 +82,8 @@ export class ThreadWrites implements WriteSide {
     if (worker === null) return;
     const exited = new Promise((resolve) => worker.once('exit', resolve));
     await this.#call({ method: 'close' });
+    // Its exit is awaited, so that the process does not end before.
+    worker.ref();
     await exited;
   }
 
