@@ -1,5 +1,5 @@
 import type { Envelope } from '../kernel/event.ts';
-import type { JsonObject } from '../kernel/json.ts';
+import { type JsonObject, jsonSize } from '../kernel/json.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Notice, PersonalPayload } from './notices/notice.ts';
 
@@ -9,14 +9,16 @@ export type Place = Readonly<{ position: Position; index: number }>;
 /** The last place that a client has received, and in which log. */
 export type FrameId = Place & Readonly<{ epoch: string }>;
 
-/** A notice as it goes over the wire, made once for all recipients. Its place is the one after it. */
+/** A notice as it goes over the wire, the same for all recipients. Its place is the one after it. */
 export type Frame = Place &
   Readonly<{
     name: string;
     rooms: readonly string[];
     personal: PersonalPayload | undefined;
-    /** `{"event", "id", "at", "user", "payload"}` as UTF-8 JSON. */
+    /** `{"event", "id", "at", "user", "payload"}` as UTF-8 JSON: encoded when it is first read, and then kept. */
     bytes: Buffer;
+    /** Memory that it takes, in bytes, roughly; never changes. */
+    size: number;
   }>;
 
 /** After every frame of an event. */
@@ -57,14 +59,14 @@ export function parseFrameId(id: string): FrameId | null {
 export function frameOf(epoch: string, event: Envelope, notice: Notice, index: number): Frame {
   const place = { position: event.position, index };
   const { actor } = event.metadata;
-  const bytes = encode({
+  const content = {
     event: notice.name,
     id: formatFrameId(epoch, place),
     at: event.recordedAt,
     user: actor === null ? null : { _id: actor },
     payload: notice.payload,
-  });
-  return { ...place, name: notice.name, rooms: notice.rooms, personal: notice.personal, bytes };
+  };
+  return new EncodedOnDemand(place, notice, content);
 }
 
 /**
@@ -74,17 +76,52 @@ export function frameOf(epoch: string, event: Envelope, notice: Notice, index: n
 export function resyncFrame(epoch: string, reached: Position | null, at: string): Frame {
   const place = endOf(reached);
   const id = formatFrameId(epoch, place);
-  const bytes = encode({ event: 'resync', id, at, user: null, payload: { position: reached } });
-  return { ...place, name: 'resync', rooms: [], personal: undefined, bytes };
+  const content = { event: 'resync', id, at, user: null, payload: { position: reached } };
+  return new EncodedOnDemand(place, { name: 'resync', rooms: [] }, content);
 }
 
 /** The same frame without the text of an erased person. */
 export function redacted(frame: Frame): Frame {
   if (frame.personal === undefined) return frame;
   // It was encoded here.
-  const content = JSON.parse(frame.bytes.toString()) as JsonObject;
-  const payload = frame.personal.redact(content.payload as JsonObject);
-  return { ...frame, personal: undefined, bytes: encode({ ...content, payload }) };
+  const content = JSON.parse(frame.bytes.toString()) as Content;
+  const payload = frame.personal.redact(content.payload);
+  return new EncodedOnDemand(frame, { ...frame, personal: undefined }, { ...content, payload });
 }
 
-const encode = (frame: object): Buffer => Buffer.from(JSON.stringify(frame));
+type Content = Readonly<{
+  event: string;
+  id: string;
+  at: string;
+  user: Readonly<{ _id: string }> | null;
+  payload: JsonObject;
+}>;
+
+/** What a frame takes in addition to its payload, in bytes. */
+const OVERHEAD_BYTES = 400;
+
+/** Most frames of a node concern users who are connected elsewhere or not at all, and are never encoded. */
+class EncodedOnDemand implements Frame {
+  readonly position: Position;
+  readonly index: number;
+  readonly name: string;
+  readonly rooms: readonly string[];
+  readonly personal: PersonalPayload | undefined;
+  readonly size: number;
+  #content: Content | Buffer;
+
+  constructor(place: Place, { name, rooms, personal }: Omit<Notice, 'payload'>, content: Content) {
+    this.position = place.position;
+    this.index = place.index;
+    this.name = name;
+    this.rooms = rooms;
+    this.personal = personal;
+    this.size = OVERHEAD_BYTES + jsonSize(content.payload);
+    this.#content = content;
+  }
+
+  get bytes(): Buffer {
+    if (!Buffer.isBuffer(this.#content)) this.#content = Buffer.from(JSON.stringify(this.#content));
+    return this.#content;
+  }
+}

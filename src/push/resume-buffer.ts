@@ -2,7 +2,7 @@ import type { Position } from '../kernel/position.ts';
 import { Fifo } from './fifo.ts';
 import { type Frame, isAfter, type Place, redacted } from './frames.ts';
 
-/** What the buffer holds at most. */
+/** What the buffer holds at most. `bytes`: of memory, roughly. */
 export type BufferLimits = Readonly<{ frames: number; bytes: number; ageMs: number }>;
 
 type Entry = { readonly serial: number; readonly atMs: number; frame: Frame };
@@ -39,7 +39,7 @@ export class ResumeBuffer {
   add(frame: Frame, atMs: number): void {
     const entry: Entry = { serial: this.#serial++, atMs, frame };
     this.#entries.push(entry);
-    this.#bytes += frame.bytes.length;
+    this.#bytes += frame.size;
     for (const room of frame.rooms) {
       const entries = this.#rooms.get(room) ?? new Fifo<Entry>();
       entries.push(entry);
@@ -67,9 +67,9 @@ export class ResumeBuffer {
     for (let i = 0; i < this.#entries.length; i++) {
       const entry = this.#entries.at(i);
       if (entry?.frame.personal?.personId !== personId) continue;
-      const before = entry.frame.bytes.length;
+      const before = entry.frame.size;
       entry.frame = redacted(entry.frame);
-      this.#bytes += entry.frame.bytes.length - before;
+      this.#bytes += entry.frame.size - before;
     }
     for (const frames of unsent) {
       for (const [i, frame] of frames.entries()) {
@@ -98,7 +98,7 @@ export class ResumeBuffer {
 
   #drop(oldest: Entry): void {
     this.#entries.shift();
-    this.#bytes -= oldest.frame.bytes.length;
+    this.#bytes -= oldest.frame.size;
     this.#since = oldest.frame;
     for (const room of oldest.frame.rooms) {
       const entries = this.#rooms.get(room);

@@ -216,9 +216,9 @@ describe('group commit', () => {
   it('copies the write-ahead log in the background, which limits its size', async () => {
     store = await open(path);
     const megabyte = 'x'.repeat(900_000);
-    for (let n = 0; n < 80; n++) await store.append('large-1', [note(megabyte)], { expect: 'any' });
-    expect((await stat(`${path}-wal`)).size).toBeLessThan(60_000_000);
-    await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(70_000_000), {
+    for (let n = 0; n < 160; n++) await store.append('large-1', [note(megabyte)], { expect: 'any' });
+    expect((await stat(`${path}-wal`)).size).toBeLessThan(100_000_000);
+    await vi.waitFor(async () => expect((await stat(path)).size).toBeGreaterThan(140_000_000), {
       timeout: 10_000,
       interval: 20,
     });

@@ -110,6 +110,21 @@ it('a resync frame contains the position to read up to, and the id to go on from
   });
 });
 
+it('is encoded when its bytes are first read, and once', () => {
+  let encoded = 0;
+  const payload = Object.defineProperty({ text: 'héllo' }, 'toJSON', {
+    value: () => {
+      encoded++;
+      return { text: 'héllo' };
+    },
+  });
+  const frame = frameOf(epoch, envelope, { ...notice, payload }, 0);
+  expect(encoded).toBe(0);
+  expect(frame.bytes).toBe(frame.bytes);
+  expect(JSON.parse(frame.bytes.toString()).payload).toStrictEqual({ text: 'héllo' });
+  expect(encoded).toBe(1);
+});
+
 describe('the redacted frame', () => {
   const personal = {
     personId: 'a'.repeat(24),
@@ -121,7 +136,14 @@ describe('the redacted frame', () => {
     const without = redacted(frame);
     const content = JSON.parse(frame.bytes.toString());
     expect(JSON.parse(without.bytes.toString())).toStrictEqual({ ...content, payload: { text: null } });
-    expect(without).toStrictEqual({ ...frame, personal: undefined, bytes: without.bytes });
+    const { position, index, name, rooms, personal } = without;
+    expect({ position, index, name, rooms, personal }).toStrictEqual({
+      position: frame.position,
+      index: frame.index,
+      name: frame.name,
+      rooms: frame.rooms,
+      personal: undefined,
+    });
     // The order of the fields too.
     expect(without.bytes.toString()).toBe(frame.bytes.toString().replace('"héllo"', 'null'));
   });

@@ -3,8 +3,8 @@ import type { Logger } from '../../kernel/logger.ts';
 import type { Clock, Timer } from '../../ports/clock.ts';
 import type { CheckpointMessage, CheckpointSettings } from './checkpoint-worker.ts';
 
-/** Time from a commit to the checkpoint that copies it into the database file. */
-const DELAY_MS = 20;
+/** Time from a commit to the checkpoint that copies it into the database file. Pages that are changed again within this time are copied once. */
+const DELAY_MS = 500;
 
 /**
  * Runs WAL checkpoints on another thread: copying the write-ahead log into the database file is what the slowest commits would otherwise wait for.

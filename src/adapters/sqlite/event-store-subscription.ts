@@ -5,8 +5,12 @@ import type { LogRange } from './event-store-reader.ts';
 import { toPosition } from './event-store-rows.ts';
 import type { FreshRecord } from './event-store-writer.ts';
 
-/** Bytes of JSON that are buffered for one subscriber; above this, or two batches, it reads them from the log again. */
+/**
+ * Bytes of JSON, and batches, that are buffered for one subscriber; above that it reads them from the log again. So many batches that a projection
+ * which collects events for half a second is served from memory also at the highest rate of appends.
+ */
 const BUFFER_BYTES = 8_388_608;
+const BUFFER_BATCHES = 16;
 
 export type SubscriptionSettings = Readonly<{
   after: number;
@@ -78,7 +82,7 @@ export class Subscription implements AsyncIterator<SubscriptionBatch> {
     if (!this.#live) return;
     const added = records.filter((fresh) => fresh.place > this.#place && this.#matches(fresh.record));
     const bytes = added.reduce((sum, fresh) => sum + fresh.bytes, this.#bufferBytes);
-    if (this.#buffer.length + added.length > 2 * this.#settings.batchSize || bytes > BUFFER_BYTES) {
+    if (this.#buffer.length + added.length > BUFFER_BATCHES * this.#settings.batchSize || bytes > BUFFER_BYTES) {
       this.#live = false;
     } else {
       this.#buffer.push(...added);

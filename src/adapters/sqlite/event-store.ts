@@ -29,8 +29,8 @@ import { type EventDatabase, openEventDatabase } from './event-store-schema.ts';
 import { Subscription } from './event-store-subscription.ts';
 import { RecordWriter } from './event-store-writer.ts';
 
-/** Limit of the write-ahead log, in pages of 4 KiB: above it, a commit copies the rest into the database file itself. */
-const WAL_PAGES = 8_192;
+/** Limit of the write-ahead log, in pages of 4 KiB: above it, a commit copies the rest into the database file itself. 64 MiB. */
+const WAL_PAGES = 16_384;
 /** Reads run synchronously. One of this many records or more is followed by a turn of the event loop, so that a loop of reads does not block it. */
 const LONG_READ = 64;
 
