@@ -60,7 +60,7 @@ describe.skipIf(!isAvailable)('documents in MongoDB', () => {
     await store.define([{ name: 'indexed', indexes }]);
     await store.define([{ name: 'indexed', indexes: [{ fields: ['b.c'] }, ...indexes] }]);
     const made = await client.db().collection('indexed').indexes();
-    const keys = made.filter(({ name }) => name?.includes('..') || name === 'b.c').map(({ key }) => Object.keys(key));
+    const keys = made.map(({ key }) => Object.keys(key)).filter(([first]) => first?.startsWith('body.'));
     expect(keys).toEqual([
       ['body.a', 'body.b.c', '_id'],
       ['body.tags', 'body.a', '_id'],
