@@ -7,7 +7,7 @@ import { silentLogger } from '../../src/kernel/logger.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { fill, idsOf, put, remove } from '../contracts/documents-fixtures.ts';
 import { databaseOf, mongodb, mongoPlace } from '../support/mongodb.ts';
-import { type MongoProxy, missingForProxy, startMongoProxy } from '../support/mongodb-proxy.ts';
+import { type MongoProxy, missingForProxy, startMongoProxy, type Verdict } from '../support/mongodb-proxy.ts';
 import { service } from '../support/services.ts';
 
 const isAvailable = service(`${mongodb.name}, indexes`, missingForProxy);
@@ -158,7 +158,7 @@ describe.skipIf(!isAvailable)('the indexes of documents in MongoDB', () => {
       await collection.createIndexes([{ ...PURGING, name: 'purging', expireAfterSeconds: 3_600 }]);
       const store = await open();
       let isOver = false;
-      proxy.judge(async (command) => {
+      proxy.judge(async (command): Promise<Verdict> => {
         if (!('collMod' in command) || isOver) return 'pass';
         isOver = true;
         await (what === 'the index' ? collection.dropIndex('purging') : collection.drop());
@@ -176,7 +176,7 @@ describe.skipIf(!isAvailable)('the indexes of documents in MongoDB', () => {
     const name = 'contested';
     const collection = client.db().collection(name);
     const store = await open();
-    proxy.judge(async (command) => {
+    proxy.judge(async (command): Promise<Verdict> => {
       record(command);
       if (!('createIndexes' in command)) return 'pass';
       const { length: expireAfterSeconds } = sent.filter((each) => 'createIndexes' in each);
