@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs an in-memory server for tests on the loopback interface that implements MongoDB's protocol: mongo-java-server, with the corrections of
-# MongodbServer.java and MongodbIndexes.java. The first line of its output is the connection string. It exits when its standard input ends, or on a signal.
+# MongodbServer.java and MongodbIndexes.java. The first line of its output is the connection string. It exits when its standard input ends, or on a
+# signal.
 # Requires a JDK (17 or later) and Maven. The first start downloads the library and compiles the server into the user's cache.
 #
 #     scripts/services/mongodb.sh [port]        default: any free port
