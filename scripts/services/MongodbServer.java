@@ -12,7 +12,9 @@ import de.bwaldvogel.mongo.MongoCollection;
 import de.bwaldvogel.mongo.MongoDatabase;
 import de.bwaldvogel.mongo.MongoServer;
 import de.bwaldvogel.mongo.MongoVersion;
+import de.bwaldvogel.mongo.backend.ArrayFilters;
 import de.bwaldvogel.mongo.backend.CollectionOptions;
+import de.bwaldvogel.mongo.backend.Cursor;
 import de.bwaldvogel.mongo.backend.CursorRegistry;
 import de.bwaldvogel.mongo.backend.EmptyIndex;
 import de.bwaldvogel.mongo.backend.Index;
@@ -24,11 +26,13 @@ import de.bwaldvogel.mongo.backend.memory.MemoryCollection;
 import de.bwaldvogel.mongo.backend.memory.MemoryDatabase;
 import de.bwaldvogel.mongo.bson.Document;
 import de.bwaldvogel.mongo.exception.MongoServerError;
+import de.bwaldvogel.mongo.oplog.NoopOplog;
 import io.netty.channel.Channel;
 
 /**
  * A server for tests that implements MongoDB's protocol: mongo-java-server, in memory. This class only corrects where it differs from MongoDB and
- * Parley depends on it: exact results of guarded bulk writes, strings in the order of their code points, lookups without reading all documents.
+ * Parley depends on it: exact results of guarded bulk writes, strings in the order of their code points, conflicts of indexes and hints, cursors that
+ * stay open, lookups without reading all documents.
  * Commands run one at a time. Argument: the port, 0 for any free port. Prints the connection string when it is listening, and exits when its
  * standard input ends.
  */
@@ -62,12 +66,77 @@ public final class MongodbServer extends MemoryBackend {
         if (command.equals("drop") && resolveDatabase(db).resolveCollection((String) query.get(command), false) == null) {
             throw new MongoServerError(26, "NamespaceNotFound", "ns not found");
         }
+        Document before = checkIndexes(channel, db, command, query);
+        if (before != null) {
+            return before;
+        }
         Document answer = super.handleCommand(channel, db, command, query);
+        if (command.equals("find")) {
+            leaveOpen((Document) answer.get("cursor"), query);
+        }
         if (command.equals("insert") && answer.get("writeErrors") instanceof Collection<?> errors) {
             // The library counts all documents of the command. Parley's inserts are unordered, so only those with errors failed.
             answer.put("n", ((Collection<?>) query.get("documents")).size() - errors.size());
         }
         return answer;
+    }
+
+    /** Checks what a command says about indexes. Returns the answer of a command that the library does not have, otherwise null. */
+    private Document checkIndexes(Channel channel, String db, String command, Document query) {
+        if (!(query.get(command) instanceof String collection)) {
+            return null;
+        }
+        boolean exists = resolveDatabase(db).resolveCollection(collection, false) != null;
+        Document list = super.handleCommand(channel, db, "listIndexes", new Document("listIndexes", collection).append("$db", db));
+        Collection<?> existing = (Collection<?>) ((Document) list.get("cursor")).get("firstBatch");
+        if (!exists && (command.equals("listIndexes") || command.equals("collMod"))) {
+            throw new MongoServerError(26, "NamespaceNotFound", "ns does not exist: " + db + "." + collection);
+        }
+        switch (command) {
+            case "createIndexes" ->
+                query.put("indexes", MongodbIndexes.missing((Collection<?>) query.get("indexes"), existing));
+            case "find", "aggregate", "count" -> {
+                if (exists) {
+                    MongodbIndexes.checkHint(query.get("hint"), existing);
+                }
+            }
+            case "update" -> {
+                for (Object update : (Collection<?>) query.get("updates")) {
+                    if (exists) {
+                        MongodbIndexes.checkHint(((Document) update).get("hint"), existing);
+                    }
+                }
+            }
+            case "collMod" -> {
+                Document change = (Document) query.get("index");
+                Object name = MongodbIndexes.toChange(change, existing).get("name");
+                Document set = new Document("$set", new Document("expireAfterSeconds", change.get("expireAfterSeconds")));
+                Document which = new Document("ns", db + "." + collection).append("name", name);
+                // The library stores indexes as documents.
+                resolveDatabase(db).resolveCollection("system.indexes", false)
+                    .updateDocuments(which, set, ArrayFilters.empty(), false, false, NoopOplog.get());
+                return new Document("ok", 1.0);
+            }
+            default -> { }
+        }
+        return null;
+    }
+
+    /** Like MongoDB, leaves the cursor of a full batch open, unless the limit is reached: the next batch may be empty. The library looks ahead. */
+    private void leaveOpen(Document cursor, Document query) {
+        int size = ((Collection<?>) cursor.get("firstBatch")).size();
+        int batchSize = query.get("batchSize") instanceof Number number ? number.intValue() : 101;
+        int limit = query.get("limit") instanceof Number number ? number.intValue() : 0;
+        if (size < batchSize || size == limit || ((Number) cursor.get("id")).longValue() != 0) {
+            return;
+        }
+        long id = getCursorRegistry().generateCursorId();
+        getCursorRegistry().add(new Cursor() {
+            @Override public long getId() { return id; }
+            @Override public boolean isEmpty() { return true; }
+            @Override public List<Document> takeDocuments(int count) { return List.of(); }
+        });
+        cursor.put("id", id);
     }
 
     /**

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Runs an in-memory server for tests on the loopback interface that implements MongoDB's protocol: mongo-java-server, with the corrections of
-# MongodbServer.java. The first line of its output is the connection string. It exits when its standard input ends, or on a signal.
+# MongodbServer.java and MongodbIndexes.java. The first line of its output is the connection string. It exits when its standard input ends, or on a
+# signal.
 # Requires a JDK (17 or later) and Maven. The first start downloads the library and compiles the server into the user's cache.
 #
 #     scripts/services/mongodb.sh [port]        default: any free port
@@ -8,9 +9,10 @@ set -euo pipefail
 
 library=de.bwaldvogel:mongo-java-server-memory-backend:1.47.0
 copier=org.apache.maven.plugins:maven-dependency-plugin:3.6.1
-source=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)/MongodbServer.java
+folder=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
+sources=("$folder"/MongodbServer.java "$folder"/MongodbIndexes.java)
 cache=${XDG_CACHE_HOME:-$HOME/.cache}/parley
-home=$cache/mongodb-server-$(cat "$source" "${BASH_SOURCE[0]}" | cksum | cut -d' ' -f1)
+home=$cache/mongodb-server-$(cat "${sources[@]}" "${BASH_SOURCE[0]}" | cksum | cut -d' ' -f1)
 
 install() {
   local tool work group artifact version
@@ -33,7 +35,7 @@ install() {
 </project>
 POM
   mvn -q -B -ntp -f "$work/pom.xml" "$copier:copy-dependencies" -DincludeScope=runtime -DoutputDirectory="$work/lib" </dev/null >&2
-  javac --release 17 -cp "$work/lib/*" -d "$work/classes" "$source" >&2
+  javac --release 17 -cp "$work/lib/*" -d "$work/classes" "${sources[@]}" >&2
   # The rename makes the complete installation visible at once, unless another process was first.
   [[ -d $home ]] || mv "$work" "$home"
   rm -rf "$work"

@@ -3,7 +3,7 @@ import { fits } from './conditions.ts';
 import { pathOf, scalarAt } from './document.ts';
 import { StoreError } from './errors.ts';
 import type { JsonObject } from './json.ts';
-import type { Condition, Filter, Scalar, Sort } from './query.ts';
+import { type Condition, conditionOn, type Filter, type Scalar, type Sort } from './query.ts';
 
 /** The sort key of the last document of a page: its values of the sort's fields, then its id. */
 export type Keyset = Readonly<{ values: readonly (string | number)[]; id: string }>;
@@ -62,5 +62,8 @@ export function decodeCursor(cursor: string, filter: Filter, sort: Sort): Keyset
 function meetsFilter({ values, id }: Keyset, filter: Filter, sort: Sort): boolean {
   const meets = (value: Scalar | undefined, condition: Scalar | Condition | undefined): boolean =>
     condition === undefined || (value !== undefined && fits(value, condition));
-  return meets(id, filter._id) && sort.fields.every((field, i) => meets(values[i], filter[field]));
+  return (
+    meets(id, conditionOn(filter, '_id')) &&
+    sort.fields.every((field, i) => meets(values[i], conditionOn(filter, field)))
+  );
 }

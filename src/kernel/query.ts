@@ -55,6 +55,11 @@ export function kindOf(condition: Scalar | Condition): ConditionKind {
   return 'containsPrefix' in condition ? 'containsPrefix' : 'range';
 }
 
+/** The condition on a field. A field may have the name of an inherited property, such as `constructor` or `__proto__`. */
+export function conditionOn(filter: Filter, field: string): Scalar | Condition | undefined {
+  return Object.hasOwn(filter, field) ? filter[field] : undefined;
+}
+
 function planWith(index: IndexDefinition, filter: Filter, sort: readonly string[] | null): Plan | null {
   const kinds = new Map(Object.entries(filter).map(([field, condition]) => [field, kindOf(condition)]));
   const parts = [...(index.array === undefined ? [] : [index.array]), ...index.fields, '_id'];
@@ -100,7 +105,7 @@ export function planQuery(
   sort: readonly string[] | null,
 ): Plan | null {
   // Sort fields must be scalars: an array has no single value to sort by.
-  if (sort?.some((field) => kindOf(filter[field] ?? null).startsWith('contains'))) return null;
+  if (sort?.some((field) => kindOf(conditionOn(filter, field) ?? null).startsWith('contains'))) return null;
   let sorting: Plan | null = null;
   for (const index of [PRIMARY, ...indexes]) {
     const plan = planWith(index, filter, sort);

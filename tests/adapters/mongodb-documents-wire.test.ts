@@ -87,6 +87,43 @@ describe.skipIf(!isAvailable)('the commands sent to MongoDB', () => {
     expect(sent.filter((command) => 'startTransaction' in command)).toEqual([]);
   });
 
+  const namesSent = () => sent.flatMap((command) => ('hello' in command ? [] : Object.keys(command).slice(0, 1)));
+
+  it('are one for each read, also when every document is found and the page is full', async () => {
+    const ids = Array.from({ length: 300 }, (_, i) => `id${i}`);
+    expect((await store.getMany(NAME, ids)).size).toBe(300);
+    expect((await store.getMany(NAME, ['id0'])).size).toBe(1);
+    const sort = { fields: ['b'], direction: 'asc' } as const;
+    for (const limit of [1, 200, 299, 300, 301]) await store.find(NAME, { filter: { a: 1 }, sort, limit });
+    expect(await store.count(NAME, { a: 1 }, 200)).toBe(200);
+    expect(namesSent()).toEqual([...Array(7).fill('find'), 'aggregate']);
+  });
+
+  it('are two for writes of which some do not match, whatever their number', async () => {
+    const ids = Array.from({ length: 250 }, (_, i) => `guarded${i}`);
+    await store.apply({ writes: ids.map((id) => put(NAME, id, {})) });
+    sent = [];
+    const writes = ids.map((id, i) => put(NAME, id, {}, { position: '02', guard: i === 7 ? '00' : '01' }));
+    expect(await store.apply({ writes })).toEqual({ rejected: [writes[7]] });
+    expect(namesSent()).toEqual(['update', 'find']);
+  });
+
+  it('find the document of each write by its id, never by the index over tombstones', async () => {
+    await store.apply({ writes: [put(NAME, 'exists', {}), put(NAME, 'removed', {})] });
+    await store.apply({
+      writes: [
+        put(NAME, 'exists', {}),
+        remove(NAME, 'removed', '03', '01'),
+        put(NAME, 'other', {}, { guard: 'older' }),
+        remove(NAME, 'another', '01'),
+      ],
+    });
+    const updates = sent.filter((command) => 'update' in command).flatMap((command) => command.updates);
+    expect(updates).toHaveLength(4);
+    for (const { hint, q } of updates)
+      expect({ hint, q }).toMatchObject({ hint: '_id_', q: { _id: expect.any(String) } });
+  });
+
   it('store the keys in a separate database', async () => {
     const keys = await openMongoKeys({
       url: proxy.url(database),

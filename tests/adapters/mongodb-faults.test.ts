@@ -1,11 +1,12 @@
 import { randomBytes } from 'node:crypto';
+import { isDeepStrictEqual } from 'node:util';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
 import { openMongoDocuments } from '../../src/adapters/mongodb/documents.ts';
 import { openMongoKeys } from '../../src/adapters/mongodb/keys.ts';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
-import type { DocumentStore } from '../../src/ports/documents.ts';
+import type { DocumentStore, Write } from '../../src/ports/documents.ts';
 import { put, read, remove } from '../contracts/documents-fixtures.ts';
 import { databaseOf, mongodb, mongoPlace } from '../support/mongodb.ts';
 import { type MongoProxy, missingForProxy, startMongoProxy, type Verdict } from '../support/mongodb-proxy.ts';
@@ -90,6 +91,56 @@ describe.skipIf(!isAvailable)('faults of MongoDB', () => {
       const again = put(NAME, 'part', { n: 1 }, { position: '01', guard: '01' });
       expect(await store.apply({ writes: [again], last })).toEqual({ rejected: [] });
       expect([...(await store.getMany(NAME, ['part', 'last'])).keys()].sort()).toEqual(['last', 'part']);
+    });
+
+    const large = 'y'.repeat(1_500_000);
+    it.each<[what: string, writes: readonly Write[], command: string]>([
+      [
+        'an insert, then an update',
+        [put(NAME, 'twice in update', { n: 2 }), put(NAME, 'known', { n: 2 }, { position: '02', guard: '01' })],
+        'update',
+      ],
+      [
+        'inserts of more than one command',
+        [
+          put(NAME, 'twice in insert', { n: 2 }),
+          ...Array.from({ length: 12 }, (_, i) => put(NAME, `large${i}`, { large })),
+        ],
+        'insert',
+      ],
+    ])('in a later command of a batch leaves no write unreported: %s', async (_what, writes, command) => {
+      const twice = `twice in ${command}`;
+      const before = [put(NAME, twice, { n: 1 }), put(NAME, 'known', { n: 1 }, { guard: 'older' })];
+      await store.apply({ writes: before });
+      const sent: string[] = [];
+      let isCut = false;
+      // The first command is answered with a duplicate key. The connection is lost in the last one, which is not written.
+      proxy.judge((each) => {
+        const [name = ''] = Object.keys(each);
+        if (!['insert', 'update'].includes(name)) return 'pass';
+        sent.push(name);
+        if (isCut || name !== command || sent.length === 1) return 'pass';
+        isCut = true;
+        return 'cut';
+      });
+      const last = put(NAME, `last of ${command}`, {});
+      await expect(store.apply({ writes, last })).rejects.toMatchObject(UNAVAILABLE);
+      expect(sent).toEqual(['insert', command]);
+      proxy.judge(() => 'pass');
+
+      // Nothing was reported as done or rejected: the caller loads the documents, and repeats what is missing.
+      const stored = await store.getMany(
+        NAME,
+        [...writes, last].map(({ id }) => id),
+      );
+      expect(stored.get(twice)).toMatchObject({ position: '01', body: { n: 1 } });
+      expect(stored.has(last.id)).toBe(false);
+      const missing = writes.filter(({ id, body }) => !isDeepStrictEqual(stored.get(id)?.body, body));
+      expect(missing.length).toBeGreaterThanOrEqual(2);
+      expect(missing.length).toBeLessThanOrEqual(writes.length);
+      const again = missing.map((write) => ({ ...write, guard: stored.get(write.id)?.position ?? null }));
+      expect(await store.apply({ writes: again, last })).toEqual({ rejected: [] });
+      for (const { id, body } of writes) expect((await read(store, NAME, id))?.body).toEqual(body);
     });
 
     it('makes a read unavailable, but not the next one', async () => {

@@ -10,6 +10,7 @@ import { createCollections } from './documents-fixtures.ts';
 import { guardsContract } from './documents-guards.ts';
 import { indexesContract } from './documents-indexes.ts';
 import { modelContract } from './documents-model.ts';
+import { namesContract } from './documents-names.ts';
 import { pagesContract } from './documents-pages.ts';
 import { queriesContract } from './documents-queries.ts';
 import { writesContract } from './documents-writes.ts';
@@ -65,6 +66,7 @@ export function describeDocumentsContract(adapter: DocumentsAdapter): void {
     arraysContract(get);
     pagesContract(get);
     indexesContract(get);
+    namesContract(get);
     modelContract(get);
   });
 }

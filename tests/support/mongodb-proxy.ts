@@ -109,20 +109,50 @@ async function primaryOf(url: string): Promise<{ host: string; port: number }> {
 
 /** Splits a stream into messages, each of which begins with its length. */
 function splitter(onMessage: (message: Buffer) => void): (chunk: Buffer) => void {
-  let rest: Buffer = Buffer.alloc(0);
+  let chunks: Buffer[] = [];
+  let bytes = 0;
+  let needed = HEADER_BYTES;
   return (chunk) => {
-    rest = Buffer.concat([rest, chunk]);
+    chunks.push(chunk);
+    bytes += chunk.length;
+    // Joins the chunks of a large message once, when all of them have arrived.
+    if (bytes < needed) return;
+    let rest = Buffer.concat(chunks);
     while (rest.length >= HEADER_BYTES && rest.length >= rest.readInt32LE(0)) {
       const length = rest.readInt32LE(0);
       onMessage(rest.subarray(0, length));
       rest = rest.subarray(length);
     }
+    chunks = [rest];
+    bytes = rest.length;
+    needed = rest.length >= HEADER_BYTES ? rest.readInt32LE(0) : HEADER_BYTES;
   };
 }
 
-/** The command in a message, without documents in further sections. `null` for a message with an older opcode. */
+/**
+ * The command in a message, with the documents of further sections as the fields that they stand for. `null` for a message with an older opcode.
+ * Without checksums, which drivers do not send.
+ */
 function commandOf(message: Buffer): Document | null {
   if (message.readInt32LE(12) !== OP_MSG) return null;
-  // Flags and the kind of the first section come before the command.
-  return BSON.deserialize(message, { index: HEADER_BYTES + 5, allowObjectSmallerThanBufferSize: true });
+  let command: Document = {};
+  // The flags come before the sections, each of which begins with its kind.
+  for (let at = HEADER_BYTES + 4; at < message.length; ) {
+    const kind = message[at++];
+    const end = at + message.readInt32LE(at);
+    if (kind === 0) command = { ...BSON.deserialize(message.subarray(at, end)), ...command };
+    else command = { ...command, ...sequenceIn(message.subarray(at + 4, end)) };
+    at = end;
+  }
+  return command;
+}
+
+/** A document sequence: the name of its field, then its documents. */
+function sequenceIn(section: Buffer): Document {
+  const nameEnd = section.indexOf(0);
+  const documents: Document[] = [];
+  for (let at = nameEnd + 1; at < section.length; at += section.readInt32LE(at)) {
+    documents.push(BSON.deserialize(section.subarray(at, at + section.readInt32LE(at))));
+  }
+  return { [section.toString('utf8', 0, nameEnd)]: documents };
 }

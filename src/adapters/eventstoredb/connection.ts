@@ -4,6 +4,7 @@ import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Clock } from '../../ports/clock.ts';
 import { LATE, within } from '../../ports/within.ts';
+import { type CallArguments, type ClientInternals, internalsOf } from './client-internals.ts';
 import { isConnectionFailure } from './outcomes.ts';
 
 /** States of a gRPC channel (https://grpc.github.io/grpc/core/md_doc_connectivity-semantics-and-api.html). */
@@ -13,15 +14,6 @@ const SHUTDOWN = 4;
 
 /** After a failed connection attempt, calls fail immediately for this long, in ms. */
 const PAUSE_MS = 100;
-
-/** The leading arguments of a call: gRPC's metadata and options. */
-type CallArguments = Required<Parameters<StreamsClient['batchAppend']>>;
-
-/** Methods of the client that its own modules call, but its types do not declare. */
-type ClientInternals = Readonly<{
-  getGRPCClient(type: typeof StreamsClient, name: string): Promise<StreamsClient>;
-  callArguments(options: { credentials?: Credentials; deadline: number }, call: CallArguments[1]): CallArguments;
-}>;
 
 /** A gRPC connection to one node. Calls started on it continue after it has been replaced. */
 export class Link {
@@ -68,7 +60,7 @@ export class Link {
 
 /**
  * Access to the event store over one connection, opened when first needed and again after a failure. The client's own reconnecting is not used: it
- * leaves rejections unhandled while a cluster is unavailable, and never retries a failed discovery.
+ * leaves rejections unhandled while a cluster is unavailable, and appends never succeed after a failed discovery (docs/decisions/0022).
  */
 export class Connection {
   readonly #deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>;
@@ -151,13 +143,17 @@ export class Connection {
   }
 
   #newClient(): ClientInternals {
-    try {
-      // Parses connection string and certificates. The cast is for the methods that its types do not declare.
-      return EventStoreDBClient.connectionString(this.#url) as unknown as ClientInternals;
-    } catch (error) {
-      const [reason] = error instanceof Error ? error.message.split('\n') : [String(error)];
-      throw new StoreError('INVALID', `invalid connection string of the event store: ${reason}`, { cause: error });
-    }
+    return internalsOf(parsed(this.#url));
+  }
+}
+
+/** A client, with the connection string and the certificates that it names parsed. */
+function parsed(url: string): EventStoreDBClient {
+  try {
+    return EventStoreDBClient.connectionString(url);
+  } catch (error) {
+    const [reason] = error instanceof Error ? error.message.split('\n') : [String(error)];
+    throw new StoreError('INVALID', `invalid connection string of the event store: ${reason}`, { cause: error });
   }
 }
 

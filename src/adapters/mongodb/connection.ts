@@ -1,10 +1,8 @@
 import { type Db, type DbOptions, MongoClient, ReadConcern } from 'mongodb';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
+import { databaseOf } from './database-name.ts';
 import { asStoreError } from './errors.ts';
-
-/** The database when the connection string has none. */
-const DATABASE = 'parley';
 
 /**
  * Defaults that the connection string can override; times in ms. They bound every call: the search for a server, the wait for a connection, and
@@ -18,12 +16,15 @@ const DEFAULTS = {
   socketTimeoutMS: 10_000,
 } as const;
 
+/** How long a majority may take to confirm a write, in ms. */
+export const CONFIRM_MS = 8_000;
+
 /**
  * Settings that the connection string cannot override: acknowledged writes survive the loss of a member, and reads never return data that may
  * be rolled back. A write that no majority confirms in time fails.
  */
 const FIXED: DbOptions = {
-  writeConcern: { w: 'majority', wtimeoutMS: 8_000 },
+  writeConcern: { w: 'majority', wtimeoutMS: CONFIRM_MS },
   readConcern: new ReadConcern('majority'),
   readPreference: 'primary',
 };
@@ -37,7 +38,7 @@ export class Connection {
   #closing: Promise<void> | null = null;
 
   /**
-   * Does not connect yet. Throws `INVALID` for an invalid connection string.
+   * Does not connect yet. Throws `INVALID` for an invalid connection string, or an invalid database name in it.
    * @param suffix appended to the name of the database
    */
   constructor(url: string, { logger, suffix = '' }: { logger: Logger; suffix?: string }) {
@@ -104,10 +105,4 @@ function newClient(url: string): MongoClient {
     const reason = error instanceof Error ? error.message.replaceAll(url, '…') : String(error);
     throw new StoreError('INVALID', `invalid connection string of MongoDB: ${reason}`);
   }
-}
-
-/** The database in a connection string: the path after the hosts. Slashes in user and password are escaped. */
-function databaseOf(url: string): string {
-  const [, name] = /^mongodb(?:\+srv)?:\/\/[^/?]+\/([^?]+)/.exec(url) ?? [];
-  return name === undefined ? DATABASE : decodeURIComponent(name);
 }

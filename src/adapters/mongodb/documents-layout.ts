@@ -25,13 +25,16 @@ export const TOMBSTONE_MS = 24 * 60 * 60 * 1_000;
 /** The server purges tombstones by its own clock, so an hour is added for clock skew. Tombstones older than `TOMBSTONE_MS` are ignored. */
 const PURGE_AFTER_S = TOMBSTONE_MS / 1_000 + 3_600;
 
+/** An index to create. */
+export type NamedIndex = IndexDescription & Readonly<{ name: string }>;
+
 /** Purges tombstones. Every collection has this index, so creating it also creates the collection. */
-export const PURGE: IndexDescription = {
+export const PURGE = {
   name: 'tombstones',
   key: { deletedAt: 1 },
   sparse: true,
   expireAfterSeconds: PURGE_AFTER_S,
-};
+} as const satisfies NamedIndex;
 
 /** The path at which a field of the body, or `_id`, is stored. */
 export const storedPathOf = (field: string): string => (field === '_id' ? field : `body.${field}`);
@@ -39,15 +42,21 @@ export const storedPathOf = (field: string): string => (field === '_id' ? field 
 const partsOf = ({ array, fields }: IndexDefinition): readonly string[] =>
   array === undefined ? fields : [array, ...fields];
 
-/** The name of a declared index. Keys are never empty, so two dots separate its fields. The index over ids is built in. */
-export function indexName(definition: IndexDefinition): string {
-  const parts = partsOf(definition);
-  return parts.length === 0 ? '_id_' : parts.join('..');
+/**
+ * Identifies a declared index among those of its collection, and names it in MongoDB unless an index with this key has another name. No reserved
+ * name begins like this (`_id_`, `*`, that of `PURGE`), so a field may have any of them. Keys are never empty, so two dots separate fields.
+ */
+export function indexName({ fields, array }: IndexDefinition): string {
+  return array === undefined ? `by:${fields.join('..')}` : `each:${[array, ...fields].join('..')}`;
 }
 
-export function indexOf(definition: IndexDefinition): IndexDescription {
-  const paths = [...partsOf(definition), '_id'].map(storedPathOf);
-  return { name: indexName(definition), key: new Map(paths.map((path) => [path, 1])) };
+/** The key of an index in MongoDB: its paths, all ascending. That of the index over ids is built in. */
+export function indexKey(definition: IndexDefinition): Readonly<Record<string, 1>> {
+  return Object.fromEntries([...partsOf(definition), '_id'].map((field) => [storedPathOf(field), 1]));
+}
+
+export function indexOf(definition: IndexDefinition): NamedIndex {
+  return { name: indexName(definition), key: indexKey(definition) };
 }
 
 /**

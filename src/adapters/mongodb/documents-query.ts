@@ -1,7 +1,15 @@
 import type { Filter as MongoFilter } from 'mongodb';
 import { prefixEnd } from '../../kernel/conditions.ts';
 import type { Keyset } from '../../kernel/cursor.ts';
-import { type Condition, type Filter, kindOf, type Plan, type Scalar, type Sort } from '../../kernel/query.ts';
+import {
+  type Condition,
+  conditionOn,
+  type Filter,
+  kindOf,
+  type Plan,
+  type Scalar,
+  type Sort,
+} from '../../kernel/query.ts';
 import { LIVE, type Stored, storedPathOf } from './documents-layout.ts';
 
 /** Query operators on one field; all of them must match. */
@@ -39,6 +47,14 @@ function conjunction(terms: Terms): MongoFilter<Stored> {
   return { ...Object.fromEntries([...terms].map(([field, predicate]) => [storedPathOf(field), predicate])), ...LIVE };
 }
 
+/**
+ * The batch size with which a query for at most `count` documents needs one response: the server leaves the cursor of a full batch open, and the
+ * driver then asks for another. A single batch is not enforced, because a response has at most 16 MiB.
+ */
+export function batchSizeFor(count: number): number {
+  return count + 1;
+}
+
 /** The filter for counting documents. */
 export function countFilter(filter: Filter): MongoFilter<Stored> {
   return conjunction(termsOf(filter));
@@ -46,7 +62,7 @@ export function countFilter(filter: Filter): MongoFilter<Stored> {
 
 /** The filter for a page of documents. `null` when no document can match. */
 export function findFilter(plan: Plan, { filter, sort, keyset }: PageRequest): MongoFilter<Stored> | null {
-  const isFixedSortable = (field: string): boolean => /string|number/.test(typeof filter[field]);
+  const isFixedSortable = (field: string): boolean => /string|number/.test(typeof conditionOn(filter, field));
   if (sort.fields.some((field) => plan.equal.includes(field) && !isFixedSortable(field))) return null;
 
   const terms = termsOf(filter);
@@ -94,7 +110,7 @@ function afterKey(
 }
 
 function isRange(filter: Filter, field: string): boolean {
-  return kindOf(filter[field] ?? null) === 'range';
+  return kindOf(conditionOn(filter, field) ?? null) === 'range';
 }
 
 /** The sort order of a page for MongoDB. */

@@ -1,9 +1,13 @@
 import { type AnyBulkWriteOperation, type Collection, MongoBulkWriteError, type ObjectId } from 'mongodb';
 import type { Write } from '../../ports/documents.ts';
 import { LIVE, type Stored, TOMBSTONE_MS } from './documents-layout.ts';
+import { batchSizeFor } from './documents-query.ts';
 import { DUPLICATE_KEY, serverError } from './errors.ts';
 
 type Operation = AnyBulkWriteOperation<Stored>;
+
+/** Finds the one document of a write by its id. Without the hint, the server may choose the index over `deletedAt`, and read all tombstones. */
+const BY_ID = '_id_';
 
 /** `batch` is unique per call and distinguishes its writes from those of others. `now`: ms since the epoch. */
 export type Stamp = Readonly<{ batch: ObjectId; now: number }>;
@@ -56,10 +60,12 @@ function replacementOf(write: Write, stamp: Stamp): Operation {
   const older = { position: { $lt: position } };
   if (guard === null) {
     const olderTombstone = { ...older, deletedAt: { $exists: true } };
-    return { replaceOne: { filter: { _id, $or: [expired, olderTombstone] }, replacement, upsert: true } };
+    return { replaceOne: { filter: { _id, $or: [expired, olderTombstone] }, replacement, upsert: true, hint: BY_ID } };
   }
-  if (guard === 'older') return { replaceOne: { filter: { _id, $or: [expired, older] }, replacement, upsert: true } };
-  return { replaceOne: { filter: { _id, position: guard, ...LIVE }, replacement } };
+  if (guard === 'older') {
+    return { replaceOne: { filter: { _id, $or: [expired, older] }, replacement, upsert: true, hint: BY_ID } };
+  }
+  return { replaceOne: { filter: { _id, position: guard, ...LIVE }, replacement, hint: BY_ID } };
 }
 
 function contentOf({ position, body }: Write, { batch, now }: Stamp): Omit<Stored, '_id'> {
@@ -99,7 +105,8 @@ async function unmatched(
   const guarded = writes.filter(({ guard }) => guard !== null && guard !== 'older');
   if (guarded.length === count) return guarded;
   const ids = guarded.map(({ id }) => id);
-  const written = await collection.find({ _id: { $in: ids }, batch }, { projection: { _id: 1 } }).toArray();
+  const options = { projection: { _id: 1 }, batchSize: batchSizeFor(ids.length) };
+  const written = await collection.find({ _id: { $in: ids }, batch }, options).toArray();
   const writtenIds = new Set(written.map(({ _id }) => _id));
   return guarded.filter(({ id }) => !writtenIds.has(id));
 }

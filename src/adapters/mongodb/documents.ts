@@ -1,4 +1,4 @@
-import { type Collection, type Db, MongoServerError, ObjectId } from 'mongodb';
+import { type Collection, type Db, ObjectId } from 'mongodb';
 import { checkFilter, checkSort } from '../../kernel/conditions.ts';
 import { cursorAfter, decodeCursor } from '../../kernel/cursor.ts';
 import { elementsAt, encodeBody, pathOf, scalarAt } from '../../kernel/document.ts';
@@ -19,10 +19,11 @@ import type {
 } from '../../ports/documents.ts';
 import type { Random } from '../../ports/random.ts';
 import { Connection } from './connection.ts';
-import { collectionName, documentOf, indexName, indexOf, LIVE, PURGE, type Stored } from './documents-layout.ts';
-import { countFilter, findFilter, sortOf } from './documents-query.ts';
+import { ensureIndexes } from './documents-indexes.ts';
+import { collectionName, documentOf, indexKey, indexName, indexOf, LIVE, type Stored } from './documents-layout.ts';
+import { batchSizeFor, countFilter, findFilter, sortOf } from './documents-query.ts';
 import { type Stamp, writeGuarded } from './documents-writer.ts';
-import { NAMESPACE_NOT_FOUND } from './errors.ts';
+import { hasCode, NAMESPACE_NOT_FOUND } from './errors.ts';
 
 const BY_ID: Sort = { fields: [], direction: 'asc' };
 
@@ -62,7 +63,7 @@ class Store implements DocumentStore {
       for (const { name, indexes } of collections) {
         const all = new Map([...(this.#defined.get(name) ?? []), ...indexes].map((index) => [indexName(index), index]));
         checkDefinition(name, [...all.values()]);
-        await db.collection(collectionName(name)).createIndexes([PURGE, ...[...all.values()].map(indexOf)]);
+        await ensureIndexes(db, collectionName(name), [...all.values()].map(indexOf));
         this.#defined.set(name, [...all.values()]);
       }
     });
@@ -74,7 +75,7 @@ class Store implements DocumentStore {
       try {
         await db.collection(collectionName(collection)).drop();
       } catch (error) {
-        if (!(error instanceof MongoServerError) || error.code !== NAMESPACE_NOT_FOUND) throw error;
+        if (!hasCode(error, NAMESPACE_NOT_FOUND)) throw error;
       }
       this.#defined.delete(collection);
     });
@@ -87,7 +88,7 @@ class Store implements DocumentStore {
       const source = this.#collection(db, collection);
       if (wanted.length === 0) return new Map();
       const filter = { _id: { $in: wanted }, ...LIVE };
-      const found = await source.find(filter, { batchSize: wanted.length }).toArray();
+      const found = await source.find(filter, { batchSize: batchSizeFor(wanted.length) }).toArray();
       return new Map(found.map((stored) => [stored._id, documentOf(stored)]));
     });
   }
@@ -102,9 +103,9 @@ class Store implements DocumentStore {
       const keyset = after === undefined ? null : decodeCursor(after, filter, sort);
       const wanted = findFilter(plan, { filter, sort, keyset });
       if (wanted === null) return { items: [], next: null };
-      // One more than the limit, to find out whether there is another page. All in one response.
-      const size = { limit: limit + 1, batchSize: limit + 1 };
-      const hint = indexName(plan.index);
+      // One more than the limit, to find out whether there is another page.
+      const size = { limit: limit + 1, batchSize: batchSizeFor(limit + 1) };
+      const hint = indexKey(plan.index);
       const found = await source.find(wanted, { ...size, sort: sortOf(plan, sort), hint }).toArray();
       const items = found.slice(0, limit).map(documentOf);
       const last = items.at(-1);
@@ -118,7 +119,7 @@ class Store implements DocumentStore {
     return await this.#connection.run(async (db) => {
       const source = this.#collection(db, collection);
       const plan = requirePlan(collection, this.#indexes(collection), filter, null);
-      return await source.countDocuments(countFilter(filter), { limit: cap, hint: indexName(plan.index) });
+      return await source.countDocuments(countFilter(filter), { limit: cap, hint: indexKey(plan.index) });
     });
   }
 

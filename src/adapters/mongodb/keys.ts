@@ -1,4 +1,4 @@
-import { Binary, type Collection, MongoServerError } from 'mongodb';
+import { Binary, type Collection } from 'mongodb';
 import { prefixEnd } from '../../kernel/conditions.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import {
@@ -12,13 +12,12 @@ import {
 import type { KeyStore } from '../../ports/keys.ts';
 import type { Random } from '../../ports/random.ts';
 import { Connection } from './connection.ts';
-import { DUPLICATE_KEY } from './errors.ts';
+import { KEYS_SUFFIX } from './database-name.ts';
+import { batchSizeFor } from './documents-query.ts';
+import { DUPLICATE_KEY, hasCode } from './errors.ts';
 
 /** The document of a destroyed key remains without the secret, so that the name cannot be created again. */
 type Key = { _id: string; sealed: Binary | null };
-
-/** Keys are in a separate database, so that they are neither dropped nor backed up together with read models. */
-const SUFFIX = '-keys';
 
 export type MongoKeysOptions = Readonly<{
   /** A connection string. The keys are in the database with `-keys` appended to its name (default: `parley-keys`). */
@@ -36,7 +35,7 @@ export type MongoKeysOptions = Readonly<{
  */
 export async function openMongoKeys({ url, secret, random, logger }: MongoKeysOptions): Promise<KeyStore> {
   const sealer = createSealer(secret, random);
-  return new Keys(new Connection(url, { logger, suffix: SUFFIX }), sealer);
+  return new Keys(new Connection(url, { logger, suffix: KEYS_SUFFIX }), sealer);
 }
 
 class Keys implements KeyStore {
@@ -59,7 +58,7 @@ class Keys implements KeyStore {
     const wanted = [...new Set(names)];
     const found = await this.#run(async (keys) => {
       if (wanted.length === 0) return [];
-      return await keys.find({ _id: { $in: wanted } }, { batchSize: wanted.length }).toArray();
+      return await keys.find({ _id: { $in: wanted } }, { batchSize: batchSizeFor(wanted.length) }).toArray();
     });
     return new Map(found.map((key) => [key._id, this.#open(key)]));
   }
@@ -109,5 +108,5 @@ class Keys implements KeyStore {
 }
 
 function tolerateDuplicate(error: unknown): void {
-  if (!(error instanceof MongoServerError) || error.code !== DUPLICATE_KEY) throw error;
+  if (!hasCode(error, DUPLICATE_KEY)) throw error;
 }

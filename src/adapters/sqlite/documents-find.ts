@@ -1,6 +1,6 @@
 import type { SQLInputValue } from 'node:sqlite';
 import type { Keyset } from '../../kernel/cursor.ts';
-import type { Condition, Filter, Plan, Scalar, Sort } from '../../kernel/query.ts';
+import { type Condition, conditionOn, type Filter, type Plan, type Scalar, type Sort } from '../../kernel/query.ts';
 import { type Index, type Layout, primaryIndexOf } from './documents-layout.ts';
 import { equals, isSortable, type Term, termsOf } from './documents-where.ts';
 
@@ -27,7 +27,7 @@ function sourceOf(layout: Layout, plan: Plan): Source {
 function filterTerms(source: Source, plan: Plan, filter: Filter): Term[] | null {
   const terms: Term[] = [];
   for (const part of [...plan.equal, ...(plan.open === null ? [] : [plan.open])]) {
-    const condition: Scalar | Condition = filter[part] ?? null;
+    const condition: Scalar | Condition = conditionOn(filter, part) ?? null;
     const column = source.column(part);
     const found =
       condition === null || typeof condition !== 'object' ? [equals(column, condition)] : termsOf(column, condition);
@@ -78,7 +78,7 @@ export function findSql(layout: Layout, plan: Plan, request: PageRequest): Sql |
   const source = sourceOf(layout, plan);
   const filtered = filterTerms(source, plan, filter);
   const isSorted = sort.fields.every(
-    (field) => !plan.equal.includes(field) || /string|number/.test(typeof filter[field]),
+    (field) => !plan.equal.includes(field) || /string|number/.test(typeof conditionOn(filter, field)),
   );
   // Without an order, the filter matches one document at most, so nothing comes after it.
   if (filtered === null || !isSorted || (keyset !== null && plan.order.length === 0)) return null;
