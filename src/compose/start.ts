@@ -56,8 +56,8 @@ export async function startParley(config: Config, options: StartOptions): Promis
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
       } catch (error) {
         await attempt.disposeAsync();
-        const isShared = config.eventStoreUrl !== null || config.mongoUrl !== null;
-        if (!isShared || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted) throw error;
+        if (config.shared === null || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted)
+          throw error;
         options.logger.warn({ err: error }, 'a store is unavailable; trying again');
         if (waiting === null) {
           waiting = await buildWaitingApp(ports, settings.http);
@@ -75,11 +75,11 @@ export async function startParley(config: Config, options: StartOptions): Promis
 
 /** `unique`: a name of this process. An embedded store has only one process; its fixed name lets it continue under its own lease after a crash. */
 function settingsOf(config: Config, unique: string): NodeSettings {
-  const isEmbedded = config.eventStoreUrl === null || config.mongoUrl === null;
+  const isEmbedded = config.shared === null;
   return {
     roles: new Set(ROLES.filter((role) => config.roles.has(role))),
     name: isEmbedded ? 'embedded' : unique,
-    singleWriter: config.eventStoreUrl === null,
+    singleWriter: isEmbedded,
     http: httpConfigOf(config),
     limits: config.limits,
   };

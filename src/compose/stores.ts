@@ -18,7 +18,7 @@ export async function openStores(
   deps: System & Readonly<{ print: (line: string) => void; closing: AsyncDisposableStack }>,
 ): Promise<Stores> {
   const { clock, random, logger, print, closing } = deps;
-  const { dataDir, eventStoreUrl, mongoUrl } = config;
+  const { dataDir, shared } = config;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
   const secret = config.secret ?? (await readOrCreateSecret(dataDir));
   const own = <Store extends { close(): Promise<void> }>(store: Store): Store => {
@@ -27,20 +27,20 @@ export async function openStores(
   };
 
   const events = own(
-    eventStoreUrl === null
+    shared === null
       ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), clock, random, logger })
-      : await openEventStoreDb({ url: eventStoreUrl, clock, random, logger }),
+      : await openEventStoreDb({ url: shared.eventStoreUrl, clock, random, logger }),
   );
   const serverSecret = Buffer.from(secret);
   const documents = own(
-    mongoUrl === null
+    shared === null
       ? await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger })
-      : await openMongoDocuments({ url: mongoUrl, clock, random, logger }),
+      : await openMongoDocuments({ url: shared.mongoUrl, clock, random, logger }),
   );
   const keys = own(
-    mongoUrl === null
+    shared === null
       ? await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: serverSecret, random })
-      : await openMongoKeys({ url: mongoUrl, secret: serverSecret, random, logger }),
+      : await openMongoKeys({ url: shared.mongoUrl, secret: serverSecret, random, logger }),
   );
   const from = mailFromOf(config);
   const mailer = own(
