@@ -26,6 +26,7 @@ import { measureEventLog } from '../telemetry/measure-event-log.ts';
 import { measureMailer } from '../telemetry/measure-mailer.ts';
 import { observeConnections } from '../telemetry/observe-connections.ts';
 import { observeFollowers } from '../telemetry/observe-followers.ts';
+import { requireSameInstallation } from './installation.ts';
 import type { Ports } from './ports.ts';
 import { followerCheck, projectionChecks, requireSameLog, requireWholeLog, storeChecks } from './readiness.ts';
 
@@ -61,7 +62,8 @@ const NAMES = catalogue.map(({ name }) => name);
 
 /**
  * Builds a node with these roles and starts its components. `closing` stops them in reverse order; it does not close the stores. Throws
- * `UNAVAILABLE` when a store is unavailable, and `INVALID` when the documents do not match the event log.
+ * `UNAVAILABLE` when a store is unavailable, `INVALID` when the documents do not match the event log, and `InstallationError` when the secret or
+ * the keys do not.
  */
 export async function buildNode(ports: Ports, settings: NodeSettings, closing: AsyncDisposableStack): Promise<Node> {
   const { clock, random, logger, telemetry, keys } = ports;
@@ -75,6 +77,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     telemetry,
     clock,
   );
+  const secrets = deriveSecrets(ports.secret);
+  await requireSameInstallation({ clock, random, log, keys, secrets });
   await requireSameLog(log, documents);
 
   const { singleWriter } = settings;
@@ -87,7 +91,6 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   if (singleWriter) await requireWholeLog(log, projections, NAMES);
   projections.start();
 
-  const secrets = deriveSecrets(ports.secret);
   const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });
   const accountMails = createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl });
   const lease = new Leases({ ...system, documents, role: 'mail', node, partitions: 1 });

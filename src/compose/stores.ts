@@ -8,8 +8,10 @@ import { createSmtpMailer } from '../adapters/smtp/smtp-mailer.ts';
 import { openSqliteDocuments } from '../adapters/sqlite/documents.ts';
 import { openSqliteEventStore } from '../adapters/sqlite/event-store.ts';
 import { openSqliteKeys } from '../adapters/sqlite/keys.ts';
+import { restrictFiles } from '../adapters/system/file-modes.ts';
 import { readOrCreateSecret } from '../adapters/system/secret-file.ts';
 import { type Config, mailFromOf } from '../config/config.ts';
+import { requireFiles } from './installation.ts';
 import type { Stores, System } from './ports.ts';
 
 /** Opens the stores of a configuration. `closing` closes those that were opened, also when a later one fails to open. */
@@ -20,7 +22,7 @@ export async function openStores(
   const { clock, random, logger, print, closing } = deps;
   const { dataDir, shared } = config;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
+  await restrictFiles(dataDir, logger);
   const own = <Store extends { close(): Promise<void> }>(store: Store): Store => {
     closing.defer(() => store.close());
     return store;
@@ -31,6 +33,8 @@ export async function openStores(
       ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), clock, random, logger })
       : await openEventStoreDb({ url: shared.eventStoreUrl, clock, random, logger }),
   );
+  if (shared === null) await requireFiles(events, dataDir, { secret: config.secret === null });
+  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
   const serverSecret = Buffer.from(secret);
   const documents = own(
     shared === null
