@@ -9,6 +9,7 @@ import { buildHealthApp } from '../http/health-app.ts';
 import { createIdentity, type IdentityLimits } from '../identity/create-identity.ts';
 import type { Identity } from '../identity/identity.ts';
 import { deriveSecrets } from '../identity/secrets.ts';
+import { AppendHealth } from '../log/append-health.ts';
 import { createEventLog } from '../log/create-event-log.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
@@ -72,8 +73,9 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const documents = measureDocuments(ports.documents, telemetry, clock);
   const mailer = measureMailer(ports.mailer, telemetry, clock);
   const personalKeys = new PersonalKeys({ keys, random });
+  const appends = new AppendHealth(ports.events, { clock, random });
   const log = measureEventLog(
-    createEventLog({ store: ports.events, registry: eventRegistry, keys: personalKeys, random }),
+    createEventLog({ store: appends.store, registry: eventRegistry, keys: personalKeys, random }),
     telemetry,
     clock,
   );
@@ -101,7 +103,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const hub = roles.has('api') ? await startHub(ports, log, projections, closing) : null;
   observeFollowers(telemetry, () => followersOf(projections, mails, hub), clock);
   const readinessChecks = [
-    ...storeChecks(ports),
+    ...storeChecks(ports, appends),
     ...projectionChecks(projections, NAMES),
     followerCheck(accountMails.name, () => mails.status()),
     ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),
