@@ -21,7 +21,7 @@ export class AppendHealth {
   readonly #clock: Clock;
   readonly #random: Random;
   #isFailing = false;
-  /** Failed appends after pauses, and failed probes, since the last append that succeeded. */
+  /** Times that it stopped being ready, and failed probes, since the last append that succeeded. */
   #failures = 0;
   #probeAt = 0;
   #probing: Promise<void> | null = null;
