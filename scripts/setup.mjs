@@ -1,7 +1,7 @@
 // Prepares a fresh clone: installs the packages of the lock file, unless they are already installed.
 // Runs before `npm start` and `npm test`, and therefore on the Node that npm itself runs on (18 or later), without dependencies.
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
 const NODE_MAJOR = 24;
@@ -9,6 +9,7 @@ const root = fileURLToPath(new URL('..', import.meta.url));
 const packagedNode = `${root}node_modules/.bin/node${process.platform === 'win32' ? '.cmd' : ''}`;
 
 if (!isInstalled()) install();
+if (process.platform === 'win32') provideExec();
 
 /** Compares the lock file with npm's record of the installed packages. */
 function isInstalled() {
@@ -52,6 +53,15 @@ function runNpm(args) {
   return npm?.endsWith('.js')
     ? spawnSync(node ?? process.execPath, [npm, ...args], options)
     : spawnSync('npm', args, { ...options, shell: process.platform === 'win32' });
+}
+
+/**
+ * `npm start` runs `exec node …`, so that signals to npm reach the server and not a shell around it. On Windows, which has neither such signals nor
+ * `exec`, a command of this name runs its arguments.
+ */
+function provideExec() {
+  const path = `${root}node_modules/.bin/exec.cmd`;
+  if (!existsSync(path)) writeFileSync(path, '@%*\r\n');
 }
 
 /** Scripts use the packaged Node, or the machine's own where the packaged one is missing or does not run (macOS on ARM, musl). */

@@ -1,46 +1,68 @@
-import { createLogger, createSystemClock, type Parley, startParley } from './compose/start.ts';
+import {
+  createLogger,
+  createOutput,
+  createSystemClock,
+  handleStopSignals,
+  InstallationError,
+  type Parley,
+  startParley,
+} from './compose/start.ts';
 import { publicUrlOf, readConfig } from './config/config.ts';
 
 /** Time limit for stopping, in ms. After it the process exits with code 1; acknowledged commands are durable. */
 const STOP_MS = 10_000;
 
+// First of all, so that no reader of the output ends the process.
+const [out, err] = [createOutput(process.stdout), createOutput(process.stderr)];
+const print = (line: string): void => out.write(`${line}\n`);
+const printError = (line: string): void => err.write(`${line}\n`);
+// What the process creates is for its owner alone.
+process.umask(0o077);
+
 const result = readConfig(process.env);
 if ('errors' in result) {
-  for (const { name, message } of result.errors) console.error(`${name} ${message}`);
+  for (const { name, message } of result.errors) printError(`${name} ${message}`);
   process.exit(2);
 }
 
 const { config, warnings } = result;
-// What reads the output may end first; the server goes on without it.
-for (const output of [process.stdout, process.stderr]) output.on('error', () => {});
-const logger = createLogger(config.logLevel);
+const logger = createLogger(config.logLevel, err);
 for (const warning of warnings) logger.warn({}, warning);
 
+const clock = createSystemClock();
 const stopping = new AbortController();
-const signalled = new Promise<string>((resolve) => {
-  // Not `once`: a second signal would end the process before it has stopped in order.
-  for (const signal of ['SIGTERM', 'SIGINT'] as const) process.on(signal, () => resolve(signal));
+const signalled = Promise.withResolvers<void>();
+handleStopSignals(process, clock, {
+  stop(signal) {
+    logger.info({ signal }, 'stopping');
+    clock.after(STOP_MS, () => {
+      logger.error({}, 'stopping took too long');
+      process.exit(1);
+    });
+    stopping.abort();
+    signalled.resolve();
+  },
+  stopNow(signal) {
+    logger.warn({ signal }, 'stopping at once, because of a second signal');
+    process.exit(1);
+  },
 });
-void signalled.then(() => stopping.abort());
 
 try {
-  const parley = await startParley(config, { logger, print: (line) => console.log(line), signal: stopping.signal });
-  console.log(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
-  await stop(await signalled, parley);
+  const outputs = [out, err];
+  const parley = await startParley(config, { logger, print, outputs, signal: stopping.signal });
+  print(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
+  await signalled.promise;
+  await stop(parley);
 } catch (error) {
   if (!stopping.signal.aborted) {
     logger.error({ err: error }, 'Parley could not start');
-    console.error(`Parley could not start: ${error instanceof Error ? error.message : String(error)}`);
-    process.exitCode = 1;
+    printError(`Parley could not start: ${error instanceof Error ? error.message : String(error)}`);
+    process.exitCode = error instanceof InstallationError ? 2 : 1;
   }
 }
 
-async function stop(signal: string, parley: Parley): Promise<void> {
-  logger.info({ signal }, 'stopping');
-  createSystemClock().after(STOP_MS, () => {
-    logger.error({}, 'stopping took too long');
-    process.exit(1);
-  });
+async function stop(parley: Parley): Promise<void> {
   try {
     await parley.close();
     logger.info({}, 'stopped');

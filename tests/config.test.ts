@@ -28,8 +28,7 @@ describe('an empty environment', () => {
       publicUrl: null,
       dataDir: './data',
       secret: null,
-      eventStoreUrl: null,
-      mongoUrl: null,
+      shared: null,
       smtpUrl: null,
       mailFrom: null,
       trustProxy: [],
@@ -71,8 +70,10 @@ describe('valid values', () => {
       publicUrl: 'https://chat.example.org',
       dataDir: '/var/lib/parley',
       secret: SECRET,
-      eventStoreUrl: 'esdb+discover://user:pass@events:2113?tls=true',
-      mongoUrl: 'mongodb://a,b,c/parley?replicaSet=rs0',
+      shared: {
+        eventStoreUrl: 'esdb+discover://user:pass@events:2113?tls=true',
+        mongoUrl: 'mongodb://a,b,c/parley?replicaSet=rs0',
+      },
       smtpUrl: 'smtps://user:pass@mail.example.org',
       mailFrom: 'Chat <chat@example.org>',
       trustProxy: ['loopback', '10.0.0.0/8', 'fd00::/8', '192.0.2.7'],
@@ -87,7 +88,8 @@ describe('valid values', () => {
   it('are accepted under aliases, which must not contradict the main name', () => {
     expect(configOf({ SERVER_PORT: '4000' }).port).toBe(4000);
     expect(configOf({ PORT: '4000', SERVER_PORT: '4000' }).port).toBe(4000);
-    expect(configOf({ MONGODB_URI: 'mongodb://db', PARLEY_SECRET: SECRET }).mongoUrl).toBe('mongodb://db');
+    const shared = { EVENTSTORE_URL: 'esdb://events', PARLEY_SECRET: SECRET };
+    expect(configOf({ MONGODB_URI: 'mongodb://db', ...shared }).shared?.mongoUrl).toBe('mongodb://db');
     expect(errors({ PORT: '4000', SERVER_PORT: '5000' })).toEqual([
       'SERVER_PORT is an alias of PORT, which is set to a different value; set only one of them',
     ]);
@@ -220,16 +222,21 @@ describe('invalid values', () => {
   });
 
   it.each([
-    ['EVENTSTORE_URL', 'esdb://events:2113'],
-    ['MONGODB_URL', 'mongodb://db'],
-    ['MONGODB_URI', 'mongodb://db'],
-  ])('include a missing secret with %s, because all nodes share it', (name, value) => {
-    expect(errors({ [name]: value })).toEqual([
+    ['MONGODB_URL', { EVENTSTORE_URL: 'esdb://events:2113' }],
+    ['EVENTSTORE_URL', { MONGODB_URL: 'mongodb://db' }],
+    ['EVENTSTORE_URL', { MONGODB_URI: 'mongodb://db' }],
+  ])('include a missing %s with %j, because nodes share both stores or none', (missing, env) => {
+    const [name = ''] = Object.keys(env);
+    expect(errors({ ...env, PARLEY_SECRET: SECRET })).toEqual([
+      `${missing} must be set because ${name} is set: set both or neither`,
+    ]);
+    expect(errors(env)).toEqual([
+      `${missing} must be set because ${name} is set: set both or neither`,
       `PARLEY_SECRET must be set to the same value on every node because ${name} is set`,
     ]);
   });
 
-  it('include a missing secret with several shared stores once', () => {
+  it('include a missing secret with shared stores once', () => {
     expect(errors({ EVENTSTORE_URL: 'esdb://events:2113', MONGODB_URL: 'mongodb://db' })).toEqual([
       'PARLEY_SECRET must be set to the same value on every node because EVENTSTORE_URL and MONGODB_URL are set',
     ]);
@@ -246,9 +253,10 @@ describe('warnings', () => {
 
   it('are given for roles that no node can perform', () => {
     expect(warnings({ PARLEY_ROLES: 'api,projections,mail' })).toEqual([
-      'PARLEY_ROLES does not include sync, bridge; no other node can perform them with the embedded event store',
+      'PARLEY_ROLES does not include sync, bridge; no other node can perform them with the embedded stores',
     ]);
-    expect(warnings({ PARLEY_ROLES: 'api', EVENTSTORE_URL: 'esdb://e', PARLEY_SECRET: SECRET })).toEqual([]);
+    const shared = { EVENTSTORE_URL: 'esdb://e', MONGODB_URL: 'mongodb://db', PARLEY_SECRET: SECRET };
+    expect(warnings({ PARLEY_ROLES: 'api', ...shared })).toEqual([]);
   });
 });
 

@@ -3,6 +3,7 @@ import type { EventDefinition, EventRegistry } from '../kernel/event-definition.
 import { claimEvents } from './claim/events.ts';
 import { conversationEvents } from './conversation/events.ts';
 import type { EventSpec } from './event-spec.ts';
+import { installationEvents } from './installation/events.ts';
 import { marksEvents } from './marks/events.ts';
 import { reservationEvents } from './reservation/events.ts';
 import { sessionsEvents } from './sessions/events.ts';
@@ -32,5 +33,6 @@ export const eventRegistry: EventRegistry = new Map(
     ...conversationEvents,
     ...marksEvents,
     ...claimEvents,
+    ...installationEvents,
   }).map(([type, spec]) => [type, define(spec)]),
 );

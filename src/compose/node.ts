@@ -9,6 +9,7 @@ import { buildHealthApp } from '../http/health-app.ts';
 import { createIdentity, type IdentityLimits } from '../identity/create-identity.ts';
 import type { Identity } from '../identity/identity.ts';
 import { deriveSecrets } from '../identity/secrets.ts';
+import { AppendHealth } from '../log/append-health.ts';
 import { createEventLog } from '../log/create-event-log.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
@@ -26,6 +27,7 @@ import { measureEventLog } from '../telemetry/measure-event-log.ts';
 import { measureMailer } from '../telemetry/measure-mailer.ts';
 import { observeConnections } from '../telemetry/observe-connections.ts';
 import { observeFollowers } from '../telemetry/observe-followers.ts';
+import { requireSameInstallation } from './installation.ts';
 import type { Ports } from './ports.ts';
 import { followerCheck, projectionChecks, requireSameLog, requireWholeLog, storeChecks } from './readiness.ts';
 
@@ -61,7 +63,8 @@ const NAMES = catalogue.map(({ name }) => name);
 
 /**
  * Builds a node with these roles and starts its components. `closing` stops them in reverse order; it does not close the stores. Throws
- * `UNAVAILABLE` when a store is unavailable, and `INVALID` when the documents do not match the event log.
+ * `UNAVAILABLE` when a store is unavailable, `INVALID` when the documents do not match the event log, and `InstallationError` when the secret or
+ * the keys do not.
  */
 export async function buildNode(ports: Ports, settings: NodeSettings, closing: AsyncDisposableStack): Promise<Node> {
   const { clock, random, logger, telemetry, keys } = ports;
@@ -70,11 +73,14 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const documents = measureDocuments(ports.documents, telemetry, clock);
   const mailer = measureMailer(ports.mailer, telemetry, clock);
   const personalKeys = new PersonalKeys({ keys, random });
+  const appends = new AppendHealth(ports.events, { clock, random });
   const log = measureEventLog(
-    createEventLog({ store: ports.events, registry: eventRegistry, keys: personalKeys, random }),
+    createEventLog({ store: appends.store, registry: eventRegistry, keys: personalKeys, random }),
     telemetry,
     clock,
   );
+  const secrets = deriveSecrets(ports.secret);
+  await requireSameInstallation({ clock, random, log, keys, secrets });
   await requireSameLog(log, documents);
 
   const { singleWriter } = settings;
@@ -87,7 +93,6 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   if (singleWriter) await requireWholeLog(log, projections, NAMES);
   projections.start();
 
-  const secrets = deriveSecrets(ports.secret);
   const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });
   const accountMails = createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl });
   const lease = new Leases({ ...system, documents, role: 'mail', node, partitions: 1 });
@@ -98,7 +103,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const hub = roles.has('api') ? await startHub(ports, log, projections, closing) : null;
   observeFollowers(telemetry, () => followersOf(projections, mails, hub), clock);
   const readinessChecks = [
-    ...storeChecks(ports),
+    ...storeChecks(ports, appends),
     ...projectionChecks(projections, NAMES),
     followerCheck(accountMails.name, () => mails.status()),
     ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),

@@ -1,5 +1,6 @@
 import type { ReadinessCheck } from '../http/deps.ts';
 import { StoreError } from '../kernel/errors.ts';
+import type { AppendHealth } from '../log/append-health.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
 import type { DocumentStore } from '../ports/documents.ts';
@@ -41,21 +42,26 @@ export async function requireWholeLog(
   }
 }
 
-/** Checks that the stores answer. */
-export function storeChecks({
-  events,
-  documents,
-}: {
-  events: EventStore;
-  documents: DocumentStore;
-}): readonly ReadinessCheck[] {
-  const answers = (call: () => Promise<unknown>) => async () => {
-    await call();
-    return null;
-  };
+/** Checks that the stores answer, and that the event store accepts appends. */
+export function storeChecks(
+  { events, documents }: Readonly<{ events: EventStore; documents: DocumentStore }>,
+  appends?: AppendHealth,
+): readonly ReadinessCheck[] {
   return [
-    { name: 'event-store', check: answers(() => events.head()) },
-    { name: 'documents', check: answers(() => documents.getMany(LOG.collection, [LOG.id])) },
+    {
+      name: 'event-store',
+      async check() {
+        await events.head();
+        return (await appends?.check()) ?? null;
+      },
+    },
+    {
+      name: 'documents',
+      async check() {
+        await documents.getMany(LOG.collection, [LOG.id]);
+        return null;
+      },
+    },
   ];
 }
 

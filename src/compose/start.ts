@@ -1,4 +1,5 @@
 import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
+import type { Output } from '../adapters/system/output.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
 import { type Config, publicUrlOf } from '../config/config.ts';
@@ -6,11 +7,15 @@ import type { App, HttpConfig } from '../http/deps.ts';
 import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Projections } from '../projections/runner/projections.ts';
+import { observeOutput } from '../telemetry/observe-output.ts';
 import { VERSION } from '../version.ts';
 import { buildNode, buildWaitingApp, type NodeRole, type NodeSettings } from './node.ts';
 import { openStores } from './stores.ts';
 
+export { createOutput } from '../adapters/system/output.ts';
 export { createLogger } from '../adapters/system/pino-logger.ts';
+export { handleStopSignals } from '../adapters/system/stop-signals.ts';
+export { InstallationError } from './installation.ts';
 export { createSystemClock };
 
 /** A running node. */
@@ -26,6 +31,8 @@ export type StartOptions = Readonly<{
   logger: Logger;
   /** Prints a line for the person who started the node. */
   print: (line: string) => void;
+  /** What the metrics count dropped lines of. */
+  outputs?: readonly Pick<Output, 'dropped'>[];
   /** Stops waiting for unavailable stores. */
   signal?: AbortSignal;
 }>;
@@ -44,7 +51,9 @@ export async function startParley(config: Config, options: StartOptions): Promis
   let waiting: App | null = null;
   try {
     const stores = await openStores(config, { ...system, print: options.print, closing });
-    const ports = { ...system, ...stores, telemetry: createPrometheusTelemetry({ processMetrics: true }) };
+    const telemetry = createPrometheusTelemetry({ processMetrics: true });
+    observeOutput(telemetry, options.outputs ?? []);
+    const ports = { ...system, ...stores, telemetry };
     const settings = settingsOf(config, `${process.pid}-${system.random.uuid(system.clock.now())}`);
     for (;;) {
       const attempt = new AsyncDisposableStack();
@@ -56,8 +65,8 @@ export async function startParley(config: Config, options: StartOptions): Promis
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
       } catch (error) {
         await attempt.disposeAsync();
-        const isShared = config.eventStoreUrl !== null || config.mongoUrl !== null;
-        if (!isShared || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted) throw error;
+        if (config.shared === null || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted)
+          throw error;
         options.logger.warn({ err: error }, 'a store is unavailable; trying again');
         if (waiting === null) {
           waiting = await buildWaitingApp(ports, settings.http);
@@ -75,11 +84,11 @@ export async function startParley(config: Config, options: StartOptions): Promis
 
 /** `unique`: a name of this process. An embedded store has only one process; its fixed name lets it continue under its own lease after a crash. */
 function settingsOf(config: Config, unique: string): NodeSettings {
-  const isEmbedded = config.eventStoreUrl === null || config.mongoUrl === null;
+  const isEmbedded = config.shared === null;
   return {
     roles: new Set(ROLES.filter((role) => config.roles.has(role))),
     name: isEmbedded ? 'embedded' : unique,
-    singleWriter: config.eventStoreUrl === null,
+    singleWriter: isEmbedded,
     http: httpConfigOf(config),
     limits: config.limits,
   };

@@ -8,8 +8,10 @@ import { createSmtpMailer } from '../adapters/smtp/smtp-mailer.ts';
 import { openSqliteDocuments } from '../adapters/sqlite/documents.ts';
 import { openSqliteEventStore } from '../adapters/sqlite/event-store.ts';
 import { openSqliteKeys } from '../adapters/sqlite/keys.ts';
+import { restrictFiles } from '../adapters/system/file-modes.ts';
 import { readOrCreateSecret } from '../adapters/system/secret-file.ts';
 import { type Config, mailFromOf } from '../config/config.ts';
+import { requireFiles } from './installation.ts';
 import type { Stores, System } from './ports.ts';
 
 /** Opens the stores of a configuration. `closing` closes those that were opened, also when a later one fails to open. */
@@ -18,29 +20,31 @@ export async function openStores(
   deps: System & Readonly<{ print: (line: string) => void; closing: AsyncDisposableStack }>,
 ): Promise<Stores> {
   const { clock, random, logger, print, closing } = deps;
-  const { dataDir, eventStoreUrl, mongoUrl } = config;
+  const { dataDir, shared } = config;
   await mkdir(dataDir, { recursive: true, mode: 0o700 });
-  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
+  await restrictFiles(dataDir, logger);
   const own = <Store extends { close(): Promise<void> }>(store: Store): Store => {
     closing.defer(() => store.close());
     return store;
   };
 
   const events = own(
-    eventStoreUrl === null
+    shared === null
       ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), clock, random, logger })
-      : await openEventStoreDb({ url: eventStoreUrl, clock, random, logger }),
+      : await openEventStoreDb({ url: shared.eventStoreUrl, clock, random, logger }),
   );
+  if (shared === null) await requireFiles(events, dataDir, { secret: config.secret === null });
+  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
   const serverSecret = Buffer.from(secret);
   const documents = own(
-    mongoUrl === null
+    shared === null
       ? await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger })
-      : await openMongoDocuments({ url: mongoUrl, clock, random, logger }),
+      : await openMongoDocuments({ url: shared.mongoUrl, clock, random, logger }),
   );
   const keys = own(
-    mongoUrl === null
+    shared === null
       ? await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: serverSecret, random })
-      : await openMongoKeys({ url: mongoUrl, secret: serverSecret, random, logger }),
+      : await openMongoKeys({ url: shared.mongoUrl, secret: serverSecret, random, logger }),
   );
   const from = mailFromOf(config);
   const mailer = own(

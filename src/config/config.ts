@@ -20,6 +20,9 @@ const LOG_LEVELS = ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'
 /** A task that a node performs. */
 export type Role = (typeof ROLES)[number];
 
+/** Connection strings of EventStoreDB and MongoDB. One without the other would split the installation: nodes would share the log and not the keys. */
+export type SharedStores = Readonly<{ eventStoreUrl: string; mongoUrl: string }>;
+
 /** All settings, each with the variable that sets it. docs/configuration.md describes them for operators. */
 export type Config = Readonly<{
   /** `HOST`, default `0.0.0.0`. */
@@ -30,12 +33,10 @@ export type Config = Readonly<{
   publicUrl: string | null;
   /** `DATA_DIR`, default `./data`. */
   dataDir: string;
-  /** `PARLEY_SECRET`, at least 32 characters. `null`: generated and stored in the data directory; only when all stores are embedded. */
+  /** `PARLEY_SECRET`, at least 32 characters. `null`: generated and stored in the data directory; only with embedded stores. */
   secret: string | null;
-  /** `EVENTSTORE_URL`; `null`: the embedded event store. */
-  eventStoreUrl: string | null;
-  /** `MONGODB_URL` or `MONGODB_URI`; `null`: the embedded documents. */
-  mongoUrl: string | null;
+  /** `EVENTSTORE_URL` with `MONGODB_URL` or `MONGODB_URI`: stores that several nodes share; `null`: the embedded stores. */
+  shared: SharedStores | null;
   /** `SMTP_URL`; `null`: mails are written to `<dataDir>/outbox`. */
   smtpUrl: string | null;
   /** `MAIL_FROM`: an address, or a name and an address; `null`: `no-reply@<public host>`, see `mailFromOf`. */
@@ -68,8 +69,7 @@ export function readConfig(env: Environment): ConfigResult {
     publicUrl: reader.read('PUBLIC_URL', null, origin),
     dataDir: reader.read('DATA_DIR', './data', (value) => value),
     secret: reader.readSecret('PARLEY_SECRET', null, secret),
-    eventStoreUrl: reader.readSecret('EVENTSTORE_URL', null, eventStoreUrl),
-    mongoUrl: reader.readSecret(reader.either('MONGODB_URL', 'MONGODB_URI'), null, urlOf('mongodb:', 'mongodb+srv:')),
+    shared: readSharedStores(reader),
     smtpUrl: reader.readSecret('SMTP_URL', null, urlOf('smtp:', 'smtps:')),
     mailFrom: reader.read('MAIL_FROM', null, mailbox),
     trustProxy: reader.read('TRUST_PROXY', [], listOf(network)),
@@ -79,11 +79,6 @@ export function readConfig(env: Environment): ConfigResult {
     limits: readLimits(reader, Object.keys(env)),
     roles: new Set(reader.read('PARLEY_ROLES', ROLES, listOf(oneOf(...ROLES)))),
   };
-  const shared = ['EVENTSTORE_URL', 'MONGODB_URL', 'MONGODB_URI'].filter((name) => reader.raw(name) !== null);
-  if (shared.length > 0 && reader.raw('PARLEY_SECRET') === null) {
-    const reason = `${shared.join(' and ')} ${shared.length > 1 ? 'are' : 'is'} set`;
-    reader.fail('PARLEY_SECRET', `must be set to the same value on every node because ${reason}`);
-  }
   return reader.errors.length > 0 ? { errors: reader.errors } : { config, warnings: warningsFor(config) };
 }
 
@@ -97,13 +92,32 @@ export function mailFromOf(config: Config): string {
   return config.mailFrom ?? `Parley <no-reply@${new URL(publicUrlOf(config)).hostname}>`;
 }
 
-function warningsFor({ limits, roles, eventStoreUrl }: Config): string[] {
+/** Reads the URLs of the shared stores, which are set together or not at all, and requires the secret that their nodes share. */
+function readSharedStores(reader: ConfigReader): SharedStores | null {
+  const mongoName = reader.either('MONGODB_URL', 'MONGODB_URI');
+  const eventStoreUrl = reader.readSecret('EVENTSTORE_URL', null, urlOf(...EVENT_STORE_SCHEMES));
+  const mongoUrl = reader.readSecret(mongoName, null, urlOf('mongodb:', 'mongodb+srv:'));
+  const isSet = (name: string): boolean => reader.raw(name) !== null;
+  const names = ['EVENTSTORE_URL', mongoName];
+  const [first, ...others] = names.filter(isSet);
+  if (first === undefined) return null;
+  const missing = names.find((name) => !isSet(name));
+  if (missing !== undefined) reader.fail(missing, `must be set because ${first} is set: set both or neither`);
+  if (!isSet('PARLEY_SECRET')) {
+    const reason = others.length === 0 ? `${first} is set` : `${names.join(' and ')} are set`;
+    reader.fail('PARLEY_SECRET', `must be set to the same value on every node because ${reason}`);
+  }
+  // An invalid or missing one was reported.
+  return eventStoreUrl === null || mongoUrl === null ? null : { eventStoreUrl, mongoUrl };
+}
+
+function warningsFor({ limits, roles, shared }: Config): string[] {
   const warnings: string[] = [];
   if (limits === 'off') warnings.push('RATE_LIMITS is off: requests, sign-in attempts and mails are not limited');
   const missing = ROLES.filter((role) => !roles.has(role));
-  if (missing.length > 0 && eventStoreUrl === null) {
+  if (missing.length > 0 && shared === null) {
     warnings.push(
-      `PARLEY_ROLES does not include ${missing.join(', ')}; no other node can perform them with the embedded event store`,
+      `PARLEY_ROLES does not include ${missing.join(', ')}; no other node can perform them with the embedded stores`,
     );
   }
   return warnings;
@@ -128,7 +142,7 @@ function metricsToken(value: string): string {
 }
 
 /** EventStoreDB was renamed to KurrentDB; its client accepts both names. */
-const eventStoreUrl = urlOf('esdb:', 'esdb+discover:', 'kurrentdb:', 'kurrentdb+discover:');
+const EVENT_STORE_SCHEMES = ['esdb:', 'esdb+discover:', 'kurrentdb:', 'kurrentdb+discover:'];
 
 /** `address@host` or `Name <address@host>`. */
 function mailbox(value: string): string {

@@ -10,12 +10,20 @@ export type Secrets = Readonly<{
   refresh: Uint8Array;
   /** Ids of requests with an `Idempotency-Key`, see `derivedIds`. */
   ids: Uint8Array;
+  /** The check value by which the secret is recognized at the start. */
+  check: Uint8Array;
 }>;
 
 /** Derives the keys from the server secret (HKDF with SHA-256, RFC 5869). */
 export function deriveSecrets(secret: string): Secrets {
   const derive = (purpose: string): Uint8Array => new Uint8Array(hkdfSync('sha256', secret, 'parley', purpose, 32));
-  return { names: derive('names'), links: derive('links'), refresh: derive('refresh'), ids: derive('ids') };
+  return {
+    names: derive('names'),
+    links: derive('links'),
+    refresh: derive('refresh'),
+    ids: derive('ids'),
+    check: derive('check'),
+  };
 }
 
 /** HMAC-SHA-256, 32 bytes. */

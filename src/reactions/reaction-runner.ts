@@ -17,9 +17,13 @@ const CHECKPOINT_MS = 10_000;
 const DIVERGED_MS = 60_000;
 /** Pause after the lease has failed, in ms. */
 const RETRY_MS = 1_000;
+/** How long a failure to start counts, in ms. A node on which it fails each time fails more often than that; otherwise another node has taken over. */
+const FAILURE_MS = 15_000;
 
 /** Chooses one among nodes: `Leases` of `src/log/lease.ts`, with one partition. */
 export type ReactionLease = Readonly<{
+  /** Why the lease cannot be read or renewed, `null` when it can. */
+  readonly unavailable: string | null;
   run(signal: AbortSignal, work: (held: HeldPartition) => Promise<void>): Promise<void>;
 }>;
 
@@ -46,7 +50,10 @@ export interface ReactionRunner {
    */
   run(signal: AbortSignal): Promise<void>;
 
-  /** The state of its follower; `null` while it does not run on this node. */
+  /**
+   * The state of its follower; `null` while it does not run on this node because another one has the lease. When this node can neither take the lease
+   * nor start the follower, the state is `retrying`.
+   */
   status(): Promise<FollowerStatus | null>;
 }
 
@@ -55,6 +62,13 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   const queue = new EffectQueue(documents, reaction.collection);
   const checkpointId = `reactions/${reaction.name}`;
   let follower: Follower | null = null;
+  /** Whether it is to run on this node. */
+  let isWanted = false;
+  let failure: Readonly<{ message: string; at: number }> | null = null;
+
+  const failed = (error: unknown): void => {
+    failure = { message: error instanceof Error ? error.message : String(error), at: clock.monotonic() };
+  };
 
   async function prepare(): Promise<void> {
     await documents.define([CHECKPOINTS]);
@@ -68,7 +82,17 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     }
   }
 
-  async function runUnder({ fence, lost }: HeldPartition): Promise<void> {
+  async function runUnder(held: HeldPartition): Promise<void> {
+    try {
+      await follow(held);
+    } catch (error) {
+      // Without the lease, the work is that of another node.
+      if (!held.lost.aborted) failed(error);
+      throw error;
+    }
+  }
+
+  async function follow({ fence, lost }: HeldPartition): Promise<void> {
     await prepare();
     const checkpoint = await CheckpointWriter.open(documents, checkpointId, {
       fence,
@@ -84,6 +108,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
       checkpoint: () => checkpoint.current,
       handle: (batch) => handle(batch, checkpoint, added),
     });
+    failure = null;
     try {
       // When one of them fails, both have to end.
       const tasks = [follower.run(signal), performEffects({ ...deps, queue, reaction }, added, signal)];
@@ -114,22 +139,30 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   }
 
   async function run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        return await lease.run(signal, runUnder);
-      } catch (error) {
-        logger.error(
-          { err: error, reaction: reaction.name },
-          'a reaction stopped on this node and will be started again',
-        );
+    isWanted = true;
+    try {
+      while (!signal.aborted) {
+        try {
+          return await lease.run(signal, runUnder);
+        } catch (error) {
+          failed(error);
+          const fields = { err: error, reaction: reaction.name };
+          logger.error(fields, 'a reaction stopped on this node and will be started again');
+        }
+        await clock.sleep(RETRY_MS, signal);
       }
-      await clock.sleep(RETRY_MS, signal);
+    } finally {
+      isWanted = false;
     }
   }
 
-  return {
-    prepare,
-    run,
-    status: async () => (follower === null ? null : follower.status()),
-  };
+  async function status(): Promise<FollowerStatus | null> {
+    if (follower !== null) return follower.status();
+    const isRecent = failure !== null && clock.monotonic() - failure.at < FAILURE_MS;
+    const lastError = lease.unavailable ?? (isRecent ? (failure?.message ?? null) : null);
+    if (!isWanted || lastError === null) return null;
+    return { name: reaction.name, state: 'retrying', position: null, lagEvents: null, lagMs: null, lastError };
+  }
+
+  return { prepare, run, status };
 }

@@ -79,7 +79,8 @@ describe('the Dockerfile', () => {
 
   it('runs the command of npm start', () => {
     const [, command = ''] = instructions('CMD');
-    expect(JSON.parse(command).join(' ')).toBe(pack.scripts.start);
+    // In both, the server is the process itself, and not a child of a shell.
+    expect(`exec ${JSON.parse(command).join(' ')}`).toBe(pack.scripts.start);
   });
 
   it('checks the health of a node with a script that it copies', () => {
@@ -91,7 +92,7 @@ describe('the Dockerfile', () => {
   it('runs without privileges and stops with a signal that the server handles', () => {
     expect(instructions('USER')).toEqual(['1000:1000']);
     expect(instructions('STOPSIGNAL')).toEqual(['SIGTERM']);
-    expect(read('src/main.ts')).toContain("'SIGTERM'");
+    expect(read('src/adapters/system/stop-signals.ts')).toContain("'SIGTERM'");
   });
 });
 

@@ -1,4 +1,4 @@
-import { execFile } from 'node:child_process';
+import { execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import type { AddressInfo } from 'node:net';
@@ -45,6 +45,19 @@ describe('the container health check', () => {
 
   it('fails for an error status, and prints the response', async () => {
     expect(await check({ PORT: port }, '/readyz')).toEqual({ code: 1, output: 'requested /readyz' });
+  });
+
+  it('has the same result when its output is closed', async () => {
+    for (const [path, code] of [
+      ['/healthz', 0],
+      ['/readyz', 1],
+    ] as const) {
+      const child = spawn(process.execPath, [SCRIPT, path], { env: { PORT: port } });
+      const exited = once(child, 'exit');
+      child.stdout.destroy();
+      child.stderr.destroy();
+      expect(await exited).toEqual([code, null]);
+    }
   });
 
   it('fails when the server does not answer', async () => {

@@ -41,6 +41,19 @@ describe('when the event store is unavailable', () => {
     expect((await server.ask(ada, send())).status).toBe(202);
   });
 
+  it('is not ready from the first append that failed until one succeeds', async () => {
+    const eventStore = async () => {
+      const { json } = await server.ask(null, { method: 'GET', url: '/readyz' });
+      return json.parts.find(({ name }: { name: string }) => name === 'event-store');
+    };
+    server.events.faults.push('away');
+    expectProblem(await server.ask(ada, send()), 503, 'unavailable');
+    const reason = 'the last append to the event log failed';
+    expect(await eventStore()).toEqual({ name: 'event-store', ready: false, reason });
+    expect((await server.ask(ada, send())).status).toBe(202);
+    expect(await eventStore()).toEqual({ name: 'event-store', ready: true });
+  });
+
   it('still answers queries and probes, and reports the reason in /readyz', async () => {
     const before = await server.ask(null, { method: 'GET', url: '/readyz' });
     expect([before.status, before.json.ready]).toEqual([200, true]);

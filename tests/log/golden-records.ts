@@ -55,6 +55,7 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     setAt: at,
   },
   UserErased: { userId: cid, erasedAt: at },
+  InstallationCreated: { secretCheck: 'bm90IGEgc2VjcmV0LCBhbmQgb2YgdGhlIHNhbWUgbGVuZ3Ro', keyStoreId: uuid(9) },
   NameReserved: { kind: 'username', holder: ann, until: at },
   NameConfirmed: { kind: 'address', holder: ann },
   NameReleased: { kind: 'username', holder: ann },

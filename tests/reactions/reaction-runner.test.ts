@@ -37,7 +37,7 @@ const checkpoint = async () => (await documents.getMany('checkpoints', [CHECKPOI
 describe('the start of a reaction', () => {
   const prepare = (reaction: Reaction, over = stores) =>
     createReactionRunner(
-      { ...system, log: over.log, documents, clock: manualClock(), lease: { run: async () => {} } },
+      { ...system, log: over.log, documents, clock: manualClock(), lease: { unavailable: null, run: async () => {} } },
       reaction,
     ).prepare();
 

@@ -57,6 +57,7 @@ export function sharedLease(times = Number.POSITIVE_INFINITY): RecordingLease {
   const held: AbortController[] = [];
   const ended: unknown[] = [];
   return {
+    unavailable: null,
     held,
     ended,
     async run(signal, work) {

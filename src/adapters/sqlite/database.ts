@@ -19,7 +19,7 @@ export type Durability = 'full' | 'process';
  */
 export function openDatabase(path: string, durability: Durability): DatabaseSync {
   try {
-    if (path !== MEMORY) mkdirSync(dirname(path), { recursive: true });
+    if (path !== MEMORY) mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const database = new DatabaseSync(path, { timeout: 5_000 });
     try {
       database.exec('PRAGMA journal_mode = WAL');

@@ -30,7 +30,7 @@ export function lockFile(path: string): Lock {
 /** Resolves symbolic links, so that two names of one file share one lock. */
 function realPath(path: string): string {
   if (existsSync(path)) return realpathSync(path);
-  mkdirSync(dirname(path), { recursive: true });
+  mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
   return join(realpathSync(dirname(path)), basename(path));
 }
 
