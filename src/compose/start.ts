@@ -92,6 +92,7 @@ function httpConfigOf(config: Config): HttpConfig {
     version: VERSION,
     trustProxy,
     allowedOrigins,
+    connectionsPerNetwork: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.connectionsPerNetwork,
     socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
     rateLimits: limits === 'off' ? 'off' : limits.rates,
     metricsToken,

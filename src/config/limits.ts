@@ -22,11 +22,19 @@ export type LimitSettings = Readonly<{
   signInFailures: number;
   /** `RATE_LIMIT_MAILS_HOUR`, `RATE_LIMIT_MAILS_DAY`: mails to one address that requests without a session may cause. */
   mails: Readonly<{ perHour: number; perDay: number }>;
+  /** `RATE_LIMIT_CONNECTIONS`: open connections of one network; behind a trusted proxy, its requests in progress. */
+  connectionsPerNetwork: number;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;
 }>;
 
-const OTHERS = ['RATE_LIMIT_SIGN_IN', 'RATE_LIMIT_MAILS_HOUR', 'RATE_LIMIT_MAILS_DAY', 'RATE_LIMIT_SOCKETS'];
+const OTHERS = [
+  'RATE_LIMIT_SIGN_IN',
+  'RATE_LIMIT_MAILS_HOUR',
+  'RATE_LIMIT_MAILS_DAY',
+  'RATE_LIMIT_CONNECTIONS',
+  'RATE_LIMIT_SOCKETS',
+];
 
 /** Reads `RATE_LIMITS` and all `RATE_LIMIT_…` variables. Unknown `RATE_LIMIT_…` names are errors: a misspelled limit would have no effect. */
 export function readLimits(reader: ConfigReader, names: readonly string[]): LimitSettings | 'off' {
@@ -46,6 +54,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
     rates,
     signInFailures: count('RATE_LIMIT_SIGN_IN', 5),
     mails: { perHour: count('RATE_LIMIT_MAILS_HOUR', 2), perDay: count('RATE_LIMIT_MAILS_DAY', 5) },
+    connectionsPerNetwork: count('RATE_LIMIT_CONNECTIONS', 256),
     socketsPerUser: count('RATE_LIMIT_SOCKETS', 20),
   };
   return reader.read('RATE_LIMITS', 'on' as const, oneOf('on', 'off')) === 'off' ? 'off' : limits;

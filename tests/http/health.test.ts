@@ -5,6 +5,7 @@ import type { App, ReadinessCheck } from '../../src/http/deps.ts';
 import { buildHealthApp } from '../../src/http/health-app.ts';
 import type { Logger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { PUBLIC_URL } from '../support/http.ts';
 import { manualClock } from '../support/manual-clock.ts';
 
 let app: App;
@@ -19,7 +20,7 @@ async function start(
   const warn = (fields: object, message: string) => void warnings.push({ fields, message });
   const logger: Logger = { debug() {}, info() {}, warn, error() {} };
   const { state = 'no-api', clock = createSystemClock() } = options;
-  const config = { trustProxy: [], metricsToken: null };
+  const config = { publicUrl: PUBLIC_URL, trustProxy: [], metricsToken: null, connectionsPerNetwork: 10 };
   const telemetry = createPrometheusTelemetry({ processMetrics: false });
   app = await buildHealthApp({ readinessChecks: checks, clock, logger, telemetry, config }, state);
 }

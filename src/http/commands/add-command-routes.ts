@@ -1,6 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Target } from '../../commands/claims.ts';
-import { networkOf } from '../../identity/sign-in-throttle.ts';
+import { networkOf } from '../../kernel/network.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
 import { expectedRevision } from '../request/preconditions.ts';
