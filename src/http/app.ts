@@ -83,7 +83,8 @@ function addRequestHooks(
   });
   app.addHook('onResponse', (request, reply, done) => {
     cutUnlessComplete(request, clock);
-    if (reply.elapsedTime > SLOW_MS) {
+    // Of those that failed, the reason is logged if it is not the client's.
+    if (reply.elapsedTime > SLOW_MS && reply.statusCode < 400) {
       const fields = { ms: Math.round(reply.elapsedTime), correlationId: request.id, route: request.routeOptions.url };
       logger.warn(fields, 'slow request');
     }
