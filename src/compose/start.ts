@@ -1,7 +1,7 @@
 import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
-import { type Config, publicUrlOf } from '../config/config.ts';
+import { type Config, hostOf, publicUrlOf } from '../config/config.ts';
 import type { App, HttpConfig } from '../http/deps.ts';
 import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -51,7 +51,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
       try {
         const node = await buildNode(ports, settings, attempt);
         await waiting?.close();
-        const url = await node.app.listen({ host: config.host, port: config.port });
+        const url = await node.app.listen({ host: hostOf(config), port: config.port });
         closing.use(attempt);
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
       } catch (error) {
@@ -61,7 +61,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
         options.logger.warn({ err: error }, 'a store is unavailable; trying again');
         if (waiting === null) {
           waiting = await buildWaitingApp(ports, settings.http);
-          await waiting.listen({ host: config.host, port: config.port });
+          await waiting.listen({ host: hostOf(config), port: config.port });
         }
       }
       await system.clock.sleep(RETRY_MS, options.signal);

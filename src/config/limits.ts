@@ -10,6 +10,7 @@ const RATES = {
   RATE_LIMIT_USER: 'user',
   RATE_LIMIT_MESSAGE: 'message',
   RATE_LIMIT_REGISTRATION: 'registration',
+  RATE_LIMIT_DIRECTORY: 'directory',
   RATE_LIMIT_FRAME: 'frame',
 } as const;
 
@@ -46,7 +47,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
   }
   const rates: Partial<Record<RateName, RateSetting>> = {};
   for (const [variable, name] of Object.entries(RATES)) {
-    const setting = reader.read(variable, null, rate);
+    const setting = reader.read(variable, null, name === 'directory' ? directoryRate : rate);
     if (setting !== null) rates[name] = setting;
   }
   const count = (name: string, fallback: number) => reader.read(name, fallback, integer(1, 1_000_000));
@@ -70,4 +71,11 @@ function rate(value: string): RateSetting {
   if (!(perUnit > 0 && atOnce > 0))
     throw new InvalidValue("a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)");
   return { perMinute: perUnit * (PER_MINUTE[unit] ?? 1), burst: atOnce };
+}
+
+/** The largest page of the directory costs 5, and a cost above the burst would never be served. */
+function directoryRate(value: string): RateSetting {
+  const setting = rate(value);
+  if (setting.burst < 5) throw new InvalidValue('a rate with a burst of at least 5, which the largest page takes');
+  return setting;
 }

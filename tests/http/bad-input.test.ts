@@ -161,7 +161,10 @@ describe('a body with a Content-Encoding', () => {
   });
 
   it.each(['identity', 'Identity', ''])('is accepted as %j', async (encoding) => {
-    const answer = await server.ask(ada, send({ payload: { content: 'x' }, headers: { 'content-encoding': encoding } }));
+    const answer = await server.ask(
+      ada,
+      send({ payload: { content: 'x' }, headers: { 'content-encoding': encoding } }),
+    );
     expect(answer.status).toBe(202);
   });
 

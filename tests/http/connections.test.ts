@@ -81,15 +81,18 @@ describe('a body that is not read', () => {
     ['/docs', [], 405],
     ['/api/v1/conversations', [], 401],
     ['/api/v1/sessions', ['Content-Encoding: gzip'], 415],
-  ] as const)('of %s does not delay the answer, and its connection lasts one second more', async (path, more, status) => {
-    await start();
-    const one = await open(begun(path, ...more));
-    await untilReceived(one, /"code":/);
-    expect(one.received()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
-    expect(await openConnections()).toBe(1);
-    await clock.advance(SECOND);
-    await untilOpen(0);
-  });
+  ] as const)(
+    'of %s does not delay the answer, and its connection lasts one second more',
+    async (path, more, status) => {
+      await start();
+      const one = await open(begun(path, ...more));
+      await untilReceived(one, /"code":/);
+      expect(one.received()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
+      expect(await openConnections()).toBe(1);
+      await clock.advance(SECOND);
+      await untilOpen(0);
+    },
+  );
 
   it('but arrives soon leaves its connection open', async () => {
     await start();
@@ -118,7 +121,7 @@ describe('the connections of a network', () => {
     await untilOpen(3);
     const more = await open();
     await untilReceived(more, /"code":"too-many-requests"/);
-    expect(more.received()).toMatch(/^HTTP\/1\.1 429 [^]*\r\nretry-after: 1\r\n/);
+    expect(more.received()).toMatch(/^HTTP\/1\.1 429 [\s\S]*\r\nretry-after: 1\r\n/);
     await untilOpen(3);
     held[0]?.socket.destroy();
     await untilOpen(2);
@@ -159,7 +162,7 @@ describe('the Host header', () => {
   ])('%s', async (_name, text, status) => {
     await start();
     const one = await open(text);
-    await untilReceived(one, /\r\n\r\n[^]*\}/);
+    await untilReceived(one, /\r\n\r\n[\s\S]*\}/);
     expect(one.received()).toMatch(new RegExp(`^HTTP/1\\.1 ${status} `));
     if (status === 400) expect(one.received()).toMatch(/Content-Type: application\/problem\+json/i);
   });

@@ -129,7 +129,19 @@ const headers = fc.record(
   { requiredKeys: [] },
 );
 const body = fc.oneof(
-  fc.constantFrom('', '{', '{}', '[]', 'null', '"x"', '{"__proto__":1}', 'a=%zz', 'a=1&a=2', '\u0000', `${'['.repeat(9_999)}`),
+  fc.constantFrom(
+    '',
+    '{',
+    '{}',
+    '[]',
+    'null',
+    '"x"',
+    '{"__proto__":1}',
+    'a=%zz',
+    'a=1&a=2',
+    '\u0000',
+    `${'['.repeat(9_999)}`,
+  ),
   fc.jsonValue().map((value) => JSON.stringify(value)),
   fc.string({ unit: 'binary' }),
 );

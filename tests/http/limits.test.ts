@@ -26,6 +26,7 @@ beforeAll(async () => {
         user: { burst: 20, perMinute: 6 },
         message: { burst: 2, perMinute: 60 },
         registration: { burst: 4, perMinute: 1 },
+        directory: { burst: 7, perMinute: 1 },
       },
     },
   });
@@ -132,6 +133,19 @@ describe('limits', () => {
     }
     expectLimited(await server.ask(null, from(same[0] ?? '', 4)));
     expect((await server.ask(null, from(other, 5))).status).not.toBe(429);
+  });
+
+  it('restrict the names that a user reads from the directory, by the size of the pages', async () => {
+    const eve = await signUp(server, 'eve.d');
+    const page = (limit: number) =>
+      server.ask(eve, { method: 'GET', url: '/api/v1/users', query: { limit: `${limit}` } });
+    // 100 names cost five units, 20 names and fewer one.
+    expect((await page(100)).status).toBe(200);
+    expect((await page(1)).status).toBe(200);
+    expect(expectLimited(await page(21))).toBe(60);
+    expect((await page(20)).status).toBe(200);
+    expectLimited(await page(1));
+    expect((await server.ask(bob, { method: 'GET', url: '/api/v1/users' })).status).toBe(200);
   });
 
   it('restrict requests without a session, but not probes', async () => {

@@ -145,7 +145,14 @@ describe('generations', () => {
     const clock = manualClock();
     const progress = new Progress({ clock, logger: silentLogger, poll: async () => new Map() });
     const log = { isPosition: () => true };
-    const reader = createReader({ log, documents: slow, clock, projections: [projection], progress, ready: async () => {} });
+    const reader = createReader({
+      log,
+      documents: slow,
+      clock,
+      projections: [projection],
+      progress,
+      ready: async () => {},
+    });
     const reading = reader.get('counter/counts', objectId(1));
     reader.pointerHolds('counter', withSwap(withBuilding(old, projection), 2));
     answer();

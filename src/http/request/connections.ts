@@ -95,6 +95,8 @@ export function limitConnections(
   const requests = new Occupancy(max);
   const detail = 'too many connections from this network; try again later';
 
+  // Otherwise Node.js answers unknown expectations by itself; RFC 9110, section 10.1.1, allows to ignore them.
+  app.server.on('checkExpectation', (request, response) => app.server.emit('request', request, response));
   app.server.on('connection', (socket: Socket) => {
     const address = socket.remoteAddress ?? '';
     if (isProxy(address)) return;

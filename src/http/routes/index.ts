@@ -61,7 +61,7 @@ function addSignedInRoutes(scope: App, deps: AppDeps, limits: RateLimits): void 
     route.schema = { ...route.schema, security: signedInOnly };
   });
   addCommandRoutes(scope, deps, limits, signedInCommands);
-  addUserQueries(scope, deps);
+  addUserQueries(scope, deps, limits);
   addConversationQueries(scope, deps);
   addMessageQueries(scope, deps);
   addDirectQueries(scope, deps);
