@@ -4,14 +4,18 @@ const TIMEOUT_MS = 4_000;
 /** A server that listens on all addresses answers on this one. */
 const LOOPBACK = '127.0.0.1';
 
-const { HOST, PORT, SERVER_PORT } = process.env;
+const { HOST, METRICS_TOKEN, PORT, SERVER_PORT } = process.env;
 const path = process.argv[2] ?? '/healthz';
 const port = PORT?.trim() || SERVER_PORT?.trim() || '3000';
 const host = HOST?.trim() || LOOPBACK;
 const address = ['0.0.0.0', '::'].includes(host) ? LOOPBACK : host.includes(':') ? `[${host}]` : host;
 
+// The reasons in `/readyz` are for those who may read the metrics.
+const headers = METRICS_TOKEN?.trim() ? { authorization: `Bearer ${METRICS_TOKEN.trim()}` } : {};
+
 try {
-  const response = await fetch(`http://${address}:${port}${path}`, { signal: AbortSignal.timeout(TIMEOUT_MS) });
+  const signal = AbortSignal.timeout(TIMEOUT_MS);
+  const response = await fetch(`http://${address}:${port}${path}`, { headers, signal });
   console.log(await response.text());
   process.exitCode = response.ok ? 0 : 1;
 } catch (error) {

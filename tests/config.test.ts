@@ -1,5 +1,6 @@
+import type { NetworkInterfaceInfo } from 'node:os';
 import { describe, expect, it } from 'vitest';
-import { type Config, mailFromOf, publicUrlOf, readConfig } from '../src/config/config.ts';
+import { type Config, hostOf, mailFromOf, publicUrlOf, readConfig } from '../src/config/config.ts';
 
 const SECRET = 'a-secret-of-thirty-two-characters';
 
@@ -23,7 +24,7 @@ function errors(env: Record<string, string>): string[] {
 describe('an empty environment', () => {
   it('means embedded stores on port 3000, without warnings', () => {
     expect(configOf({})).toEqual({
-      host: '0.0.0.0',
+      host: null,
       port: 3000,
       publicUrl: null,
       dataDir: './data',
@@ -35,7 +36,13 @@ describe('an empty environment', () => {
       allowedOrigins: [],
       metricsToken: null,
       logLevel: 'info',
-      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      limits: {
+        rates: {},
+        signInFailures: 5,
+        mails: { perHour: 2, perDay: 5 },
+        connectionsPerNetwork: 256,
+        socketsPerUser: 20,
+      },
       roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
     });
     expect(warnings({})).toEqual([]);
@@ -43,6 +50,21 @@ describe('an empty environment', () => {
 
   it('equals an environment with empty and blank variables', () => {
     expect(configOf({ PORT: '', PUBLIC_URL: ' ', SMTP_URL: '', PARLEY_ROLES: '' })).toEqual(configOf({}));
+  });
+});
+
+describe('the address to listen on', () => {
+  const address = (family: 'IPv4' | 'IPv6') => ({ family }) as NetworkInterfaceInfo;
+
+  it('is that of IPv6 where the machine has one, else that of IPv4', () => {
+    const { host } = configOf({});
+    expect(hostOf({ host }, { lo: [address('IPv4'), address('IPv6')] })).toBe('::');
+    expect(hostOf({ host }, { lo: [address('IPv4')], eth0: [address('IPv4')] })).toBe('0.0.0.0');
+    expect(hostOf({ host }, {})).toBe('0.0.0.0');
+  });
+
+  it('is HOST when that is set', () => {
+    expect(hostOf(configOf({ HOST: '127.0.0.1' }), { lo: [address('IPv6')] })).toBe('127.0.0.1');
   });
 });
 
@@ -80,7 +102,13 @@ describe('valid values', () => {
       allowedOrigins: ['https://app.example.org', 'http://localhost:5173'],
       metricsToken: 'a-token-for-prometheus',
       logLevel: 'debug',
-      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      limits: {
+        rates: {},
+        signInFailures: 5,
+        mails: { perHour: 2, perDay: 5 },
+        connectionsPerNetwork: 256,
+        socketsPerUser: 20,
+      },
       roles: new Set(['api', 'mail']),
     });
   });
@@ -120,10 +148,12 @@ describe('valid values', () => {
       RATE_LIMIT_USER: '3/min',
       RATE_LIMIT_MESSAGE: '4/min',
       RATE_LIMIT_REGISTRATION: '5/min',
+      RATE_LIMIT_DIRECTORY: '7/min burst 8',
       RATE_LIMIT_FRAME: '6/min',
       RATE_LIMIT_SIGN_IN: '7',
       RATE_LIMIT_MAILS_HOUR: '8',
       RATE_LIMIT_MAILS_DAY: '9',
+      RATE_LIMIT_CONNECTIONS: '11',
       RATE_LIMIT_SOCKETS: '10',
     });
     expect(limits).toEqual({
@@ -133,10 +163,12 @@ describe('valid values', () => {
         user: { perMinute: 3, burst: 3 },
         message: { perMinute: 4, burst: 4 },
         registration: { perMinute: 5, burst: 5 },
+        directory: { perMinute: 7, burst: 8 },
         frame: { perMinute: 6, burst: 6 },
       },
       signInFailures: 7,
       mails: { perHour: 8, perDay: 9 },
+      connectionsPerNetwork: 11,
       socketsPerUser: 10,
     });
   });
@@ -171,6 +203,7 @@ describe('invalid values', () => {
     ['RATE_LIMIT_USER', 'many', rate],
     ['RATE_LIMIT_USER', '0/s', rate],
     ['RATE_LIMIT_USER', '5/s burst 0', rate],
+    ['RATE_LIMIT_DIRECTORY', '4/min', 'must be a rate with a burst of at least 5, which the largest page takes'],
     ['RATE_LIMIT_SIGN_IN', '0', 'must be an integer from 1 to 1000000'],
     ['PARLEY_ROLES', 'api,cook', 'must be one of api, projections, mail, sync, bridge'],
   ])('%s=%j is reported in one line', (name, value, message) => {
@@ -217,7 +250,8 @@ describe('invalid values', () => {
   it('include unknown limits, which would have no effect', () => {
     expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
       'RATE_LIMIT_MESSAGES is not a known variable; known are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
-        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, RATE_LIMIT_SOCKETS',
+        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_DIRECTORY, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
+        'RATE_LIMIT_CONNECTIONS, RATE_LIMIT_SOCKETS',
     ]);
   });
 

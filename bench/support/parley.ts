@@ -18,6 +18,8 @@ const env = {
   RATE_LIMIT_MESSAGE: FREE,
   RATE_LIMIT_REGISTRATION: FREE,
   RATE_LIMIT_FRAME: FREE,
+  RATE_LIMIT_DIRECTORY: FREE,
+  RATE_LIMIT_CONNECTIONS: '1000000',
 };
 
 /** A node with embedded stores, in a process and a folder of its own. */

@@ -17,8 +17,8 @@ export type Handled = Readonly<{
 export type LoadedAggregate<State> = Readonly<{ state: State; revision: bigint | null; position: Position | null }>;
 
 export type HandleOptions = Readonly<{
-  /** The revision the caller saw (`If-Match`), `null`: none yet. Refused with `revision-mismatch` when the stream has another one. */
-  expected?: bigint | null;
+  /** The revisions that the caller accepts (`If-Match`). Refused with `revision-mismatch` when the stream has another one. */
+  expected?: readonly bigint[];
   /**
    * The command may have been handled before, after this revision (-1: the start of the stream). The stream is then searched for its id first, and
    * the earlier outcome returned.

@@ -14,8 +14,8 @@ const ENVELOPE_BYTES = 300;
 /** Characters up to which a text is not measured. */
 const SHORT_TEXT = 100;
 
-/** A command as it waits for its turn. `expected`: the revision its sender saw. */
-export type QueuedCommand<C> = Readonly<{ command: C; expected: bigint | null | undefined }>;
+/** A command as it waits for its turn. `expected`: the revisions that its sender accepts; `undefined`: any. */
+export type QueuedCommand<C> = Readonly<{ command: C; expected: readonly bigint[] | undefined }>;
 
 /**
  * What was decided for one command; `revision` is the aggregate's after it. A refusal after events that are not appended yet depends on them.
@@ -70,9 +70,9 @@ function decideOne<State, C extends Command<string, unknown>, E extends Event>(
   { aggregate, log }: Readonly<{ aggregate: Aggregate<State, C, E>; log: Pick<EventLog, 'admit'> }>,
   state: State,
   command: C,
-  at: { expected: bigint | null | undefined; revision: bigint | null },
+  at: { expected: readonly bigint[] | undefined; revision: bigint | null },
 ): Outcome<E> {
-  if (at.expected !== undefined && at.expected !== at.revision) {
+  if (at.expected !== undefined && (at.revision === null || !at.expected.includes(at.revision))) {
     return refused(new Refusal('revision-mismatch', 'it was changed since you read it'));
   }
   try {

@@ -2,7 +2,7 @@ import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
 import type { Output } from '../adapters/system/output.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
-import { type Config, publicUrlOf } from '../config/config.ts';
+import { type Config, hostOf, publicUrlOf } from '../config/config.ts';
 import type { App, HttpConfig } from '../http/deps.ts';
 import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -60,7 +60,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
       try {
         const node = await buildNode(ports, settings, attempt);
         await waiting?.close();
-        const url = await node.app.listen({ host: config.host, port: config.port });
+        const url = await node.app.listen({ host: hostOf(config), port: config.port });
         closing.use(attempt);
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
       } catch (error) {
@@ -70,7 +70,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
         options.logger.warn({ err: error }, 'a store is unavailable; trying again');
         if (waiting === null) {
           waiting = await buildWaitingApp(ports, settings.http);
-          await waiting.listen({ host: config.host, port: config.port });
+          await waiting.listen({ host: hostOf(config), port: config.port });
         }
       }
       await system.clock.sleep(RETRY_MS, options.signal);
@@ -101,6 +101,7 @@ function httpConfigOf(config: Config): HttpConfig {
     version: VERSION,
     trustProxy,
     allowedOrigins,
+    connectionsPerNetwork: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.connectionsPerNetwork,
     socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
     rateLimits: limits === 'off' ? 'off' : limits.rates,
     metricsToken,

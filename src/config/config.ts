@@ -1,4 +1,5 @@
 import { BlockList, isIP } from 'node:net';
+import { networkInterfaces } from 'node:os';
 import { type LimitSettings, readLimits } from './limits.ts';
 import {
   type ConfigError,
@@ -25,8 +26,8 @@ export type SharedStores = Readonly<{ eventStoreUrl: string; mongoUrl: string }>
 
 /** All settings, each with the variable that sets it. docs/configuration.md describes them for operators. */
 export type Config = Readonly<{
-  /** `HOST`, default `0.0.0.0`. */
-  host: string;
+  /** `HOST`; `null`: all addresses of the machine, those of IPv6 too if it has any. */
+  host: string | null;
   /** `PORT` or `SERVER_PORT`, default 3000; 0: any free port. */
   port: number;
   /** `PUBLIC_URL`: the origin at which users reach the server. `null`: `http://localhost:<port>`, see `publicUrlOf`. */
@@ -43,7 +44,7 @@ export type Config = Readonly<{
   mailFrom: string | null;
   /** `TRUST_PROXY`: proxies whose `X-Forwarded-…` headers are trusted: addresses, subnets, `loopback`, `linklocal`, `uniquelocal`. Default none. */
   trustProxy: readonly string[];
-  /** `ALLOWED_ORIGINS`: origins, besides the public one, whose pages may open a WebSocket. */
+  /** `ALLOWED_ORIGINS`: origins, besides the public one, whose pages may send requests (CORS) and open a WebSocket. */
   allowedOrigins: readonly string[];
   /** `METRICS_TOKEN`, 16 to 256 characters: the bearer token that `/metrics` requires; `null`: it answers internal networks only. */
   metricsToken: string | null;
@@ -64,7 +65,7 @@ export type ConfigResult =
 export function readConfig(env: Environment): ConfigResult {
   const reader = new ConfigReader(env);
   const config: Config = {
-    host: reader.read('HOST', '0.0.0.0', host),
+    host: reader.read('HOST', null, host),
     port: reader.read(reader.either('PORT', 'SERVER_PORT'), 3000, integer(0, 65_535)),
     publicUrl: reader.read('PUBLIC_URL', null, origin),
     dataDir: reader.read('DATA_DIR', './data', (value) => value),
@@ -85,6 +86,12 @@ export function readConfig(env: Environment): ConfigResult {
 /** The origin at which users reach this node. `port`: the port that it listens on. */
 export function publicUrlOf(config: Config, port = config.port): string {
   return config.publicUrl ?? `http://localhost:${port}`;
+}
+
+/** The address to listen on. Without a `HOST`, all addresses: a socket for those of IPv6 serves IPv4 too. */
+export function hostOf(config: Pick<Config, 'host'>, interfaces = networkInterfaces()): string {
+  const hasIPv6 = Object.values(interfaces).some((addresses) => addresses?.some(({ family }) => family === 'IPv6'));
+  return config.host ?? (hasIPv6 ? '::' : '0.0.0.0');
 }
 
 /** The sender of mails. */

@@ -10,6 +10,7 @@ const RATES = {
   RATE_LIMIT_USER: 'user',
   RATE_LIMIT_MESSAGE: 'message',
   RATE_LIMIT_REGISTRATION: 'registration',
+  RATE_LIMIT_DIRECTORY: 'directory',
   RATE_LIMIT_FRAME: 'frame',
 } as const;
 
@@ -22,11 +23,19 @@ export type LimitSettings = Readonly<{
   signInFailures: number;
   /** `RATE_LIMIT_MAILS_HOUR`, `RATE_LIMIT_MAILS_DAY`: mails to one address that requests without a session may cause. */
   mails: Readonly<{ perHour: number; perDay: number }>;
+  /** `RATE_LIMIT_CONNECTIONS`: open connections of one network; behind a trusted proxy, its requests in progress. */
+  connectionsPerNetwork: number;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;
 }>;
 
-const OTHERS = ['RATE_LIMIT_SIGN_IN', 'RATE_LIMIT_MAILS_HOUR', 'RATE_LIMIT_MAILS_DAY', 'RATE_LIMIT_SOCKETS'];
+const OTHERS = [
+  'RATE_LIMIT_SIGN_IN',
+  'RATE_LIMIT_MAILS_HOUR',
+  'RATE_LIMIT_MAILS_DAY',
+  'RATE_LIMIT_CONNECTIONS',
+  'RATE_LIMIT_SOCKETS',
+];
 
 /** Reads `RATE_LIMITS` and all `RATE_LIMIT_…` variables. Unknown `RATE_LIMIT_…` names are errors: a misspelled limit would have no effect. */
 export function readLimits(reader: ConfigReader, names: readonly string[]): LimitSettings | 'off' {
@@ -38,7 +47,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
   }
   const rates: Partial<Record<RateName, RateSetting>> = {};
   for (const [variable, name] of Object.entries(RATES)) {
-    const setting = reader.read(variable, null, rate);
+    const setting = reader.read(variable, null, name === 'directory' ? directoryRate : rate);
     if (setting !== null) rates[name] = setting;
   }
   const count = (name: string, fallback: number) => reader.read(name, fallback, integer(1, 1_000_000));
@@ -46,6 +55,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
     rates,
     signInFailures: count('RATE_LIMIT_SIGN_IN', 5),
     mails: { perHour: count('RATE_LIMIT_MAILS_HOUR', 2), perDay: count('RATE_LIMIT_MAILS_DAY', 5) },
+    connectionsPerNetwork: count('RATE_LIMIT_CONNECTIONS', 256),
     socketsPerUser: count('RATE_LIMIT_SOCKETS', 20),
   };
   return reader.read('RATE_LIMITS', 'on' as const, oneOf('on', 'off')) === 'off' ? 'off' : limits;
@@ -61,4 +71,11 @@ function rate(value: string): RateSetting {
   if (!(perUnit > 0 && atOnce > 0))
     throw new InvalidValue("a rate such as '300/min' or '5/s burst 50' (per s, min, h or day)");
   return { perMinute: perUnit * (PER_MINUTE[unit] ?? 1), burst: atOnce };
+}
+
+/** The largest page of the directory costs 5, and a cost above the burst would never be served. */
+function directoryRate(value: string): RateSetting {
+  const setting = rate(value);
+  if (setting.burst < 5) throw new InvalidValue('a rate with a burst of at least 5, which the largest page takes');
+  return setting;
 }

@@ -2,16 +2,21 @@ import type { IncomingMessage } from 'node:http';
 import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
+import { networkOf } from '../kernel/network.ts';
 import type { App, AppDeps } from './deps.ts';
 import { describeRoutes } from './openapi.ts';
-import { limitByNetwork } from './request/authentication.ts';
-import { addBodyParsers } from './request/body-parsers.ts';
-import { answerBrokenRequest, answerErrors, answerFrameworkError } from './request/error-responses.ts';
+import { addBodyParsers, checkEncoding } from './request/body-parsers.ts';
+import { cutUnlessComplete, limitConnections } from './request/connections.ts';
+import { createCors } from './request/cors.ts';
+import { answerErrors, answerFrameworkError, answerUnknownRoutes } from './request/error-responses.ts';
+import { cleanForwardedFor, createProxyCheck } from './request/forwarded.ts';
 import { stopGracefully } from './request/graceful-stop.ts';
+import { checkHost } from './request/host.ts';
 import { QuietLog } from './request/log-controller.ts';
-import { createRateLimits } from './request/rate-limits.ts';
+import { charge, createRateLimits } from './request/rate-limits.ts';
 import { createRouteTable } from './request/route-table.ts';
-import { dataHeaders } from './request/security-headers.ts';
+import { securityHeaders } from './request/security-headers.ts';
+import { serverOptions } from './request/server-options.ts';
 import { validatorCompiler } from './request/validation.ts';
 import { addRoutes } from './routes/index.ts';
 
@@ -26,32 +31,28 @@ const SLOW_MS = 2_000;
  */
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { config, logger, clock, random } = deps;
+  const headers = securityHeaders(config.publicUrl);
   const app: App = Fastify({
     logger: false,
     logController: new QuietLog(logger),
     bodyLimit: BODY_MAX,
-    // A whole request has to arrive within 30 s, its header within 15 s. A connection without traffic is closed after a minute.
-    requestTimeout: 30_000,
-    connectionTimeout: 60_000,
-    keepAliveTimeout: 72_000,
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000 },
+    ...serverOptions(config, clock),
     forceCloseConnections: 'idle',
     // `addRequestHooks` answers with a problem instead.
     return503OnClosing: false,
-    requestIdHeader: false,
     genReqId: (request: IncomingMessage) => correlationIdOf(request) ?? random.uuid(clock.now()),
-    trustProxy: [...config.trustProxy],
     routerOptions: { ignoreTrailingSlash: true, maxParamLength: 256 },
-    clientErrorHandler: answerBrokenRequest,
-    frameworkErrors: (error, request, reply) => answerFrameworkError(logger, error, request, reply),
+    frameworkErrors: (error, request, reply) => answerFrameworkError({ logger, headers }, error, request, reply),
   }).withTypeProvider<TypeBoxTypeProvider>();
 
   app.decorateRequest('principal', null);
   app.setValidatorCompiler(validatorCompiler);
   addBodyParsers(app);
   const limits = createRateLimits(config.rateLimits, clock);
-  answerErrors(app, logger, createRouteTable(app), limitByNetwork(limits));
-  addRequestHooks(app, deps);
+  const routes = createRouteTable(app);
+  answerErrors(app, logger, routes);
+  addRequestHooks(app, deps, headers);
+  answerUnknownRoutes(app, routes, (request) => charge(limits.address, networkOf(request.ip)));
   await describeRoutes(app, config);
   await addRoutes(app, deps, limits);
   await app.ready();
@@ -59,14 +60,31 @@ export async function buildApp(deps: AppDeps): Promise<App> {
 }
 
 /** What happens before and after every request. Requests that succeed quickly are not logged. */
-function addRequestHooks(app: App, { logger, clock }: AppDeps): void {
+function addRequestHooks(
+  app: App,
+  { logger, clock, config }: AppDeps,
+  headers: Readonly<Record<string, string>>,
+): void {
   const stop = stopGracefully(app, clock);
+  const answerPreflight = createCors(config.allowedOrigins);
+  const isProxy = createProxyCheck(config.trustProxy);
+  const { limitRequest } = limitConnections(app, { max: config.connectionsPerNetwork, isProxy, headers, clock });
   app.addHook('onRequest', (request, reply, done) => {
-    reply.headers(dataHeaders).header('x-correlation-id', request.id);
+    cleanForwardedFor(request.raw, isProxy);
+    reply.headers(headers).header('x-correlation-id', request.id);
+    if (answerPreflight(request, reply)) return;
+    checkHost(request.raw);
+    limitRequest(request, reply);
     done(stop.isStopping ? new Refusal('unavailable', 'this server is stopping; nothing was written') : undefined);
   });
+  app.addHook('preParsing', (request, reply, _payload, done) => {
+    checkEncoding(request, reply);
+    done();
+  });
   app.addHook('onResponse', (request, reply, done) => {
-    if (reply.elapsedTime > SLOW_MS) {
+    cutUnlessComplete(request, clock);
+    // Of those that failed, the reason is logged if it is not the client's.
+    if (reply.elapsedTime > SLOW_MS && reply.statusCode < 400) {
       const fields = { ms: Math.round(reply.elapsedTime), correlationId: request.id, route: request.routeOptions.url };
       logger.warn(fields, 'slow request');
     }

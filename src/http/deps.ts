@@ -35,13 +35,31 @@ export type HttpConfig = Readonly<{
   version: string;
   /** Addresses or networks of proxies whose `X-Forwarded-*` headers are trusted; none if empty. */
   trustProxy: readonly string[];
-  /** Origins, besides `publicUrl`, whose pages may open a WebSocket. */
+  /** Origins, besides `publicUrl`, whose pages may send requests (CORS) and open a WebSocket. */
   allowedOrigins: readonly string[];
+  /** Maximum number of open connections of one network; behind a trusted proxy, of its requests in progress. */
+  connectionsPerNetwork: number;
   /** Maximum number of concurrent WebSockets of one user. */
   socketsPerUser: number;
   rateLimits: RateSettings;
   /** Bearer token that `/metrics` requires; `null`: it answers internal networks only. */
   metricsToken: string | null;
+  /** Default: `defaultTimeouts`. */
+  timeouts?: Timeouts;
+}>;
+
+/** How long clients may take, in ms. */
+export type Timeouts = Readonly<{
+  /** For a whole request to arrive. */
+  request: number;
+  /** For its header. */
+  header: number;
+  /** A connection without traffic. */
+  idle: number;
+  /** A connection between two requests. */
+  keepAlive: number;
+  /** How often these are checked. */
+  check: number;
 }>;
 
 /** Checks a dependency of this server, such as a store or a projection. */

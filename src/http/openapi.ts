@@ -173,10 +173,16 @@ function headersOf({ config }: RouteOptions, schema: FastifySchema): readonly ob
         ]
       : []),
     ...(config?.precondition === 'if-match'
-      ? [header('If-Match', 'The `ETag` of the version you read; 412 if the resource has changed.', ETAG)]
+      ? [
+          header(
+            'If-Match',
+            'The `ETag` of the version you read, or a list of them; 412 if the resource has changed.',
+            ETAG,
+          ),
+        ]
       : []),
     ...(config?.precondition === 'if-none-match'
-      ? [header('If-None-Match', 'The `ETag` of the version you have; 304 if it is current.', ETAG)]
+      ? [header('If-None-Match', 'The `ETag` of the version you have, or a list of them; 304 if one is current.', ETAG)]
       : []),
   ];
 }

@@ -16,17 +16,24 @@ const TYPE = 'at+jwt';
 const LENGTH_MAX = 1_024;
 /** Verified tokens in the cache, well below 1 KiB each. */
 const CACHED_MAX = 20_000;
+/** Expired tokens in a cache of their own, so that they do not displace valid ones. */
+const EXPIRED_MAX = 5_000;
 /** The keys are read again when a token has an unknown key id, but not more often than this, in ms. */
 const REREAD_MS = 10_000;
 
 /** Contents of an access token. Times are in ms since the epoch; `issuedAt` has whole seconds. */
 export type AccessTokenPayload = Readonly<{ userId: string; sessionId: string; issuedAt: number; expiresAt: number }>;
 
+/** `kid`: the id of the key that verified it. */
+type Verified = Readonly<{ payload: AccessTokenPayload; kid: string }>;
+
 /** Signs and verifies access tokens: JWTs with ES256, bound to this installation by `iss` and to their use by `aud` and `typ`. */
 export interface AccessTokens {
   sign(userId: string, sessionId: string): Promise<string>;
   /** Throws `unauthenticated` for a token that this installation did not sign, that is not an access token, or that has expired. */
   verify(token: string): Promise<AccessTokenPayload>;
+  /** Whether `verify` found before, on this node, that this installation signed the token: it was valid then, or had already expired. */
+  isGenuine(token: string): boolean;
   jwks(): JSONWebKeySet;
 }
 
@@ -37,7 +44,9 @@ export async function createAccessTokens(deps: {
   issuer: string;
 }): Promise<AccessTokens> {
   const { clock, issuer } = deps;
-  const verified = new LRUCache<string, AccessTokenPayload>({ max: CACHED_MAX });
+  const verified = new LRUCache<string, Verified>({ max: CACHED_MAX });
+  /** Tokens that this installation signed and that have expired. */
+  const expired = new LRUCache<string, true>({ max: EXPIRED_MAX });
   let keys = await readSigningKeys(deps.keys);
   let readAt = clock.monotonic();
   let reading: Promise<void> | null = null;
@@ -48,7 +57,7 @@ export async function createAccessTokens(deps: {
     reading ??= readSigningKeys(deps.keys)
       .then((read) => {
         keys = read;
-        verified.clear();
+        for (const [token, { kid }] of verified.entries()) if (!keys.publicKeys.has(kid)) verified.delete(token);
       })
       .finally(() => {
         reading = null;
@@ -64,8 +73,8 @@ export async function createAccessTokens(deps: {
     return key;
   }
 
-  async function check(token: string): Promise<AccessTokenPayload> {
-    const { payload } = await jwtVerify(token, ({ kid }) => keyOf(kid), {
+  async function check(token: string): Promise<Verified> {
+    const { payload, protectedHeader } = await jwtVerify(token, ({ kid }) => keyOf(kid), {
       algorithms: [SIGNING_ALG],
       issuer,
       audience: AUDIENCE,
@@ -73,7 +82,7 @@ export async function createAccessTokens(deps: {
       requiredClaims: ['sub', 'sid', 'iat', 'exp'],
       currentDate: new Date(clock.now()),
     });
-    return payloadOf(payload);
+    return { payload: payloadOf(payload), kid: protectedHeader.kid ?? '' };
   }
 
   return {
@@ -93,21 +102,25 @@ export async function createAccessTokens(deps: {
     async verify(token) {
       const known = verified.get(token);
       if (known !== undefined) {
-        if (clock.now() < known.expiresAt) return known;
+        if (clock.now() < known.payload.expiresAt) return known.payload;
         verified.delete(token);
-        throw invalidToken();
+        expired.set(token, true);
       }
-      if (token.length > LENGTH_MAX) throw invalidToken();
+      if (token.length > LENGTH_MAX || expired.has(token)) throw invalidToken();
       try {
-        const payload = await check(token);
-        verified.set(token, payload);
-        return payload;
+        const found = await check(token);
+        verified.set(token, found);
+        return found.payload;
       } catch (error) {
+        // The expiry is checked last, after the signature and everything else.
+        if (error instanceof errors.JWTExpired) expired.set(token, true);
         // Everything that is wrong with the token. Errors of the key store are passed on.
         if (error instanceof errors.JOSEError) throw invalidToken(error);
         throw error;
       }
     },
+
+    isGenuine: (token) => verified.has(token) || expired.has(token),
 
     jwks: () => keys.jwks,
   };

@@ -53,6 +53,12 @@ export interface Identity {
    */
   authenticate(accessToken: string, purpose: Purpose): Promise<Principal>;
 
+  /**
+   * Whether `authenticate` found before, on this node, that this installation signed the token, which may have expired since. Authenticating it again
+   * does not verify its signature.
+   */
+  isGenuine(accessToken: string): boolean;
+
   /** The public keys that verify access tokens (RFC 7517). */
   jwks(): JSONWebKeySet;
 

@@ -35,7 +35,9 @@ type Deps = Readonly<{
 }>;
 
 /** Sign-in, refresh, sign-out, and authentication of access tokens. */
-export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' | 'signOut' | 'authenticate'> {
+export function createSessions(
+  deps: Deps,
+): Pick<Identity, 'signIn' | 'refresh' | 'signOut' | 'authenticate' | 'isGenuine'> {
   const { commands, accessTokens, refreshTokens, liveSessions, throttle } = deps;
 
   async function tokens(account: ActiveAccount, subject: RefreshTokenSubject): Promise<SignedIn> {
@@ -115,6 +117,8 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       if (!(await liveSessions.isLive(userId, sessionId, purpose))) throw sessionOver();
       return { userId, sessionId, expiresAt };
     },
+
+    isGenuine: (accessToken) => accessTokens.isGenuine(accessToken),
   };
 }
 

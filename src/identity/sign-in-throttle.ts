@@ -1,5 +1,5 @@
-import { isIP } from 'node:net';
 import { LRUCache } from 'lru-cache';
+import { networkOf } from '../kernel/network.ts';
 import { foldEmail } from './names.ts';
 import { hmac } from './secrets.ts';
 
@@ -94,19 +94,4 @@ export class SignInThrottle {
       failures < delays.free ? 0 : Math.min(delays.maxMs, delays.firstMs * 2 ** Math.min(failures - delays.free, 30));
     this.#tallies.set(key, { failures, blockedUntil: this.#now() + delay, lastAt: this.#now() });
   }
-}
-
-/** The network that an address is counted under: an IPv4 address itself, or the first 64 bits of an IPv6 address, usually one household. */
-export function networkOf(address: string): string {
-  const mapped = /^::ffff:(\d+\.\d+\.\d+\.\d+)$/i.exec(address)?.[1];
-  if (mapped !== undefined) return mapped;
-  if (isIP(address) !== 6) return address;
-  const [head = '', tail = ''] = address.split('%')[0]?.split('::') ?? [];
-  const groups = head === '' ? [] : head.split(':');
-  const missing = 8 - groups.length - (tail === '' ? 0 : tail.split(':').length);
-  const full = address.includes('::') ? [...groups, ...Array<string>(missing).fill('0'), ...tail.split(':')] : groups;
-  return full
-    .slice(0, 4)
-    .map((group) => Number.parseInt(group, 16).toString(16))
-    .join(':');
 }

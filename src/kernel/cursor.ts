@@ -49,7 +49,8 @@ function parse(cursor: string): unknown {
 export function decodeCursor(cursor: string, filter: Filter, sort: Sort): Keyset {
   const parsed = parse(cursor);
   const [, ...keys]: unknown[] = Array.isArray(parsed) ? parsed : [];
-  const isKey = (key: unknown): key is string | number => typeof key === 'string' || typeof key === 'number';
+  const isKey = (key: unknown): key is string | number =>
+    typeof key === 'string' ? key.isWellFormed() : typeof key === 'number';
   const id = keys.at(-1);
   if (typeof id === 'string' && keys.length === sort.fields.length + 1 && keys.every(isKey)) {
     const keyset: Keyset = { values: keys.slice(0, -1), id };

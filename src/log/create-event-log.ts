@@ -69,6 +69,7 @@ export function createEventLog(deps: {
       checkRetention(retention);
       return store.setRetention(stream, retention);
     },
+    isPosition: (text) => store.isPosition(text),
     head: () => store.head(),
     async idAt(position) {
       checkPosition(position);

@@ -53,6 +53,7 @@ export interface EventLog {
 
   /** See `EventStore`. */
   setRetention(stream: string, retention: Retention): Promise<void>;
+  isPosition(text: string): boolean;
   head(): Promise<Position | null>;
   idAt(position: Position): Promise<string | null>;
   countAfter(position: Position | null): Promise<number | null>;

@@ -39,6 +39,9 @@ export interface EventStore {
    */
   setRetention(stream: string, retention: Retention): Promise<void>;
 
+  /** Whether a text from outside is spelled like a position of this store. There may be no record at it, or none yet. */
+  isPosition(text: string): boolean;
+
   /** Position of the last record of the log, `null` when it has none. */
   head(): Promise<Position | null>;
 

@@ -52,6 +52,7 @@ export function measureEventLog(log: EventLog, telemetry: Telemetry, clock: Cloc
     erasingTypes: log.erasingTypes,
     onErased: (listener) => log.onErased(listener),
     setRetention: (stream, retention) => log.setRetention(stream, retention),
+    isPosition: (text) => log.isPosition(text),
     head: () => log.head(),
     idAt: (position) => log.idAt(position),
     countAfter: (position) => log.countAfter(position),

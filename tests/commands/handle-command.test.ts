@@ -68,9 +68,9 @@ describe('a command', () => {
   it('is refused when the expected revision is no longer the last one', async () => {
     const node = await startNode(stores);
     const id = await group(node, ann, bob);
-    const { revision } = await execute(node, ann, message(id), { expected: 0n });
+    const { revision } = await execute(node, ann, message(id), { expected: [0n] });
     expect(revision).toBe(1n);
-    await expect(execute(node, ann, message(id), { expected: 0n })).rejects.toMatchObject({
+    await expect(execute(node, ann, message(id), { expected: [0n] })).rejects.toMatchObject({
       code: 'revision-mismatch',
     });
     expect(await messagesOf(stores, id)).toHaveLength(1);

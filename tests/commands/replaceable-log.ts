@@ -28,7 +28,8 @@ export function replaceable(first: EventLog): ReplaceableLog {
     onErased: (listener) => current.onErased(listener),
     setRetention: (stream, retention) => current.setRetention(stream, retention),
     head: () => current.head(),
-    idAt: (position) => current.idAt(position),
+    isPosition: (text) => current.isPosition(text),
+      idAt: (position) => current.idAt(position),
     countAfter: (position) => current.countAfter(position),
     // A copy has the epoch of its original.
     epoch: () => first.epoch(),

@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest';
-import type { EventStore } from '../../src/ports/event-store.ts';
+import type { EventStore, StoredRecord } from '../../src/ports/event-store.ts';
 import { newStream, notes } from './events.ts';
 import { readStream, readToEnd } from './following.ts';
 
@@ -44,6 +44,29 @@ export function positionsContract(store: () => EventStore): void {
     it('returns `null` or 0 at the head', async () => {
       await written();
       expect([null, 0]).toContain(await store().countAfter(await store().head()));
+    });
+  });
+
+  describe('`isPosition`', () => {
+    it('accepts the positions of records and of the head, also of later ones', async () => {
+      const records = await written();
+      for (const { position } of records) expect(store().isPosition(position)).toBe(true);
+      expect(store().isPosition(records.at(-1)!.position.replaceAll(/\b00/g, '01'))).toBe(true);
+    });
+
+    it.each(['', ' ', 'x', '0', '-1', '1e3', '9'.repeat(16), '9'.repeat(20), '١'.repeat(16), 'not a position'])(
+      'rejects %j, as `idAt` does',
+      async (text) => {
+        expect(store().isPosition(text)).toBe(false);
+        await expect(store().idAt(text)).rejects.toMatchObject({ name: 'StoreError', code: 'INVALID' });
+      },
+    );
+
+    it('rejects a position with anything before or after it', async () => {
+      const [{ position }] = (await written()) as [StoredRecord];
+      for (const text of [`${position}z`, ` ${position}`, `${position}\n`, `${position}0`, position.slice(1)]) {
+        expect(store().isPosition(text)).toBe(false);
+      }
     });
   });
 

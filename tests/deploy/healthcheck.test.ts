@@ -7,7 +7,9 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 
 const SCRIPT = fileURLToPath(new URL('../../scripts/healthcheck.mjs', import.meta.url));
 
+let authorization: string | undefined;
 const server = createServer((request, response) => {
+  authorization = request.headers.authorization;
   response.writeHead(request.url === '/healthz' ? 200 : 503).end(`requested ${request.url}`);
 });
 
@@ -58,6 +60,13 @@ describe('the container health check', () => {
       child.stderr.destroy();
       expect(await exited).toEqual([code, null]);
     }
+  });
+
+  it('sends METRICS_TOKEN where it is set, because the reasons in /readyz require it', async () => {
+    await check({ PORT: port, METRICS_TOKEN: 'a-token-for-prometheus' }, '/readyz');
+    expect(authorization).toBe('Bearer a-token-for-prometheus');
+    await check({ PORT: port, METRICS_TOKEN: ' ' }, '/readyz');
+    expect(authorization).toBeUndefined();
   });
 
   it('fails when the server does not answer', async () => {

@@ -5,6 +5,7 @@ import type { App, ReadinessCheck } from '../../src/http/deps.ts';
 import { buildHealthApp } from '../../src/http/health-app.ts';
 import type { Logger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
+import { PUBLIC_URL } from '../support/http.ts';
 import { manualClock } from '../support/manual-clock.ts';
 
 let app: App;
@@ -13,13 +14,13 @@ afterEach(() => app.close());
 
 async function start(
   checks: readonly ReadinessCheck[],
-  options: { state?: 'starting' | 'no-api'; clock?: Clock } = {},
+  options: { state?: 'starting' | 'no-api'; clock?: Clock; metricsToken?: string; publicUrl?: string } = {},
 ): Promise<void> {
   warnings = [];
   const warn = (fields: object, message: string) => void warnings.push({ fields, message });
   const logger: Logger = { debug() {}, info() {}, warn, error() {} };
-  const { state = 'no-api', clock = createSystemClock() } = options;
-  const config = { trustProxy: [], metricsToken: null };
+  const { state = 'no-api', clock = createSystemClock(), metricsToken = null, publicUrl = PUBLIC_URL } = options;
+  const config = { publicUrl, trustProxy: [], metricsToken, connectionsPerNetwork: 10 };
   const telemetry = createPrometheusTelemetry({ processMetrics: false });
   app = await buildHealthApp({ readinessChecks: checks, clock, logger, telemetry, config }, state);
 }
@@ -62,7 +63,42 @@ describe('/readyz', () => {
         { name: 'projection:users', ready: false, reason: 'parked at 12' },
       ],
     });
-    expect(warnings).toEqual([{ fields: { err: error, check: 'documents' }, message: 'readiness check failed' }]);
+    expect(warnings).toEqual([
+      { fields: { err: error, check: 'documents' }, message: 'readiness check failed' },
+      { fields: { check: 'projection:users', reason: 'parked at 12' }, message: 'not ready' },
+    ]);
+    await get('/readyz');
+    // A reason is logged once, an error each time.
+    expect(warnings.map(({ message }) => message)).toEqual([
+      'readiness check failed',
+      'not ready',
+      'readiness check failed',
+    ]);
+  });
+
+  it('shows reasons only to those who may read the metrics', async () => {
+    const failing = [
+      ready('documents'),
+      { name: 'event-store', check: async () => 'connect ECONNREFUSED 10.0.0.7:2113' },
+    ];
+    const hidden = {
+      ready: false,
+      parts: [
+        { name: 'documents', ready: true },
+        { name: 'event-store', ready: false },
+      ],
+    };
+    await start(failing);
+    const from = async (remoteAddress: string, headers: Record<string, string> = {}) =>
+      (await app.inject({ method: 'GET', url: '/readyz', remoteAddress, headers })).json();
+    expect(await from('203.0.113.9')).toEqual(hidden);
+    expect(await from('10.0.0.2', { 'x-forwarded-for': '10.0.0.1' })).toEqual(hidden);
+    expect((await from('10.0.0.2')).parts[1].reason).toContain('ECONNREFUSED');
+    await app.close();
+    await start(failing, { metricsToken: 'a-token-for-prometheus' });
+    expect(await from('10.0.0.2')).toEqual(hidden);
+    const headers = { authorization: 'Bearer a-token-for-prometheus' };
+    expect((await from('203.0.113.9', headers)).parts[1].reason).toContain('ECONNREFUSED');
   });
 
   it('does not wait longer than two seconds for a check', async () => {
@@ -112,6 +148,25 @@ describe('a node without the API', () => {
       type: 'application/problem+json; charset=utf-8',
       json: { code: 'not-found', instance: '/api/v1/users/me' },
     });
+  });
+});
+
+describe.each(['starting', 'no-api'] as const)('a node that is %s', (state) => {
+  it('answers every request as one with the API does', async () => {
+    await start([], { state, publicUrl: 'https://chat.example.org' });
+    const requests = [
+      { url: '/healthz' },
+      { url: '/readyz' },
+      { url: '/no/such/path' },
+      { url: '/%zz' },
+      { url: '/healthz', headers: { host: ['a', 'b'] as unknown as string } },
+    ] as const;
+    for (const request of requests) {
+      const { headers } = await app.inject({ method: 'GET', ...request });
+      expect(headers['strict-transport-security']).toBe('max-age=31536000; includeSubDomains');
+      expect(headers['x-content-type-options']).toBe('nosniff');
+    }
+    expect((await app.inject({ method: 'GET', ...requests[4] })).statusCode).toBe(400);
   });
 });
 

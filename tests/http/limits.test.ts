@@ -19,13 +19,14 @@ let team: string;
 beforeAll(async () => {
   server = await startServer({
     config: {
-      trustProxy: ['127.0.0.1'],
+      trustProxy: ['127.0.0.1', '10.9.0.0/16'],
       rateLimits: {
         address: { burst: 100, perMinute: 1 },
         badToken: { burst: 3, perMinute: 1 },
         user: { burst: 20, perMinute: 6 },
         message: { burst: 2, perMinute: 60 },
         registration: { burst: 4, perMinute: 1 },
+        directory: { burst: 7, perMinute: 1 },
       },
     },
   });
@@ -86,6 +87,65 @@ describe('limits', () => {
     expectLimited(await server.ask(mallory, asking));
     const headers = { 'x-forwarded-for': '192.0.2.10' };
     expect((await read(server, bob, '/api/v1/users/me', { headers })).status).toBe(200);
+  });
+
+  it('do not restrict tokens that were verified before, whatever others of the network send', async () => {
+    const headers = { 'x-forwarded-for': '192.0.2.30' };
+    const asking: Asking = { method: 'GET', url: '/api/v1/users/me', headers };
+    expect((await read(server, bob, '/api/v1/users/me', { headers })).status).toBe(200);
+    const mallory = { ...ada, accessToken: 'bad' };
+    for (let i = 0; i < 3; i++) expectProblem(await server.ask(mallory, asking), 401, 'unauthenticated');
+    expectLimited(await server.ask(mallory, asking));
+    expect((await server.ask(bob, asking)).status).toBe(200);
+  });
+
+  it('count a genuine token whose session has ended against itself alone', async () => {
+    const headers = { 'x-forwarded-for': '192.0.2.31' };
+    const asking: Asking = { method: 'GET', url: '/api/v1/users/me', headers };
+    const eve = await signUp(server, 'eve');
+    await server.ask(eve, { method: 'DELETE', url: '/api/v1/sessions/current', headers });
+    for (let i = 0; i < 3; i++) expectProblem(await server.ask(eve, asking), 401, 'unauthenticated');
+    expectLimited(await server.ask(eve, asking));
+    // The network has its whole budget left.
+    const mallory = { ...ada, accessToken: 'bad' };
+    for (let i = 0; i < 3; i++) expectProblem(await server.ask(mallory, asking), 401, 'unauthenticated');
+    expectLimited(await server.ask(mallory, asking));
+  });
+
+  it.each([
+    ['ports', ['198.51.100.1:40000', '198.51.100.1:40001', '198.51.100.1', '"198.51.100.1:5"'], '198.51.100.2:40000'],
+    [
+      'ports of IPv6',
+      ['[2001:db8:7::1]:5', '[2001:db8:7::2]:6', '2001:db8:7::3', '[2001:db8:7::4]'],
+      '[2001:db8:8::1]:5',
+    ],
+    ['elements that are no addresses', ['unknown', '_x', 'unknown, garbage', '198.51.100.3, unknown'], '198.51.100.4'],
+  ])('count a network once, with changing %s', async (name, same, other) => {
+    const from = (address: string, i: number): Asking => ({
+      method: 'POST',
+      url: '/api/v1/users',
+      payload: { email: `${name.length}.${i}@example.org`, username: `${name.replaceAll(' ', '.')}.${i}`.slice(0, 32) },
+      headers: { 'x-forwarded-for': address },
+      remoteAddress: `10.9.9.${name.length}`,
+    });
+    for (const [i, address] of same.entries()) {
+      expect((await server.ask(null, from(address, i))).status).not.toBe(429);
+    }
+    expectLimited(await server.ask(null, from(same[0] ?? '', 4)));
+    expect((await server.ask(null, from(other, 5))).status).not.toBe(429);
+  });
+
+  it('restrict the names that a user reads from the directory, by the size of the pages', async () => {
+    const eve = await signUp(server, 'eve.d');
+    const page = (limit: number) =>
+      server.ask(eve, { method: 'GET', url: '/api/v1/users', query: { limit: `${limit}` } });
+    // 100 names cost five units, 20 names and fewer one.
+    expect((await page(100)).status).toBe(200);
+    expect((await page(1)).status).toBe(200);
+    expect(expectLimited(await page(21))).toBe(60);
+    expect((await page(20)).status).toBe(200);
+    expectLimited(await page(1));
+    expect((await server.ask(bob, { method: 'GET', url: '/api/v1/users' })).status).toBe(200);
   });
 
   it('restrict requests without a session, but not probes', async () => {

@@ -4,7 +4,7 @@ import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import type { App, HttpConfig } from '../../src/http/deps.ts';
 import { buildHealthApp } from '../../src/http/health-app.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
-import { type Server, startServer } from '../support/http.ts';
+import { PUBLIC_URL, type Server, startServer } from '../support/http.ts';
 
 const TEXT = '# HELP parley_test_total A counter.\nparley_test_total 1\n';
 const contentType = 'text/plain; version=0.0.4; charset=utf-8';
@@ -33,7 +33,7 @@ async function scrape(config: Partial<Metrics>, { from = '127.0.0.1', headers = 
       clock: createSystemClock(),
       logger: silentLogger,
       telemetry,
-      config: { trustProxy: [], metricsToken: null, ...config },
+      config: { publicUrl: PUBLIC_URL, trustProxy: [], metricsToken: null, connectionsPerNetwork: 10, ...config },
     },
     'no-api',
   );

@@ -136,11 +136,13 @@ describe('an ETag', () => {
   it('avoids sending a version that the caller has', async () => {
     const { headers } = await get();
     const etag = headers.etag ?? '';
-    for (const known of [etag, `W/${etag}`, `"x", ${etag}`, '*']) {
+    for (const known of [etag, `W/${etag}`, `"x", ${etag}`, `W/"a,b" ,, W/${etag}`, '*']) {
       const answer = await get({ 'if-none-match': known });
       expect([answer.status, answer.text, answer.headers.etag]).toEqual([304, '', etag]);
     }
-    expect((await get({ 'if-none-match': '"1-x"' })).status).toBe(200);
+    for (const other of ['"1-x"', 'x', '', etag.replaceAll('"', ''), `"x,${etag.slice(1)}`]) {
+      expect((await get({ 'if-none-match': other })).status).toBe(200);
+    }
   });
 
   it('changes with the representation, also when only the mark moved', async () => {
@@ -167,6 +169,40 @@ describe('an ETag', () => {
     expect(
       (await server.ask(ada, { ...deletion, headers: { 'if-match': (await read()).headers.etag ?? '' } })).status,
     ).toBe(202);
+  });
+
+  it('in a list accepts any of the versions, and never a weak or a foreign tag', async () => {
+    const id = await group(server, ada, bob);
+    const removal = (ifMatch: string): Asking => ({
+      method: 'DELETE',
+      url: `/conversations/${id}/members/${bob.userId}`,
+      headers: { 'if-match': ifMatch },
+    });
+    const minPosition = (await server.log.head()) ?? '';
+    const read = await server.ask(ada, { method: 'GET', url: `/api/v1/conversations/${id}`, query: { minPosition } });
+    const etag = read.headers.etag ?? '';
+    const before = await server.log.head();
+    const foreign = ['"x"', '"999-x"', 'x', '', ',', '"x", "y,z"', '"18446744073709551616-x"'];
+    for (const value of [...foreign, `W/${etag}`, `"999-x", W/${etag}`]) {
+      expectProblem(await server.ask(ada, removal(value)), 412, 'revision-mismatch');
+    }
+    expect(await server.log.head()).toBe(before);
+    expect((await server.ask(ada, removal(`"a,b", "999-x" ,, ${etag}`))).status).toBe(202);
+    expectProblem(await server.ask(ada, removal(etag)), 412, 'revision-mismatch');
+    expect((await server.ask(ada, removal('*'))).status).toBe(202);
+  });
+
+  it('is found in a list quickly, however long and broken the list is', async () => {
+    const lists = [`${' '.repeat(15_000)}x`, '"x" '.repeat(3_000), ','.repeat(15_000), `"${'x'.repeat(15_000)}`];
+    for (const name of ['if-match', 'if-none-match']) {
+      for (const value of lists) {
+        const url = `/api/v1/conversations/${team}`;
+        const asking: Asking = { method: name === 'if-match' ? 'DELETE' : 'GET', url, headers: { [name]: value } };
+        const startedAt = performance.now();
+        expect((await server.ask(ada, asking)).status).toBe(name === 'if-match' ? 412 : 200);
+        expect(performance.now() - startedAt).toBeLessThan(1_000);
+      }
+    }
   });
 
   it('is sent for users too', async () => {

@@ -177,17 +177,25 @@ describe('rate limits', () => {
     await server.close();
   });
 
-  it('of invalid tokens are per network: after too many, connections are rejected', async () => {
+  it('of invalid tokens are per network, and do not apply to tokens that were verified before', async () => {
     const clock = manualClock(Date.now());
     const server = await startServer({ clock, config: { rateLimits: { badToken: { burst: 2, perMinute: 1 } } } });
+    const [ann, bob] = [await signUp(server, 'ann'), await signUp(server, 'bob')];
+    await (await goLive(server, ann)).close();
     for (let n = 0; n < 2; n++) {
       const live = await open(server);
-      await live.request({ type: 'auth', token: 'nonsense' });
+      expect(await live.request({ type: 'auth', token: 'nonsense' })).toMatchObject({ ok: false });
       await live.closed;
     }
-    await expect(open(server)).rejects.toMatchObject({ status: 429 });
+    for (const token of ['nonsense', bob.accessToken]) {
+      const live = await open(server);
+      const refused = { ok: false, problem: { status: 429, code: 'too-many-requests' }, retryAfter: 60 };
+      expect(await live.request({ type: 'auth', token })).toMatchObject(refused);
+      await live.close();
+    }
+    await (await goLive(server, ann)).close();
     await clock.advance(60_000);
-    await (await open(server)).close();
+    await (await goLive(server, bob)).close();
     await server.close();
   });
 });

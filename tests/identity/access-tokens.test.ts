@@ -1,6 +1,6 @@
 import { createHmac, generateKeyPairSync } from 'node:crypto';
 import { calculateJwkThumbprint, exportJWK, generateKeyPair, importJWK, type JWTPayload, SignJWT } from 'jose';
-import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { openSqliteKeys } from '../../src/adapters/sqlite/keys.ts';
 import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { type AccessTokens, createAccessTokens } from '../../src/identity/access-tokens.ts';
@@ -80,6 +80,44 @@ describe('an access token', () => {
     await clock.advance(600_000);
     await expect(tokens.verify(token)).rejects.toMatchObject(refused);
     await expect(tokens.verify(await forged({ claims: { exp: seconds() } }))).rejects.toMatchObject(refused);
+  });
+});
+
+describe('a genuine token', () => {
+  it('is known once it was verified, also if it has expired', async () => {
+    const [token, late] = [await tokens.sign(USER, SESSION), await forged({ claims: { exp: seconds() } })];
+    expect([token, late].map((one) => tokens.isGenuine(one))).toEqual([false, false]);
+    await tokens.verify(token);
+    await expect(tokens.verify(late)).rejects.toMatchObject(refused);
+    expect([token, late].map((one) => tokens.isGenuine(one))).toEqual([true, true]);
+    await clock.advance(600_000);
+    await expect(tokens.verify(token)).rejects.toMatchObject(refused);
+    expect(tokens.isGenuine(token)).toBe(true);
+  });
+
+  it.each([
+    ['of another issuer', { claims: { iss: 'https://other.test', exp: 1 } }],
+    ['of another type', { header: { typ: 'JWT' }, claims: { exp: 1 } }],
+    ['that is not valid yet', { claims: { nbf: 9_999_999_999 } }],
+  ])('is not one %s', async (_name, changes) => {
+    const token = await forged(changes);
+    await expect(tokens.verify(token)).rejects.toMatchObject(refused);
+    expect(tokens.isGenuine(token)).toBe(false);
+  });
+
+  it('is not one with another signature, although it claims to have expired', async () => {
+    const [header, payload, signature = ''] = (await forged({ claims: { exp: 1 } })).split('.');
+    const token = `${header}.${payload}.${(signature.startsWith('A') ? 'B' : 'A') + signature.slice(1)}`;
+    await expect(tokens.verify(token)).rejects.toMatchObject(refused);
+    expect(tokens.isGenuine(token)).toBe(false);
+  });
+
+  it('that has expired is verified once', async () => {
+    const token = await forged({ claims: { exp: 1 } });
+    const verify = vi.spyOn(crypto.subtle, 'verify');
+    for (let i = 0; i < 3; i++) await expect(tokens.verify(token)).rejects.toMatchObject(refused);
+    expect(verify).toHaveBeenCalledTimes(1);
+    verify.mockRestore();
   });
 });
 
@@ -236,6 +274,21 @@ describe('signing keys', () => {
     await expect(tokens.verify(token)).rejects.toMatchObject(refused);
     await clock.advance(10_000);
     await expect(tokens.verify(token)).resolves.toMatchObject({ userId: USER });
+  });
+
+  it('that are read again for an unknown key id leave verified tokens in the cache, unless their key is gone', async () => {
+    const token = await tokens.sign(USER, SESSION);
+    await tokens.verify(token);
+    await addKey();
+    await clock.advance(10_000);
+    await expect(tokens.verify(await forged({ header: { kid: 'garbage' } }))).rejects.toMatchObject(refused);
+    expect(tokens.jwks().keys).toHaveLength(2);
+    expect(tokens.isGenuine(token)).toBe(true);
+    await keys.destroy('signing/000001');
+    await clock.advance(10_000);
+    await expect(tokens.verify(await forged({ header: { kid: 'garbage' } }))).rejects.toMatchObject(refused);
+    expect(tokens.isGenuine(token)).toBe(false);
+    await expect(tokens.verify(token)).rejects.toMatchObject(refused);
   });
 
   async function addKey(): Promise<void> {

@@ -162,6 +162,7 @@ describe('an account whose key was destroyed, before UserErased is appended', ()
     const accessTokens = {
       sign: async () => 'token',
       verify: async () => ({ userId, sessionId, issuedAt: 0, expiresAt: 0 }),
+      isGenuine: () => false,
       jwks: () => ({ keys: [] }),
     };
     const throttle = null;

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, it } from 'vitest';
-import { type Attempt, networkOf, SignInThrottle } from '../../src/identity/sign-in-throttle.ts';
+import { type Attempt, SignInThrottle } from '../../src/identity/sign-in-throttle.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
 
 const ADA = 'ada@example.org';
@@ -100,21 +100,5 @@ describe('failed sign-ins', () => {
   it('count for one account in any spelling of its address', () => {
     times(5, (i) => fail(i % 2 === 0 ? ' ADA@example.org' : 'ada@EXAMPLE.org '));
     expect(fail()).toBe(1_000);
-  });
-});
-
-describe('a network', () => {
-  it.each([
-    ['192.0.2.1', '192.0.2.1'],
-    ['::ffff:192.0.2.1', '192.0.2.1'],
-    ['2001:db8:1:2:3:4:5:6', '2001:db8:1:2'],
-    ['2001:0db8:0001:0002::9', '2001:db8:1:2'],
-    ['2001:db8::1', '2001:db8:0:0'],
-    ['2001:db8:1:2:3::', '2001:db8:1:2'],
-    ['::1', '0:0:0:0'],
-    ['fe80::1%eth0', 'fe80:0:0:0'],
-    ['unknown', 'unknown'],
-  ])('of %s is %s', (address, network) => {
-    expect(networkOf(address)).toBe(network);
   });
 });

@@ -127,6 +127,7 @@ export function withoutSources(store: EventStore): EventStore {
     },
     setRetention: (stream, retention) => store.setRetention(stream, retention),
     head: () => store.head(),
+    isPosition: (text) => store.isPosition(text),
     idAt: (position) => store.idAt(position),
     countAfter: (position) => store.countAfter(position),
     epoch: () => store.epoch(),

@@ -193,6 +193,7 @@ describe('a log that was restored from an older copy', () => {
     let current = old;
     const log: EventLog = {
       ...old,
+      isPosition: (text) => current.isPosition(text),
       idAt: (position) => current.idAt(position),
       head: () => current.head(),
       async *subscribe(options) {

@@ -144,7 +144,15 @@ describe('generations', () => {
     };
     const clock = manualClock();
     const progress = new Progress({ clock, logger: silentLogger, poll: async () => new Map() });
-    const reader = createReader({ documents: slow, clock, projections: [projection], progress, ready: async () => {} });
+    const log = { isPosition: () => true };
+    const reader = createReader({
+      log,
+      documents: slow,
+      clock,
+      projections: [projection],
+      progress,
+      ready: async () => {},
+    });
     const reading = reader.get('counter/counts', objectId(1));
     reader.pointerHolds('counter', withSwap(withBuilding(old, projection), 2));
     answer();

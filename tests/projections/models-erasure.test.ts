@@ -19,6 +19,7 @@ describe('users, once they are erased,', () => {
     roles: [],
     createdAt: time(0),
     terms: [],
+    shortTerms: [],
   };
 
   it('have neither names nor address nor search terms, and keep their id', () => {
@@ -36,7 +37,12 @@ describe('users, once they are erased,', () => {
     expect(later).toEqual({ [objectId(1)]: { ...expectedErased, revision: 2 } });
     // Before the erasure itself is reached.
     const unread = readAs(recorded([...history, erased(1)]), 'later').slice(0, 2) as unknown as readonly AnyEvent[];
-    expect(project(users, ...unread)[objectId(1)]).toMatchObject({ displayName: null, status: 'active', terms: [] });
+    expect(project(users, ...unread)[objectId(1)]).toMatchObject({
+      displayName: null,
+      status: 'active',
+      terms: [],
+      shortTerms: [],
+    });
   });
 
   it('get no document by an erasure without an account', () => {

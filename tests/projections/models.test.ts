@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { planQuery } from '../../src/kernel/query.ts';
 import { conversations, NAMED_MEMBERS } from '../../src/projections/models/conversations.ts';
 import { memberships } from '../../src/projections/models/memberships.ts';
 import { messages } from '../../src/projections/models/messages.ts';
@@ -32,12 +33,14 @@ describe('users', () => {
         createdAt: time(0),
         revision: 0,
         terms: [],
+        shortTerms: [],
       },
     });
   });
 
   it('are found by every name and word of a name, without case and accents, once they are active', () => {
-    const { terms, status, revision } = project(users, registered(1, zoe), activated(1))[objectId(1)]!;
+    const { terms, shortTerms, status, revision } = project(users, registered(1, zoe), activated(1))[objectId(1)]!;
+    expect(new Set(shortTerms as string[])).toEqual(new Set(['z', 'zo', 'm', 'mu', 'a', 'an']));
     expect({ status, revision }).toEqual({ status: 'active', revision: 1 });
     expect(new Set(terms as string[])).toEqual(
       new Set([
@@ -51,6 +54,17 @@ describe('users', () => {
         'muller angstrom zoe',
       ]),
     );
+  });
+
+  it('are found in order by an index, without sorting, by a text of one or two characters', () => {
+    const indexes = users.collections[0]?.indexes ?? [];
+    const byUsername = ['username'];
+    expect(planQuery(indexes, { shortTerms: { contains: 'a' } }, byUsername)?.inOrder).toBe(true);
+    // All matches of a prefix have to be sorted.
+    expect(planQuery(indexes, { terms: { containsPrefix: 'a' } }, byUsername)?.inOrder).toBe(false);
+    const [emoji = ''] = [...'😀'];
+    const { shortTerms } = project(users, registered(1, { ...zoe, firstname: '😀😀x' }), activated(1))[objectId(1)]!;
+    expect(shortTerms).toEqual(expect.arrayContaining([emoji, `${emoji}${emoji}`]));
   });
 
   it('without names are shown by their username', () => {

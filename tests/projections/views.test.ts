@@ -55,6 +55,10 @@ describe('the view of users', () => {
     expect(second.next).toBeNull();
     expect((await view.directory({ limit: 10 })).items.map(({ username }) => username)).toEqual(['ann', 'bo', 'cy']);
     expect((await view.search('', { limit: 10 })).items).toHaveLength(3);
+    for (const text of ['a', 'an', 'ann']) {
+      const found = (await view.search(text, { limit: 10 })).items.map(({ username }) => username);
+      expect(found).toEqual(['ann', 'bo']);
+    }
     expect((await view.byId(objectId(9)))?.status).toBe('pending');
     expect(await view.byId(objectId(8))).toBeNull();
   });

@@ -124,6 +124,7 @@ async function run(seed: string): Promise<Outcome> {
     version: '0.0.0',
     trustProxy: [],
     allowedOrigins: [],
+    connectionsPerNetwork: 10_000,
     socketsPerUser: 10,
     rateLimits: {},
     metricsToken: null,

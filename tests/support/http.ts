@@ -77,6 +77,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     version: '0.0.0',
     trustProxy: [],
     allowedOrigins: [],
+    connectionsPerNetwork: 10_000,
     socketsPerUser: 10,
     rateLimits: 'off',
     metricsToken: null,

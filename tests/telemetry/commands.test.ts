@@ -53,12 +53,12 @@ function setUp(...answers: (Handled | Error)[]) {
 describe('a measured command handler', () => {
   it('passes every call on, with its arguments and its result', async () => {
     const { calls, loaded, measured } = setUp(done);
-    expect(await measured.handle(counter, 'one', raise, { expected: 3n })).toBe(done);
+    expect(await measured.handle(counter, 'one', raise, { expected: [3n] })).toBe(done);
     await measured.handle(counter, 'two', raise);
     expect(await measured.load(counter, 'one', 'fresh')).toEqual(loaded);
     await measured.close();
     expect(calls).toEqual([
-      ['handle', counter, 'one', raise, { expected: 3n }],
+      ['handle', counter, 'one', raise, { expected: [3n] }],
       ['handle', counter, 'two', raise, undefined],
       ['load', counter, 'one', 'fresh'],
       ['close'],

@@ -43,6 +43,10 @@ class RecordingLog implements EventLog {
     this.calls.push(['onErased', listener]);
   }
   setRetention = (...args: Parameters<EventLog['setRetention']>) => this.#answer(undefined, 'setRetention', ...args);
+  isPosition(text: string) {
+    this.calls.push(['isPosition', text]);
+    return true;
+  }
   head = () => this.#answer('09', 'head');
   idAt = (position: string) => this.#answer('id', 'idAt', position);
   countAfter = (position: string | null) => this.#answer(7, 'countAfter', position);
@@ -92,6 +96,7 @@ describe('a measured event log', () => {
     await measured.setRetention('s-1', retention);
     expect(await measured.head()).toBe('09');
     expect(await measured.idAt('05')).toBe('id');
+    expect(measured.isPosition('05')).toBe(true);
     expect(await measured.countAfter('05')).toBe(7);
     expect(await measured.epoch()).toBe('epoch');
     await measured.close();
@@ -107,6 +112,7 @@ describe('a measured event log', () => {
       ['setRetention', 's-1', retention],
       ['head'],
       ['idAt', '05'],
+      ['isPosition', '05'],
       ['countAfter', '05'],
       ['epoch'],
       ['close'],

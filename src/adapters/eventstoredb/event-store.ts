@@ -20,7 +20,7 @@ import { AppendCall, type AppendRequest, type AppendResult } from './append-call
 import { Connection, closedError } from './connection.ts';
 import { encodeInternal, encodeRecords } from './envelope.ts';
 import { readEpoch } from './epoch.ts';
-import { toPlace } from './position.ts';
+import { isPosition, toPlace } from './position.ts';
 import { Reader } from './reader.ts';
 import { type InternalRecords, writeRetention } from './retention.ts';
 import { follow } from './subscription.ts';
@@ -123,6 +123,10 @@ class EventStoreDb implements EventStore {
   async head(): Promise<Position | null> {
     this.#checkOpen();
     return this.#reader.head();
+  }
+
+  isPosition(text: string): boolean {
+    return isPosition(text);
   }
 
   async idAt(position: Position): Promise<string | null> {

@@ -10,6 +10,8 @@ export type Place = Readonly<{ commit: string; prepare: string }>;
 /** Digits of the largest 64-bit number. */
 const DIGITS = 20;
 const PATTERN = /^(\d{20})-(\d{20})$/;
+/** The largest signed 64-bit number, which the server's offsets are, padded. */
+const LAST = '09223372036854775807';
 /** What the server sends for an unknown position. */
 const UNKNOWN = '18446744073709551615';
 
@@ -19,10 +21,16 @@ export function toPosition(commit: string, prepare: string): Position | null {
   return `${commit.padStart(DIGITS, '0')}-${prepare.padStart(DIGITS, '0')}`;
 }
 
+/** Whether a text is spelled like a position of an EventStoreDB: two signed 64-bit numbers, neither of them negative. */
+export function isPosition(text: string): boolean {
+  const [, ...parts] = PATTERN.exec(text) ?? [];
+  return parts.length === 2 && parts.every((part) => part <= LAST);
+}
+
 /** The place of a position. Throws `INVALID` for a position that is not from an EventStoreDB. */
 export function toPlace(position: Position): Place {
   const [, commit, prepare] = PATTERN.exec(position) ?? [];
-  if (commit === undefined || prepare === undefined) {
+  if (commit === undefined || prepare === undefined || !isPosition(position)) {
     throw new StoreError('INVALID', `'${position}' is not a position of this event store`);
   }
   return { commit: String(BigInt(commit)), prepare: String(BigInt(prepare)) };

@@ -89,10 +89,15 @@ export function toPosition(place: number): Position {
   return String(place).padStart(DIGITS, '0');
 }
 
+/** Whether a text is spelled like a position of this store. */
+export function isPosition(text: string): boolean {
+  const place = /^\d{16}$/.test(text) ? Number(text) : 0;
+  return place >= 1 && Number.isSafeInteger(place);
+}
+
 /** The place of a position. Throws `INVALID` for a position that this store did not make. */
 export function toPlace(position: Position): number {
-  const place = /^\d{16}$/.test(position) ? Number(position) : 0;
-  if (place >= 1 && Number.isSafeInteger(place)) return place;
+  if (isPosition(position)) return Number(position);
   throw new StoreError('INVALID', `'${position}' is not a position of this event store`);
 }
 

@@ -23,7 +23,7 @@ import { type Lock, lockFile } from './event-store-lock.ts';
 import { Dictionary, Streams } from './event-store-names.ts';
 import { RecordReader } from './event-store-reader.ts';
 import { RetentionRules } from './event-store-retention.ts';
-import { encodeRecords, toPlace, toPosition } from './event-store-rows.ts';
+import { encodeRecords, isPosition, toPlace, toPosition } from './event-store-rows.ts';
 import { Scavenger } from './event-store-scavenger.ts';
 import { type EventDatabase, openEventDatabase } from './event-store-schema.ts';
 import { Subscription } from './event-store-subscription.ts';
@@ -161,6 +161,10 @@ class Store implements SqliteEventStore {
 
   async head(): Promise<Position | null> {
     return this.#read(() => (this.#writer.committed === 0 ? null : toPosition(this.#writer.committed)));
+  }
+
+  isPosition(text: string): boolean {
+    return isPosition(text);
   }
 
   async idAt(position: Position): Promise<string | null> {

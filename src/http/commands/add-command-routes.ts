@@ -1,9 +1,9 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Target } from '../../commands/claims.ts';
-import { networkOf } from '../../identity/sign-in-throttle.ts';
+import { networkOf } from '../../kernel/network.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
-import { expectedRevision } from '../request/preconditions.ts';
+import { expectedRevisions } from '../request/preconditions.ts';
 import { charge, type RateLimits } from '../request/rate-limits.ts';
 import { Accepted } from '../shapes/common.ts';
 import type { CommandDescription, CommandInput, CommandPath, Outcome, PublicCall } from './command-description.ts';
@@ -60,7 +60,7 @@ async function perform(
   request: FastifyRequest,
   input: CommandInput,
 ): Promise<Outcome> {
-  const expected = command.ifMatch === true ? expectedRevision(request) : undefined;
+  const expected = command.ifMatch === true ? expectedRevisions(request) : undefined;
   const owner = command.access === 'public' ? command.owner(deps, input) : principalOf(request).userId;
   const { aggregate, id } = command.target;
   const target: Target = { aggregate, id: (ids) => id(input, { ids, owner }) };

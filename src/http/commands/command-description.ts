@@ -15,8 +15,8 @@ export type Outcome = Readonly<{ _id: string; position: Position }>;
 /** The services that perform commands. */
 export type CommandServices = Pick<AppDeps, 'conversations' | 'identity'>;
 
-/** What a command is performed with, besides its input. `expected`: the revision that `If-Match` requires, if any. */
-export type PublicCall = Readonly<{ context: RequestContext; expected: bigint | undefined }>;
+/** What a command is performed with, besides its input. `expected`: the revisions that `If-Match` accepts; `undefined`: any. */
+export type PublicCall = Readonly<{ context: RequestContext; expected: readonly bigint[] | undefined }>;
 
 /** The same with the caller. */
 export type SignedInCall = PublicCall & Readonly<{ principal: Principal }>;

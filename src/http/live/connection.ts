@@ -5,6 +5,7 @@ import type { Timer } from '../../ports/clock.ts';
 import { within } from '../../ports/within.ts';
 import type { Client, EndReason } from '../../push/client.ts';
 import type { Frame } from '../../push/frames.ts';
+import { verifyToken } from '../request/authentication.ts';
 import { toProblem } from '../request/problems.ts';
 import { type ClientFrame, parseClientFrame } from './client-frames.ts';
 import type { LiveDeps } from './deps.ts';
@@ -172,10 +173,10 @@ export class LiveConnection implements Client {
   }
 
   async #authenticate(frame: Extract<ClientFrame, { type: 'auth' }>): Promise<void> {
-    const { hub, identity, socketsPerUser, clock } = this.#deps;
+    const { hub, socketsPerUser, clock } = this.#deps;
     const { id, after } = frame;
     this.#hasTried = true;
-    const principal = await identity.authenticate(frame.token, 'command');
+    const principal = await verifyToken(this.#deps, frame.token, { address: this.#network, purpose: 'command' });
     // A session that ended on another node may still count as live for some seconds; the hub may know of its end already.
     if (hub.hasEnded(principal.sessionId)) throw sessionOver();
     if (this.#ended.signal.aborted) return;
@@ -253,7 +254,6 @@ export class LiveConnection implements Client {
     const head = id === undefined ? { type: 'error' } : { type: 'ack', id, ok: false };
     this.#send({ ...head, problem, ...(retryAfterS === null ? {} : { retryAfter: retryAfterS }) });
     if (problem.code !== 'unauthenticated') return;
-    this.#deps.limits.badToken.take(this.#network);
     this.#close(CLOSE.unauthenticated, 'not signed in');
   }
 

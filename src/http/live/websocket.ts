@@ -1,8 +1,7 @@
 import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import { networkOf } from '../../identity/sign-in-throttle.ts';
 import { Refusal } from '../../kernel/errors.ts';
-import { charge } from '../request/rate-limits.ts';
+import { networkOf } from '../../kernel/network.ts';
 import { LiveConnection } from './connection.ts';
 import type { LiveDeps } from './deps.ts';
 import { Heartbeat } from './heartbeat.ts';
@@ -16,7 +15,7 @@ const BEARER = 'bearer.';
 
 /** `GET /api/v1/live` (spec, section 7). */
 export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): Promise<void> {
-  const { clock, random, logger, limits } = deps;
+  const { clock, random, logger } = deps;
   const connections = new Set<LiveConnection>();
   const heartbeat = new Heartbeat(clock);
   const stop = new AbortController();
@@ -44,12 +43,7 @@ export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): P
     method: 'GET',
     url: '/api/v1/live',
     schema: { hide: true },
-    preValidation: async (request) => {
-      requireOrigin(request, deps.allowedOrigins);
-      const network = networkOf(request.ip);
-      // Verifying a token is expensive, so a network that sent too many invalid ones has to wait.
-      if (!limits.badToken.has(network)) charge(limits.badToken, network);
-    },
+    preValidation: async (request) => requireOrigin(request, deps.allowedOrigins),
     async handler() {
       throw new Refusal('malformed', 'this path requires an upgrade to WebSocket');
     },

@@ -1,7 +1,8 @@
 import type { FastifyRequest, onRequestAsyncHookHandler, onRequestHookHandler } from 'fastify';
 import type { Identity, Principal } from '../../identity/identity.ts';
-import { networkOf } from '../../identity/sign-in-throttle.ts';
+import type { Purpose } from '../../identity/live-sessions.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import { networkOf } from '../../kernel/network.ts';
 import { charge, type RateLimits } from './rate-limits.ts';
 
 declare module 'fastify' {
@@ -18,34 +19,45 @@ export function principalOf(request: FastifyRequest): Principal {
 }
 
 /** Requires a session and limits the requests of each user. Runs before the body is read. */
-export function authenticate(identity: Pick<Identity, 'authenticate'>, limits: RateLimits): onRequestAsyncHookHandler {
+export function authenticate(identity: TokenVerifier, limits: RateLimits): onRequestAsyncHookHandler {
   return async (request) => {
     const token = bearerToken(request.headers.authorization);
     if (token === null) {
       charge(limits.address, networkOf(request.ip));
       throw new Refusal('unauthenticated', 'an access token is required: Authorization: Bearer <token>');
     }
-    request.principal = await verify(identity, limits, token, request);
+    const purpose = isQuery(request) ? 'query' : 'command';
+    request.principal = await verifyToken({ identity, limits }, token, { address: request.ip, purpose });
     charge(limits.user, request.principal.userId);
   };
 }
 
-async function verify(
-  identity: Pick<Identity, 'authenticate'>,
-  limits: RateLimits,
+export type TokenVerifier = Pick<Identity, 'authenticate' | 'isGenuine'>;
+
+/**
+ * Authenticates a token that came from an address, over HTTP or WebSocket. Verifying a signature is expensive, so a network that sent too many invalid
+ * tokens has to wait; those that were verified before on this node are exempt from that, so that one client cannot lock out the others of its network.
+ * Genuine tokens that are refused, because they expired or their session has ended, count against themselves alone.
+ * Throws `unauthenticated`, `too-many-requests`, and what `Identity.authenticate` throws.
+ */
+export async function verifyToken(
+  { identity, limits: { badToken } }: Readonly<{ identity: TokenVerifier; limits: Pick<RateLimits, 'badToken'> }>,
   token: string,
-  request: FastifyRequest,
+  { address, purpose }: Readonly<{ address: string; purpose: Purpose }>,
 ): Promise<Principal> {
-  const network = networkOf(request.ip);
-  // Verifying a token is expensive, so a network that sent too many invalid ones has to wait.
-  if (!limits.badToken.has(network)) charge(limits.badToken, network);
+  const countedUnder = (): string => (identity.isGenuine(token) ? `token ${tailOf(token)}` : networkOf(address));
+  const key = countedUnder();
+  if (!badToken.has(key)) charge(badToken, key);
   try {
-    return await identity.authenticate(token, isQuery(request) ? 'query' : 'command');
+    return await identity.authenticate(token, purpose);
   } catch (error) {
-    if (error instanceof Refusal && error.code === 'unauthenticated') limits.badToken.take(network);
+    if (error instanceof Refusal && error.code === 'unauthenticated') badToken.take(countedUnder());
     throw error;
   }
 }
+
+/** Enough of a genuine token's signature to distinguish it from all others. */
+const tailOf = (token: string): string => token.slice(-32);
 
 const isQuery = ({ method }: FastifyRequest): boolean => method === 'GET' || method === 'HEAD';
 

@@ -1,6 +1,7 @@
 import { isUtf8 } from 'node:buffer';
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../../kernel/errors.ts';
+import { HttpProblem } from './problems.ts';
 
 /** Maximum number of fields in a form. */
 const FIELDS_MAX = 1_000;
@@ -11,6 +12,21 @@ const forms = new WeakSet<object>();
 /** Whether a parsed body was a form. */
 export function isForm(body: object): boolean {
   return forms.has(body);
+}
+
+/** Rejects bodies with a `Content-Encoding`, before they are read. */
+export function checkEncoding({ headers }: FastifyRequest, reply: FastifyReply): void {
+  const encoding = headers['content-encoding'];
+  if (encoding === undefined || !hasBody(headers)) return;
+  if (encoding.split(',').every((name) => ['', 'identity'].includes(name.trim().toLowerCase()))) return;
+  // RFC 9110, section 15.5.16.
+  reply.header('accept-encoding', 'identity');
+  throw new HttpProblem('unsupported-media-type', 'the body must not be encoded: Content-Encoding must be identity');
+}
+
+function hasBody(headers: FastifyRequest['headers']): boolean {
+  const length = headers['content-length'];
+  return headers['transfer-encoding'] !== undefined || (length !== undefined && length !== '0');
 }
 
 /** Accepts JSON and form bodies only. An empty body counts as none. */

@@ -1,10 +1,7 @@
-import { STATUS_CODES } from 'node:http';
-import type { Socket } from 'node:net';
-import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from '../../kernel/logger.ts';
-import { httpProblem, PROBLEM_TYPE, type Problem, type ProblemResponse, problemKinds, toProblem } from './problems.ts';
+import { httpProblem, PROBLEM_TYPE, type Problem, type ProblemResponse, toProblem } from './problems.ts';
 import type { RouteTable } from './route-table.ts';
-import { dataHeaders } from './security-headers.ts';
 
 /** The `instance` of a problem: the path of the request without the query string. */
 export function instanceOf(request: FastifyRequest): string {
@@ -23,6 +20,8 @@ export function prepareError(
   if (status >= 500) {
     const fields = { err: error, code, correlationId: request.id, route: request.routeOptions.url };
     if (code === 'internal') logger.error(fields, 'request failed');
+    // A client can require any position.
+    else if (code === 'not-yet-visible') logger.debug(fields, 'request could not be served yet');
     else logger.warn(fields, 'request could not be served');
   }
   if (response.retryAfterS !== null) reply.header('retry-after', response.retryAfterS);
@@ -38,56 +37,52 @@ function challenge(request: FastifyRequest): string {
     : 'Bearer realm="parley", error="invalid_token"';
 }
 
-/** Answers every error with a problem, also on unknown routes, where `limit` keeps callers from scanning for routes. */
-export function answerErrors(
-  app: FastifyInstance,
-  logger: Logger,
-  routes: RouteTable,
-  limit: onRequestHookHandler,
-): void {
+/** Answers every error with a problem, also on unknown routes. */
+export function answerErrors(app: FastifyInstance, logger: Logger, routes: RouteTable): void {
   app.setErrorHandler((error, request, reply) => {
     sendProblem(reply, prepareError(logger, error, request, reply).problem);
   });
-  app.setNotFoundHandler({ preHandler: limit }, (request, reply) => {
-    const instance = instanceOf(request);
-    const allowed = routes.methodsOf(instance);
-    if (allowed.length === 0) {
-      return sendProblem(reply, httpProblem('not-found', 'there is no resource at this path', instance));
-    }
-    const methods = allowed.join(', ');
-    reply.header('allow', methods);
-    return sendProblem(reply, httpProblem('method-not-allowed', `methods allowed here: ${methods}`, instance));
+  // Only for routes that find nothing at their path, such as that of static files: `answerUnknownRoutes` answers all others before.
+  app.setNotFoundHandler((request, reply) => sendNotFound(routes, request, reply));
+}
+
+/** Answers unknown routes before their body is read. `limit` keeps callers from scanning for routes. */
+export function answerUnknownRoutes(
+  app: FastifyInstance,
+  routes: RouteTable,
+  limit: (request: FastifyRequest) => void,
+) {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.is404) return done();
+    limit(request);
+    sendNotFound(routes, request, reply);
   });
 }
 
-/** Answers errors that Fastify finds before routing, such as a path that is not a valid URL. */
-export function answerFrameworkError(logger: Logger, error: Error, request: FastifyRequest, reply: FastifyReply): void {
-  reply.headers(dataHeaders).header('x-correlation-id', request.id);
+function sendNotFound(routes: RouteTable, request: FastifyRequest, reply: FastifyReply): void {
+  const instance = instanceOf(request);
+  const allowed = routes.methodsOf(instance);
+  const methods = allowed.includes(request.method) ? '' : allowed.join(', ');
+  if (methods !== '') reply.header('allow', methods);
+  const problem =
+    methods === ''
+      ? httpProblem('not-found', 'there is no resource at this path', instance)
+      : httpProblem('method-not-allowed', `methods allowed here: ${methods}`, instance);
+  sendProblem(reply, problem);
+}
+
+/** Answers errors that Fastify finds before routing, such as a path that is not a valid URL. `headers` are those of every answer. */
+export function answerFrameworkError(
+  { logger, headers }: Readonly<{ logger: Logger; headers: Readonly<Record<string, string>> }>,
+  error: Error,
+  request: FastifyRequest,
+  reply: FastifyReply,
+): void {
+  reply.headers(headers).header('x-correlation-id', request.id);
   sendProblem(reply, prepareError(logger, error, request, reply).problem);
 }
 
 function sendProblem(reply: FastifyReply, problem: Problem): void {
   // Sent as text, so that the response schema of the route does not apply.
   reply.code(problem.status).header('content-type', PROBLEM_TYPE).send(JSON.stringify(problem));
-}
-
-/** Answers bytes that are not HTTP, and closes the connection. */
-export function answerBrokenRequest(error: Error & { code?: string }, socket: Socket): void {
-  // The client is gone.
-  if (error.code === 'ECONNRESET' || socket.destroyed || !socket.writable) return void socket.destroy();
-  const code =
-    error.code === 'HPE_HEADER_OVERFLOW'
-      ? 'header-too-large'
-      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-        ? 'request-timeout'
-        : 'malformed';
-  const { status } = problemKinds[code];
-  const body = JSON.stringify(httpProblem(code, 'the request could not be parsed', ''));
-  const head = [
-    `HTTP/1.1 ${status} ${STATUS_CODES[status]}`,
-    `Content-Type: ${PROBLEM_TYPE}`,
-    `Content-Length: ${Buffer.byteLength(body)}`,
-    'Connection: close',
-  ];
-  socket.end(`${head.join('\r\n')}\r\n\r\n${body}`);
 }

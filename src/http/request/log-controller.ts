@@ -19,7 +19,8 @@ export class QuietLog extends LogController {
   override routeNotFound(): void {}
 
   override streamError(error: Error, request: FastifyRequest): void {
-    this.#logger.warn({ err: error, correlationId: request.id }, 'response was cut off');
+    const level = isDisconnect(error) ? 'debug' : 'warn';
+    this.#logger[level]({ err: error, correlationId: request.id }, 'response was cut off');
   }
 
   override writeHeadError(error: Error, request: FastifyRequest): void {
@@ -33,4 +34,11 @@ export class QuietLog extends LogController {
   override serviceUnavailable(): void {
     this.#logger.info({}, 'request received while closing');
   }
+}
+
+/** Codes of errors that a client causes by leaving before it has the whole response. */
+const DISCONNECTS: ReadonlySet<unknown> = new Set(['ERR_STREAM_PREMATURE_CLOSE', 'ECONNRESET', 'EPIPE']);
+
+function isDisconnect(error: Error & { code?: unknown }): boolean {
+  return DISCONNECTS.has(error.code);
 }

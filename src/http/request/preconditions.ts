@@ -2,7 +2,10 @@ import { hash } from 'node:crypto';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { Refusal } from '../../kernel/errors.ts';
 
-const TAG = /^"(\d{1,19})-[A-Za-z0-9_-]{1,64}"$/;
+/** A tag of this server, without its quotes. */
+const OWN_TAG = /^(\d{1,19})-[A-Za-z0-9_-]{1,64}$/;
+/** The next element of a list of tags (RFC 9110, section 8.8.3); tags may contain commas. */
+const ELEMENT = /[\t ]*(?:(W\/)?"([^"]*)"[\t ]*)?(?:,|$)/y;
 
 /**
  * Sends a resource with its `ETag`, `"<revision>-<hash>"`, or 304 when the caller has this version (`If-None-Match`). The revision is the
@@ -25,16 +28,33 @@ export function sendEntity(
 /** Whether an `If-None-Match` header names the tag, by weak comparison (RFC 9110, section 13.1.2). */
 function matches(header: string | undefined, tag: string): boolean {
   if (header === undefined) return false;
-  const tags = header.split(',').map((one) => one.trim().replace(/^W\//, ''));
-  return tags.includes('*') || tags.includes(tag);
+  return header.trim() === '*' || tagsIn(header).some(({ value }) => `"${value}"` === tag);
 }
 
-/** The revision that `If-Match` requires; `undefined` when any will do. Throws `malformed` for a tag that this server did not make. */
-export function expectedRevision(request: FastifyRequest): bigint | undefined {
+/**
+ * The revisions that `If-Match` accepts; `undefined` when any will do. Throws `revision-mismatch` when no tag can match: weak tags never do, by the
+ * strong comparison (section 13.1.1), nor do those of other servers.
+ */
+export function expectedRevisions(request: FastifyRequest): readonly bigint[] | undefined {
   const header = request.headers['if-match'];
   if (header === undefined || header.trim() === '*') return undefined;
-  const revision = TAG.exec(header.trim())?.[1];
-  if (revision !== undefined) return BigInt(revision);
-  const errors = [{ path: 'If-Match', message: 'must be a single ETag from this server' }];
-  throw new Refusal('malformed', 'invalid If-Match', { errors });
+  const revisions = tagsIn(header).flatMap(({ isWeak, value }) => {
+    const revision = OWN_TAG.exec(value)?.[1];
+    return isWeak || revision === undefined ? [] : [BigInt(revision)];
+  });
+  if (revisions.length > 0) return revisions;
+  throw new Refusal('revision-mismatch', 'If-Match names no version that this server could have');
+}
+
+/** The tags of a list, up to the first element that is not one. */
+function tagsIn(header: string): readonly Readonly<{ isWeak: boolean; value: string }>[] {
+  const tags: { isWeak: boolean; value: string }[] = [];
+  ELEMENT.lastIndex = 0;
+  while (ELEMENT.lastIndex < header.length) {
+    const element = ELEMENT.exec(header);
+    if (element === null) break;
+    const [, weak, value] = element;
+    if (value !== undefined) tags.push({ isWeak: weak !== undefined, value });
+  }
+  return tags;
 }

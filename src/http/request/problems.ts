@@ -6,10 +6,22 @@ export type HttpCode =
   | 'request-timeout'
   | 'too-large'
   | 'unsupported-media-type'
+  | 'range-not-satisfiable'
   | 'header-too-large'
   | 'internal';
 
 export type ProblemCode = RefusalCode | HttpCode;
+
+/** A request was rejected by the rules of HTTP, with a message for the client. */
+export class HttpProblem extends Error {
+  override readonly name = 'HttpProblem';
+  readonly code: HttpCode;
+
+  constructor(code: HttpCode, message: string) {
+    super(message);
+    this.code = code;
+  }
+}
 
 /** Problem details (RFC 9457) with a stable `code` and, for invalid input, the `errors` of its fields. */
 export type Problem = Readonly<{
@@ -41,6 +53,7 @@ export const problemKinds = {
   'revision-mismatch': { status: 412, title: 'Resource has changed' },
   'too-large': { status: 413, title: 'Too large' },
   'unsupported-media-type': { status: 415, title: 'Unsupported media type' },
+  'range-not-satisfiable': { status: 416, title: 'Range not satisfiable' },
   'out-of-range': { status: 422, title: 'Value out of range' },
   'key-reused': { status: 422, title: 'Idempotency key reused' },
   'too-many-requests': { status: 429, title: 'Too many requests' },
@@ -70,6 +83,7 @@ const retried: ReadonlySet<ProblemCode> = new Set<ProblemCode>([
  */
 export function toProblem(error: unknown, instance: string): ProblemResponse {
   if (error instanceof Refusal) return problemOf(error.code, error.message, instance, error);
+  if (error instanceof HttpProblem) return problemOf(error.code, error.message, instance);
   if (isStoreError(error, 'UNAVAILABLE', 'CLOSED')) {
     return problemOf('unavailable', 'the store cannot be reached; nothing was written', instance);
   }
@@ -78,7 +92,7 @@ export function toProblem(error: unknown, instance: string): ProblemResponse {
       'the store did not answer in time; the write may have happened: repeat the request with the same Idempotency-Key to find out';
     return problemOf('outcome-unknown', detail, instance);
   }
-  return fromFastify(error, instance) ?? problemOf('internal', 'an internal error occurred', instance);
+  return fromLibrary(error, instance) ?? problemOf('internal', 'an internal error occurred', instance);
 }
 
 function problemOf(
@@ -96,36 +110,37 @@ function problemOf(
   };
 }
 
-/** Fastify's own errors by their status; `null` for any other error. */
-function fromFastify(error: unknown, instance: string): ProblemResponse | null {
-  const { code, statusCode } =
-    error instanceof Error ? (error as Error & { code?: unknown; statusCode?: unknown }) : {};
-  if (typeof code !== 'string' || !(code.startsWith('FST_ERR_') || code.startsWith('HPE_'))) return null;
-  switch (statusCode) {
-    case 400:
-      return problemOf('malformed', 'the request could not be parsed', instance);
-    case 404:
-    // Longer than the path of any route.
-    case 414:
-      return problemOf('not-found', 'there is no resource at this path', instance);
-    case 408:
-      return problemOf('request-timeout', 'the request took too long to arrive', instance);
-    case 413:
-      return problemOf('too-large', 'the body exceeds the size limit', instance);
-    case 415:
-      return problemOf(
-        'unsupported-media-type',
-        'the body must be application/json or application/x-www-form-urlencoded',
-        instance,
-      );
-    case 431:
-      return problemOf('header-too-large', 'the header exceeds the size limit', instance);
-    default:
-      return null;
-  }
+/** Client errors (4xx) of Fastify, its plugins and Node.js, by their status; `null` for any other error. Their messages are not for clients. */
+function fromLibrary(error: unknown, instance: string): ProblemResponse | null {
+  if (!(error instanceof Error)) return null;
+  const { statusCode } = error as Error & { statusCode?: unknown };
+  if (typeof statusCode !== 'number' || statusCode < 400 || statusCode >= 500) return null;
+  const [code, detail] = LIBRARY_PROBLEMS[statusCode] ?? ['malformed', 'the request could not be processed'];
+  return problemOf(code, detail, instance);
 }
 
+const NOTHING_HERE = ['not-found', 'there is no resource at this path'] as const;
+
+const LIBRARY_PROBLEMS: Readonly<Record<number, readonly [ProblemCode, string]>> = {
+  400: ['malformed', 'the request could not be parsed'],
+  // A static file outside of its folder.
+  403: NOTHING_HERE,
+  404: NOTHING_HERE,
+  // Longer than the path of any route.
+  414: NOTHING_HERE,
+  408: ['request-timeout', 'the request took too long to arrive'],
+  412: ['revision-mismatch', 'the resource does not meet the precondition'],
+  413: ['too-large', 'the body exceeds the size limit'],
+  415: ['unsupported-media-type', 'the body must be application/json or application/x-www-form-urlencoded'],
+  416: ['range-not-satisfiable', 'the resource does not have this range'],
+  431: ['header-too-large', 'the header exceeds the size limit'],
+};
+
 /** A problem that is not caused by a refusal. */
-export function httpProblem(code: HttpCode | 'not-found' | 'malformed', detail: string, instance: string): Problem {
+export function httpProblem(
+  code: HttpCode | 'not-found' | 'malformed' | 'too-many-requests',
+  detail: string,
+  instance: string,
+): Problem {
   return problemOf(code, detail, instance).problem;
 }

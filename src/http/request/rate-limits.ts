@@ -66,6 +66,8 @@ export const defaultRates = {
   message: { burst: 50, perMinute: 300 },
   /** Registrations, per network. */
   registration: { burst: 5, perMinute: 5 },
+  /** Names read from the directory, in units of `NAMES_PER_UNIT`, per user. */
+  directory: { burst: 60, perMinute: 60 },
   /** WebSocket frames, per user. */
   frame: { burst: 100, perMinute: 1_200 },
 } as const satisfies Record<string, Rate>;
@@ -87,13 +89,14 @@ export function createRateLimits(settings: RateSettings, clock: Pick<Clock, 'mon
     user: limit('user'),
     message: limit('message'),
     registration: limit('registration'),
+    directory: limit('directory'),
     frame: limit('frame'),
   };
 }
 
 /** Takes from a limit, or throws `too-many-requests` with the time to wait. */
-export function charge(limit: RateLimit, key: string): void {
-  const decision = limit.take(key);
+export function charge(limit: RateLimit, key: string, cost = 1): void {
+  const decision = limit.take(key, cost);
   if (decision.ok) return;
   const { retryAfterMs } = decision;
   throw new Refusal('too-many-requests', 'too many requests; try again later', { retryAfterMs });

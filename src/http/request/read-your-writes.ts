@@ -6,14 +6,15 @@ import type { ReadModels } from '../../projections/runner/read-models.ts';
 /** How long a query waits for the position that it requires, in ms. */
 const WAIT_MS = 5_000;
 
-const POSITION = /^[\x21-\x7e]{1,64}$/;
-
 /** Query parameter of every query: the same as the header `Min-Position`, for clients that cannot set headers. */
 export const MinPosition = Type.Optional(
   Type.String({ description: 'Wait (at most 5 s) until the read model has reached this position from a 202 response' }),
 );
 
-/** Waits until the read models have reached the position that the caller requires. Throws `not-yet-visible` when that takes too long. */
+/**
+ * Waits until the read models have reached the position that the caller requires. Throws `malformed` for a text that is no position of this log, and
+ * `not-yet-visible` when it takes too long.
+ */
 export async function untilVisible(
   request: FastifyRequest,
   readModels: ReadModels,
@@ -22,7 +23,7 @@ export async function untilVisible(
   const { minPosition } = request.query as { minPosition?: Static<typeof MinPosition> };
   const wanted = request.headers['min-position'] ?? minPosition;
   if (wanted === undefined) return;
-  if (typeof wanted !== 'string' || !POSITION.test(wanted)) {
+  if (typeof wanted !== 'string' || !readModels.isPosition(wanted)) {
     const errors = [{ path: 'Min-Position', message: 'must be a position from a 202 response' }];
     throw new Refusal('malformed', 'invalid Min-Position', { errors });
   }

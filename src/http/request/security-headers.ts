@@ -8,6 +8,14 @@ export const dataHeaders = {
   'x-content-type-options': 'nosniff',
 } as const;
 
+/** One year, as HSTS preload lists require at least. */
+const HSTS = 'max-age=31536000; includeSubDomains';
+
+/** `dataHeaders`, with HSTS when users reach this server by HTTPS. Every answer has these, unless it is a page, which replaces all but HSTS. */
+export function securityHeaders(publicUrl: string): Readonly<Record<string, string>> {
+  return publicUrl.startsWith('https:') ? { ...dataHeaders, 'strict-transport-security': HSTS } : dataHeaders;
+}
+
 const none = ["'none'"];
 const self = ["'self'"];
 
@@ -31,17 +39,17 @@ const docsDirectives = {
 };
 
 /**
- * Adds Helmet to a scope of pages. It builds the headers anew for each request, which is too slow for the API; hence `dataHeaders`.
- * @param secure whether clients use HTTPS
+ * Adds Helmet to a scope of pages. It builds the headers anew for each request, which is too slow for the API; hence `dataHeaders`. HSTS is set for
+ * all answers alike.
  */
-export function guardPages(scope: FastifyInstance, pages: 'forms' | 'docs', secure: boolean): void {
+export function guardPages(scope: FastifyInstance, pages: 'forms' | 'docs'): void {
   scope.addHook('onRequest', (_request, reply, done) => {
     for (const name of Object.keys(dataHeaders)) if (name !== 'cache-control') reply.removeHeader(name);
     done();
   });
   void scope.register(helmet, {
     contentSecurityPolicy: { useDefaults: false, directives: pages === 'docs' ? docsDirectives : pageDirectives },
-    strictTransportSecurity: secure,
+    strictTransportSecurity: false,
     xXssProtection: false,
   });
 }

@@ -6,7 +6,7 @@ import { signedInOnly } from '../openapi.ts';
 import { addPages } from '../pages/routes.ts';
 import { authenticate, limitByNetwork } from '../request/authentication.ts';
 import type { RateLimits } from '../request/rate-limits.ts';
-import { guardPages } from '../request/security-headers.ts';
+import { guardPages, securityHeaders } from '../request/security-headers.ts';
 import { addConversationQueries } from './conversation-queries.ts';
 import { addDirectQueries } from './direct-queries.ts';
 import { addDocsRoutes, addOpenApiRoute } from './docs.ts';
@@ -32,15 +32,14 @@ export async function addRoutes(app: App, deps: AppDeps, limits: RateLimits): Pr
     addSignedInRoutes(scope, deps, limits);
     done();
   });
-  const secure = deps.config.publicUrl.startsWith('https:');
   await app.register((scope: App, _options, done) => {
-    guardPages(scope, 'forms', secure);
+    guardPages(scope, 'forms');
     scope.addHook('onRequest', limitByNetwork(limits));
     addPages(scope, deps);
     done();
   });
   await app.register((scope: App, _options, done) => {
-    guardPages(scope, 'docs', secure);
+    guardPages(scope, 'docs');
     scope.addHook('onRequest', limitByNetwork(limits));
     addDocsRoutes(scope);
     done();
@@ -62,7 +61,7 @@ function addSignedInRoutes(scope: App, deps: AppDeps, limits: RateLimits): void 
     route.schema = { ...route.schema, security: signedInOnly };
   });
   addCommandRoutes(scope, deps, limits, signedInCommands);
-  addUserQueries(scope, deps);
+  addUserQueries(scope, deps, limits);
   addConversationQueries(scope, deps);
   addMessageQueries(scope, deps);
   addDirectQueries(scope, deps);
@@ -81,4 +80,8 @@ async function addLive(app: App, deps: AppDeps, limits: RateLimits): Promise<voi
     socketsPerUser: config.socketsPerUser,
     allowedOrigins: [new URL(config.publicUrl).origin, ...config.allowedOrigins],
   });
+  const { 'strict-transport-security': hsts } = securityHeaders(config.publicUrl);
+  // The answer to an upgrade is written by the library.
+  if (hsts !== undefined)
+    app.websocketServer.on('headers', (lines) => lines.push(`strict-transport-security: ${hsts}`));
 }

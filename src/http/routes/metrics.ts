@@ -29,7 +29,7 @@ export function addMetricsRoute(
   app: App,
   { telemetry, config }: Pick<AppDeps, 'telemetry'> & { config: Pick<HttpConfig, 'metricsToken'> },
 ): void {
-  const isAllowed = config.metricsToken === null ? isInternal : bears(config.metricsToken);
+  const isAllowed = createOperatorCheck(config);
 
   app.get(
     '/metrics',
@@ -50,6 +50,13 @@ export function addMetricsRoute(
       return reply.type(contentType).send(text);
     },
   );
+}
+
+/** Whether a caller may see the internals of this node: who sends `metricsToken`, or without one, who is in an internal network. */
+export function createOperatorCheck({
+  metricsToken,
+}: Pick<HttpConfig, 'metricsToken'>): (request: FastifyRequest) => boolean {
+  return metricsToken === null ? isInternal : bears(metricsToken);
 }
 
 /** Whether the caller's address is internal. A request forwarded by a proxy that is not trusted shows the proxy's address, so it is not. */

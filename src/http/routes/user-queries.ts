@@ -5,11 +5,14 @@ import { createUsersView } from '../../projections/views/users.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
 import { sendEntity } from '../request/preconditions.ts';
+import { charge, type RateLimits } from '../request/rate-limits.ts';
 import { MinPosition, untilVisible } from '../request/read-your-writes.ts';
 import { OwnUserShape, toOwnUser, toUser, UserShape } from '../shapes/users.ts';
 import { Cursor, ListOf, limitOf, readPage, sendPage } from './paging.ts';
 
 const LIMIT = 20;
+/** Names of a page that cost one unit of the limit of the directory, so that all of it cannot be copied in one burst. */
+const NAMES_PER_UNIT = 20;
 const tags = ['users'];
 const Search = Type.Object({
   search: Type.Optional(
@@ -24,7 +27,7 @@ const One = Type.Object({ minPosition: MinPosition });
 const projections = ['users'];
 
 /** Queries for the caller's own profile and for other users. */
-export function addUserQueries(app: App, { readModels }: Pick<AppDeps, 'readModels'>): void {
+export function addUserQueries(app: App, { readModels }: Pick<AppDeps, 'readModels'>, limits: RateLimits): void {
   const view = createUsersView(readModels);
 
   app.get(
@@ -76,8 +79,9 @@ export function addUserQueries(app: App, { readModels }: Pick<AppDeps, 'readMode
       config: { problems: ['not-yet-visible'] },
     },
     async (request, reply) => {
-      await untilVisible(request, readModels, projections);
       const { search = '', limit = LIMIT, after } = request.query;
+      charge(limits.directory, principalOf(request).userId, Math.ceil(limit / NAMES_PER_UNIT));
+      await untilVisible(request, readModels, projections);
       const page = await readPage('after', after, () => view.search(search, { limit, after }));
       return sendPage(request, reply, 'after', { items: page.items.map(toUser), next: page.next });
     },

@@ -18,6 +18,8 @@ export type UserBody = Readonly<{
   revision: number;
   /** What a search finds the user by, folded; empty unless active. */
   terms: readonly string[];
+  /** The first `SHORT_SEARCH` characters of each term, and fewer: very many users match a text that short, and an index has them in order. */
+  shortTerms: readonly string[];
 }>;
 
 type Names = Pick<UserBody, 'username' | 'firstname' | 'lastname'>;
@@ -34,6 +36,25 @@ function searchTerms(names: Names): readonly string[] {
   return [...new Set(terms)].filter((term) => term !== '');
 }
 
+/** Characters of a short search. */
+export const SHORT_SEARCH = 2;
+
+function shortTermsOf(terms: readonly string[]): readonly string[] {
+  const starts = terms.flatMap((term) => {
+    const characters = [...term].slice(0, SHORT_SEARCH);
+    return characters.map((_, i) => characters.slice(0, i + 1).join(''));
+  });
+  return [...new Set(starts)];
+}
+
+/** What an active account is found by. */
+function searchable(names: Names): Pick<UserBody, 'terms' | 'shortTerms'> {
+  const terms = searchTerms(names);
+  return { terms, shortTerms: shortTermsOf(terms) };
+}
+
+const NOT_SEARCHABLE = { terms: [], shortTerms: [] } as const;
+
 const account = ({ data }: { data: { userId: string } }): readonly DocumentRef[] => [
   { collection: 'users', id: data.userId },
 ];
@@ -46,9 +67,16 @@ const noted: EventHandler<UserBody, UserEvent> = {
 
 export const users = defineProjection<UserBody, UserEvent>({
   name: 'users',
-  version: 1,
+  version: 2,
   collections: [
-    { name: 'users', indexes: [{ array: 'terms', fields: ['username'] }, { fields: ['status', 'username'] }] },
+    {
+      name: 'users',
+      indexes: [
+        { array: 'terms', fields: ['username'] },
+        { array: 'shortTerms', fields: ['username'] },
+        { fields: ['status', 'username'] },
+      ],
+    },
   ],
   on: {
     UserRegistered: {
@@ -60,12 +88,12 @@ export const users = defineProjection<UserBody, UserEvent>({
     PasswordSet: {
       touches: account,
       evolve: (user, { revision }) =>
-        user && { ...user, status: 'active', terms: searchTerms(user), revision: Number(revision) },
+        user && { ...user, status: 'active', ...searchable(user), revision: Number(revision) },
     },
     UserErased: {
       touches: account,
       evolve: (user, { revision }) =>
-        user && { ...user, ...NO_NAMES, status: 'erased', roles: [], terms: [], revision: Number(revision) },
+        user && { ...user, ...NO_NAMES, status: 'erased', roles: [], ...NOT_SEARCHABLE, revision: Number(revision) },
     },
   },
 });
@@ -83,6 +111,6 @@ function registered(data: Registration, revision: number): UserBody {
     roles: [],
     createdAt: registeredAt,
     revision,
-    terms: [],
+    ...NOT_SEARCHABLE,
   };
 }

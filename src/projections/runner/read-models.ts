@@ -3,6 +3,7 @@ import type { JsonObject } from '../../kernel/json.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Filter } from '../../kernel/query.ts';
 import { readCheckpoints } from '../../log/checkpoint.ts';
+import type { EventLog } from '../../log/event-log.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore, Page, Query, StoredDocument } from '../../ports/documents.ts';
 import type { Projection } from '../models/projection.ts';
@@ -20,6 +21,8 @@ export interface ReadModels {
   count(collection: string, filter: Filter, cap: number): Promise<number>;
   /** The position up to which a projection has come, `null` before its first event. */
   checkpoint(projection: string): Promise<Position | null>;
+  /** Whether a text from outside is spelled like a position of the log. */
+  isPosition(text: string): boolean;
   /**
    * Resolves with `true` once all of these projections have reached the position on this node's view, `false` when that did not happen
    * within `timeoutMs` or before `signal` was aborted; at once when it cannot happen (one of them is parked here) or too many wait already.
@@ -36,6 +39,7 @@ export interface ReadModels {
 const POINTER_AGE_MS = 5_000;
 
 export type ReaderOptions = Readonly<{
+  log: Pick<EventLog, 'isPosition'>;
   documents: DocumentStore;
   clock: Clock;
   projections: readonly Projection[];
@@ -53,7 +57,7 @@ export interface Reader extends ReadModels {
 }
 
 /** Reads through the pointers, which it keeps for a few seconds. Without any generation yet, everything reads as empty. */
-export function createReader({ documents, clock, projections, progress, ready }: ReaderOptions): Reader {
+export function createReader({ log, documents, clock, projections, progress, ready }: ReaderOptions): Reader {
   const known = new Map(projections.map((projection) => [projection.name, projection]));
   const pointers = new Map<string, Pointer>();
   const defined = new Map<string, Promise<void>>();
@@ -142,6 +146,7 @@ export function createReader({ documents, clock, projections, progress, ready }:
       await upToDate(name);
       return (await checkpoints([name])).get(name) ?? null;
     },
+    isPosition: (text) => log.isPosition(text),
     waitFor: (names, position, timeoutMs, signal) => progress.waitFor(names, position, timeoutMs, signal),
     pointerHolds: hold,
     async stored(names) {

@@ -1,12 +1,12 @@
 import { foldText } from '../../kernel/fold.ts';
 import type { Query, StoredDocument } from '../../ports/documents.ts';
-import type { UserBody } from '../models/users.ts';
+import { SHORT_SEARCH, type UserBody } from '../models/users.ts';
 import type { ReadModels } from '../runner/read-models.ts';
 import { USERS } from './collections.ts';
 import { afterOption, type List, type PageRequest } from './list.ts';
 
 /** An account. The route decides which fields its caller may see. Names and address are `null` once the person was erased. */
-export type User = Readonly<{ _id: string }> & Omit<UserBody, 'terms'>;
+export type User = Readonly<{ _id: string }> & Omit<UserBody, 'terms' | 'shortTerms'>;
 
 /** Reads accounts; the projection is `users`. */
 export interface UsersView {
@@ -37,13 +37,15 @@ export function createUsersView(readModels: ReadModels): UsersView {
     directory,
     search(text, page) {
       const prefix = foldText(text);
+      if (prefix === '') return directory(page);
       // Only active accounts have search terms.
-      return prefix === '' ? directory(page) : list({ terms: { containsPrefix: prefix } }, page);
+      const isShort = [...prefix].length <= SHORT_SEARCH;
+      return list(isShort ? { shortTerms: { contains: prefix } } : { terms: { containsPrefix: prefix } }, page);
     },
   };
 }
 
 function toUser({ id, body }: StoredDocument<UserBody>): User {
-  const { terms: _, ...shown } = body;
+  const { terms: _, shortTerms: __, ...shown } = body;
   return { _id: id, ...shown };
 }
