@@ -57,6 +57,8 @@ export type ServerOptions = Readonly<{
   logger?: Logger;
   readinessChecks?: readonly ReadinessCheck[];
   clock?: Clock;
+  /** `api` alone: no projection runs. */
+  roles?: readonly NodeRole[];
   /** Keeps the stores on files in this folder. */
   folder?: string;
 }>;
@@ -83,7 +85,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     ...options.config,
   } as const;
   const settings: NodeSettings = {
-    roles: new Set<NodeRole>(['api', 'projections']),
+    roles: new Set<NodeRole>(options.roles ?? ['api', 'projections']),
     name: 'test',
     singleWriter: true,
     http,
