@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { PASSWORD, type Person, type Server, signUp, startServer } from '../support/http.ts';
+import { expectProblem, PASSWORD, type Person, type Server, signUp, startServer } from '../support/http.ts';
 
 let server: Server;
 let ada: Person;
@@ -33,6 +33,7 @@ describe('the own profile', () => {
     const expected = { _id: ada.userId, ...profile, createdAt: events[0]?.data.registeredAt };
     const shown = await me(signedIn.json.accessToken);
     expect([shown.status, shown.json]).toEqual([200, expected]);
+    expectProblem(await server.ask(ada, { method: 'GET', url: `/api/v1/users/${ada.userId}` }), 503, 'not-yet-visible');
     expect(signedIn.json.user).toEqual(expected);
 
     const { refreshToken } = signedIn.json;

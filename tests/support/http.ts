@@ -61,6 +61,8 @@ export type ServerOptions = Readonly<{
   roles?: readonly NodeRole[];
   /** Keeps the stores on files in this folder. */
   folder?: string;
+  /** The document store of the node: the embedded one that it is given, with faults, or another one. */
+  documents?: (embedded: DocumentStore) => DocumentStore;
 }>;
 
 /** Sends nothing: mails are tested elsewhere. */
@@ -92,7 +94,8 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     limits: 'off',
     readinessChecks: options.readinessChecks ?? [],
   };
-  const { documents, keys } = stores;
+  const { keys } = stores;
+  const documents = options.documents?.(stores.documents) ?? stores.documents;
   const telemetry = createPrometheusTelemetry({ processMetrics: false });
   const ports = { clock, random, logger, telemetry, secret: SERVER_SECRET, events, documents, keys, mailer: noMailer };
   const node = await buildNode(ports, settings, closing);
