@@ -16,6 +16,7 @@ import { manualClock } from '../support/manual-clock.ts';
 import {
   countBody,
   counter,
+  created,
   held,
   manySent,
   openWorld,
@@ -165,8 +166,9 @@ describe('generations', () => {
 });
 
 describe('the first generation', () => {
-  it('of an empty log can be read before anything runs, and only on a node that will run it is it prepared', async () => {
+  it('of a log without an event for it can be read before anything runs, and is prepared by a node that will run it', async () => {
     const world = await openWorld();
+    await world.append(created(1, [1, 2]));
     const { log } = held(world.log, 'all');
     const reader = world.node({ node: 'reader', run: false, projections: [counter({})] });
     await reader.prepare();

@@ -52,7 +52,7 @@ const generationOf = ({ version, collections }: Projection, generation: number):
   collections: collections.map(({ name }) => name),
 });
 
-/** Of an empty log, the first generation is complete from the start. */
+/** `isComplete`: the log has no event for it yet. */
 export const firstPointer = (projection: Projection, isComplete: boolean): Pointer => ({
   active: generationOf(projection, 1),
   isComplete,
@@ -125,7 +125,7 @@ export async function changePointer<Result extends Pointer | null>(
 // Only `changePointer` writes this collection.
 const toPointer = (document: StoredDocument): Pointer => document.body as Pointer;
 
-/** Creates the pointer of a projection of which no event can exist yet, so that its empty read model can be read at once. */
+/** Creates the pointer of a projection of which the log has no event, so that its empty read model can be read at once. */
 export async function prepareEmpty(documents: DocumentStore, projection: Projection): Promise<void> {
   await changePointer(documents, projection.name, (before) => before ?? firstPointer(projection, true));
 }

@@ -8,7 +8,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Projection } from '../models/projection.ts';
-import { POINTERS, prepareEmpty } from './generations.ts';
+import { POINTERS, prepareEmpty, readPointers } from './generations.ts';
 import { Progress } from './progress.ts';
 import { createReader, type Reader, type ReadModels } from './read-models.ts';
 import { type RebuildProgress, rebuild } from './rebuild.ts';
@@ -35,7 +35,7 @@ export type ProjectionsOptions = Readonly<{
 export interface Projections {
   readonly readModels: ReadModels;
   /**
-   * Makes the empty read models of an empty log readable, so that a new installation answers at once. To be called before `start`.
+   * Makes read models readable of which the log has no event yet, so that a new installation answers at once. To be called before `start`.
    * Throws what the stores throw.
    */
   prepare(): Promise<void>;
@@ -81,9 +81,15 @@ class NodeProjections implements Projections {
 
   async prepare(): Promise<void> {
     const { run, log, documents, projections } = this.#options;
-    if (!run || (await log.head()) !== null) return;
+    if (!run) return;
     await this.#ready();
-    for (const projection of projections) await prepareEmpty(documents, projection);
+    const names = projections.map(({ name }) => name);
+    const pointers = await readPointers(documents, names);
+    for (const projection of projections.filter(({ name }) => !pointers.has(name))) {
+      const filter = { types: projection.handles };
+      const { events } = await log.readAll({ direction: 'forwards', from: null, limit: 1, filter });
+      if (events.length === 0) await prepareEmpty(documents, projection);
+    }
   }
 
   start(): void {
