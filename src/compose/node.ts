@@ -91,6 +91,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const projections = createProjections({ ...system, log, documents, projections: catalogue, node, run });
   closing.defer(() => projections.close());
   if (singleWriter) await requireWholeLog(log, projections, NAMES);
+  await projections.prepare();
   projections.start();
 
   const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });

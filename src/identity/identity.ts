@@ -42,6 +42,12 @@ export interface Identity {
    */
   refresh(refreshToken: string, context: RequestContext): Promise<SignedIn>;
 
+  /**
+   * The account of a signed-in user, as the log has it at the time of the call: no read model is involved, so that it is never lagging.
+   * Throws `unauthenticated` once the person was erased.
+   */
+  profile(userId: string): Promise<CurrentProfile>;
+
   /** Ends the session that the access token belongs to. */
   signOut(principal: Principal, context: RequestContext): Promise<Accepted>;
 
@@ -94,7 +100,10 @@ export type Credentials = Readonly<{
 /** Content of a 202 response: the user, and the position of the outcome in the log. */
 export type Accepted = Readonly<{ userId: string; position: Position }>;
 
-/** The response to a sign-in or a refresh. */
+/** What users see of themselves, and the revision of the account. */
+export type CurrentProfile = Readonly<{ profile: OwnProfile; revision: number }>;
+
+/** The response to a sign-in or a refresh. `position`: of its outcome in the log. */
 export type SignedIn = Readonly<{
   accessToken: string;
   refreshToken: string;
@@ -102,4 +111,5 @@ export type SignedIn = Readonly<{
   /** Lifetime of the access token, in seconds. */
   expiresIn: number;
   user: OwnProfile;
+  position: Position;
 }>;

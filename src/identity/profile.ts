@@ -1,3 +1,6 @@
+import type { Account } from '../aggregates/user/decider.ts';
+import { displayNameOf } from '../kernel/display-name.ts';
+
 /** What others may see of a user. Names are `null` once the user was erased. */
 export type Profile = Readonly<{
   _id: string;
@@ -9,3 +12,9 @@ export type Profile = Readonly<{
 
 /** What users see of themselves. */
 export type OwnProfile = Profile & Readonly<{ email: string | null; roles: readonly string[]; createdAt: string }>;
+
+/** The profile of an account, as its aggregate has it. */
+export function ownProfile({ userId, email, username, firstname, lastname, registeredAt }: Account): OwnProfile {
+  const names = { username, firstname, lastname };
+  return { _id: userId, ...names, displayName: displayNameOf(names), email, roles: [], createdAt: registeredAt };
+}

@@ -4,15 +4,15 @@ import type { SessionsEvent } from '../aggregates/sessions/events.ts';
 import { type ActiveAccount, activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext } from '../commands/request-context.ts';
-import { displayNameOf } from '../kernel/display-name.ts';
 import { Refusal } from '../kernel/errors.ts';
+import type { Position } from '../kernel/position.ts';
 import { ACCESS_TOKEN_S, type AccessTokens } from './access-tokens.ts';
 import { laterThan, positionOf } from './context.ts';
 import type { Credentials, Identity, SignedIn } from './identity.ts';
 import type { LiveSessions } from './live-sessions.ts';
 import type { NameIds } from './names.ts';
 import type { PasswordHasher } from './password-hasher.ts';
-import type { OwnProfile } from './profile.ts';
+import { ownProfile } from './profile.ts';
 import type { RefreshTokenSubject, RefreshTokens } from './refresh-tokens.ts';
 import type { SignInThrottle } from './sign-in-throttle.ts';
 
@@ -34,19 +34,20 @@ type Deps = Readonly<{
   throttle: SignInThrottle | null;
 }>;
 
-/** Sign-in, refresh, sign-out, and authentication of access tokens. */
+/** Sign-in, refresh, sign-out, authentication of access tokens, and the profile of who is signed in. */
 export function createSessions(
   deps: Deps,
-): Pick<Identity, 'signIn' | 'refresh' | 'signOut' | 'authenticate' | 'isGenuine'> {
+): Pick<Identity, 'signIn' | 'refresh' | 'profile' | 'signOut' | 'authenticate' | 'isGenuine'> {
   const { commands, accessTokens, refreshTokens, liveSessions, throttle } = deps;
 
-  async function tokens(account: ActiveAccount, subject: RefreshTokenSubject): Promise<SignedIn> {
+  async function tokens(account: ActiveAccount, subject: RefreshTokenSubject, position: Position): Promise<SignedIn> {
     return {
       accessToken: await accessTokens.sign(subject.userId, subject.sessionId),
       refreshToken: refreshTokens.token(subject),
       tokenType: 'Bearer',
       expiresIn: ACCESS_TOKEN_S,
       user: ownProfile(account),
+      position,
     };
   }
 
@@ -57,9 +58,10 @@ export function createSessions(
     // The node that set the password may have a clock ahead of this one's; a session that started before the password was set would be void.
     const at = context.metadata.at < account.passwordSetAt ? account.passwordSetAt : context.metadata.at;
     const metadata = { ...context.metadata, actor: userId, at };
-    await commands.handle(sessions, userId, { type: 'StartSession', data, metadata }, mainOptions(context));
+    const command = { type: 'StartSession' as const, data, metadata };
+    const handled = await commands.handle(sessions, userId, command, mainOptions(context));
     liveSessions.forget(userId);
-    return tokens(account, { userId, sessionId, counter: 0 });
+    return tokens(account, { userId, sessionId, counter: 0 }, positionOf(handled));
   }
 
   return {
@@ -95,13 +97,20 @@ export function createSessions(
       }
       const metadata = { ...context.metadata, actor: userId };
       const command = { type: 'RefreshSession' as const, data: subject, metadata };
-      const { events } = await commands.handle(sessions, userId, command, mainOptions(context));
-      const counter = currentCounter(events as readonly SessionsEvent[]);
+      const handled = await commands.handle(sessions, userId, command, mainOptions(context));
+      const counter = currentCounter(handled.events as readonly SessionsEvent[]);
       if (counter === null) {
         liveSessions.forget(userId);
         throw sessionOver();
       }
-      return tokens(account, { userId, sessionId, counter });
+      return tokens(account, { userId, sessionId, counter }, positionOf(handled));
+    },
+
+    async profile(userId) {
+      const { state, revision } = await commands.load(user, userId, 'fresh');
+      const account = activeAccountOf(state);
+      if (account === null || revision === null) throw sessionOver();
+      return { profile: ownProfile(account), revision: Number(revision) };
     },
 
     async signOut({ userId, sessionId }, context) {
@@ -139,9 +148,4 @@ function currentCounter(events: readonly SessionsEvent[]): number | null {
     if (event.type === 'SessionRefreshed' || event.type === 'SessionRefreshForgiven') return event.data.counter;
   }
   return null;
-}
-
-function ownProfile({ userId, email, username, firstname, lastname, registeredAt }: ActiveAccount): OwnProfile {
-  const names = { username, firstname, lastname };
-  return { _id: userId, ...names, displayName: displayNameOf(names), email, roles: [], createdAt: registeredAt };
 }

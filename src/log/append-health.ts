@@ -45,6 +45,7 @@ export class AppendHealth {
       readAll: (options) => store.readAll(options),
       subscribe: (options) => store.subscribe(options),
       setRetention: (stream, retention) => store.setRetention(stream, retention),
+      isPosition: (text) => store.isPosition(text),
       head: () => store.head(),
       idAt: (position) => store.idAt(position),
       countAfter: (position) => store.countAfter(position),

@@ -19,7 +19,9 @@ const NONE = { expect: 'none' } as const;
 
 /** Runs a scenario of `eventstoredb-client.child.ts` to its end. */
 async function run(scenario: string): Promise<{ code: number | null; lines: string[]; errors: string }> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, scenario], { timeout: 25_000 });
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, scenario], {
+    timeout: 25_000,
+  });
   let [output, errors] = ['', ''];
   child.stdout.setEncoding('utf8').on('data', (text: string) => {
     output += text;

@@ -177,6 +177,7 @@ describe('signing in', () => {
         roles: [],
         createdAt: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       },
+      position: (await server.log.head()) ?? '',
     });
   });
 
@@ -193,6 +194,7 @@ describe('signing in', () => {
     const { json } = await server.ask(null, signIn({ email: ada.email, password: PASSWORD }));
     const first = await server.ask(null, { method: 'POST', url, payload: { refreshToken: json.refreshToken } });
     expect(first.status).toBe(200);
+    expect(first.json.position).toBe(await server.log.head());
     const second = await server.ask(null, { method: 'POST', url, form: { refreshToken: first.json.refreshToken } });
     expect(second.json.user).toEqual(json.user);
     expectProblem(
@@ -206,9 +208,9 @@ describe('signing in', () => {
 describe('users', () => {
   it('see their own address, but not those of others', async () => {
     const bob = await signUp(server, 'bob');
-    const me = await read(server, bob, '/api/v1/users/me');
+    const me = await server.ask(bob, { method: 'GET', url: '/api/v1/users/me' });
     expect(me.json).toMatchObject({ _id: bob.userId, email: bob.email, roles: [] });
-    const other = await server.ask(ada, { method: 'GET', url: `/api/v1/users/${bob.userId}` });
+    const other = await read(server, ada, `/api/v1/users/${bob.userId}`);
     expect(other.json).toEqual({
       _id: bob.userId,
       username: 'bob',

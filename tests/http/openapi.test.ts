@@ -170,6 +170,19 @@ describe('/openapi.json', () => {
     }
   });
 
+  it('returns a position from every operation that writes', () => {
+    const queries = ['post /api/v1/chat/convo/one-to-one', 'post /api/v1/conversations/one-to-one'];
+    const writing = operations.filter(({ name, method }) => method !== 'get' && !queries.includes(name));
+    expect(writing.length).toBeGreaterThan(20);
+    for (const { name, operation } of writing) {
+      const { content = {} } = operation.responses['202'] ?? operation.responses['200'] ?? {};
+      expect(content['application/json']?.schema, name).toMatchObject({
+        properties: { position: { type: 'string' } },
+        required: expect.arrayContaining(['position']),
+      });
+    }
+  });
+
   it('documents the response headers, and which body is optional', () => {
     const good = (name: string) => {
       const operation = operations.find((candidate) => candidate.name === name)?.operation;

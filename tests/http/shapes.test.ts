@@ -63,13 +63,18 @@ const message = {
 const own = { conversation, membership: membership(ADA), unread: 0 };
 const members = [membership(ADA), membership(BOB)];
 const ownProfile = { _id: BOB, ...erased, email: null, roles: [], createdAt: AT };
-const tokens = { accessToken: 'a', refreshToken: 'r', tokenType: 'Bearer', expiresIn: 600 } as const;
+const tokens = { accessToken: 'a', refreshToken: 'r', tokenType: 'Bearer', expiresIn: 600, position: '1' } as const;
 
 describe('the shapes of erased users and of what they wrote', () => {
   it.each([
     ['a user', UserShape, toUser({ _id: BOB, ...erased }), { displayName: null }],
     ['an own profile', OwnUserShape, toOwnUser(ownProfile), { displayName: null, email: null }],
-    ['a session', SessionShape, toSession({ ...tokens, user: ownProfile }), { user: { username: null } }],
+    [
+      'a session',
+      SessionShape,
+      toSession({ ...tokens, user: ownProfile }),
+      { user: { username: null }, position: '1' },
+    ],
     ['a message', MessageShape, toMessage(message), { content: null, senderId: BOB }],
     ['a member', MemberShape, toMember(membership(BOB), conversation, ADA), { userId: BOB, readSeq: 1 }],
     [

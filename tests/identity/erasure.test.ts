@@ -72,6 +72,15 @@ describe('an erased account', () => {
     await expect(node.identity.authenticate(accessToken, 'query')).rejects.toMatchObject(over);
   });
 
+  it('has no profile, also while its access token is still taken from the cache', async () => {
+    const userId = await activated(world, node);
+    const { accessToken } = await signIn(world, node);
+    await node.identity.authenticate(accessToken, 'query');
+    await erase(world, userId);
+    await expect(node.identity.authenticate(accessToken, 'query')).resolves.toMatchObject({ userId });
+    await expect(node.identity.profile(userId)).rejects.toMatchObject(over);
+  });
+
   it('has no good link', async () => {
     const userId = await registered(world, node);
     const token = await linkToken(world, node, userId);

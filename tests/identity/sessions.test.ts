@@ -49,7 +49,9 @@ describe('signing in', () => {
         roles: [],
         createdAt: new Date(world.clock.now()).toISOString(),
       },
+      position: await world.log.head(),
     });
+    expect(await node.identity.profile(userId)).toEqual({ profile: signedIn.user, revision: 2 });
     const [started] = await eventsOf(world, `sessions-${userId}`);
     expect(started).toMatchObject({ type: 'SessionStarted', metadata: { actor: userId } });
     expect(await node.identity.authenticate(signedIn.accessToken, 'command')).toEqual({

@@ -29,7 +29,8 @@ describe('a follower', () => {
       batchSize: 5,
       async handle() {
         if (++inProgress > 1) overlaps++;
-        await system.clock.sleep(2);
+        // Long enough for a batch that does not wait to arrive.
+        for (let turns = 0; turns < 5; turns++) await system.clock.nextTurn();
         inProgress--;
         return undefined;
       },

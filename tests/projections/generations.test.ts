@@ -16,6 +16,7 @@ import { manualClock } from '../support/manual-clock.ts';
 import {
   countBody,
   counter,
+  created,
   held,
   manySent,
   openWorld,
@@ -27,6 +28,8 @@ import {
   until,
 } from './node.ts';
 import { faultyDocuments, objectId } from './support.ts';
+
+const notBuilt = { name: 'Refusal', code: 'not-yet-visible', retryAfterMs: expect.any(Number) };
 
 describe('a projection of another version than its documents', () => {
   it('is built beside them, and they are read until it has caught up', async () => {
@@ -129,7 +132,7 @@ describe('generations', () => {
     const write = { id: objectId(1), position: '1', guard: null };
     await documents.apply({ writes: [{ ...write, collection: 'counter.1.counts', body: { count: 1 } }] });
     await documents.apply({ writes: [{ ...write, collection: 'counter.2.counts', body: { count: 2 } }] });
-    const old = await changePointer(documents, 'counter', () => firstPointer(projection));
+    const old = await changePointer(documents, 'counter', () => firstPointer(projection, true));
     let answer = (): void => {};
     const answered = new Promise<void>((resolve) => {
       answer = resolve;
@@ -159,13 +162,89 @@ describe('generations', () => {
     expect((await reading)?.body).toEqual({ count: 2 });
   });
 
-  it('read as empty while there is none', async () => {
+  it('are not read before there is one', async () => {
     const world = await openWorld();
     const node = world.node({ run: false, projections: [counter({})] });
-    expect(await countBody(node)).toBeUndefined();
-    expect(await node.readModels.find('counter/counts', { filter: {}, limit: 10 })).toEqual({ items: [], next: null });
-    expect(await node.readModels.count('counter/counts', {}, 10)).toBe(0);
+    await expect(countBody(node)).rejects.toMatchObject(notBuilt);
+    await expect(node.readModels.find('counter/counts', { filter: {}, limit: 10 })).rejects.toMatchObject(notBuilt);
+    await expect(node.readModels.count('counter/counts', {}, 10)).rejects.toMatchObject(notBuilt);
     expect(await node.readModels.checkpoint('counter')).toBeNull();
     expect((await node.status())[0]).toMatchObject({ state: 'waiting', generation: null, checkpoint: null });
+  });
+});
+
+describe('the first generation', () => {
+  it('of a log without an event for it can be read before anything runs, and is prepared by a node that will run it', async () => {
+    const world = await openWorld();
+    await world.append(created(1, [1, 2]));
+    const { log } = held(world.log, 'all');
+    const reader = world.node({ node: 'reader', run: false, projections: [counter({})] });
+    await reader.prepare();
+    await expect(countBody(reader)).rejects.toMatchObject(notBuilt);
+    const node = world.node({ log, projections: [counter({})] });
+    await node.prepare();
+    expect(await countBody(node)).toBeUndefined();
+    expect(await countBody(reader)).toBeUndefined();
+  });
+
+  it('is read on every node once it contains the log as it was when its building began, and not before', async () => {
+    const world = await openWorld();
+    // More conversations than are written at once.
+    const position = await world.append(...Array.from({ length: 1_500 }, (_, i) => sent(i % 600, i + 1, 1)));
+    const release = Promise.withResolvers<void>();
+    let writes = 0;
+    const documents: DocumentStore = {
+      ...faultyDocuments(world.documents, () => 'none'),
+      async apply(batch) {
+        if (batch.writes[0]?.collection === 'counter.1.counts' && ++writes > 1) await release.promise;
+        return world.documents.apply(batch);
+      },
+    };
+    const projections = [counter({})];
+    const node = world.node({ documents, projections });
+    await node.prepare();
+    const reader = world.node({ node: 'reader', run: false, projections });
+    await until(() => writes > 1, 'a part of it is stored');
+    const { items } = await world.documents.find('counter.1.counts', { filter: {}, limit: 1 });
+    for (const each of [node, reader]) {
+      await expect(countBody(each)).rejects.toMatchObject(notBuilt);
+      expect(await each.readModels.waitFor(['counter'], items[0]?.position ?? '', 0)).toBe(false);
+    }
+    release.resolve();
+    for (const each of [node, reader]) {
+      expect(await each.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
+      expect(await countBody(each)).toMatchObject({ count: 3 });
+    }
+  });
+
+  it('continues to be built, unread, after the node died half-way', async () => {
+    const world = await openWorld();
+    const position = await world.append(...Array.from({ length: 1_500 }, (_, i) => sent(i % 600, i + 1, 1)));
+    let writes = 0;
+    const failing = faultyDocuments(world.documents, (batch) =>
+      batch.writes[0]?.collection === 'counter.1.counts' && ++writes > 1 ? 'away' : 'none',
+    );
+    const first = world.node({ documents: failing, projections: [counter({})] });
+    await until(() => writes > 1, 'it is half-way');
+    await expect(countBody(first)).rejects.toMatchObject(notBuilt);
+    await first.close();
+    const reader = world.node({ run: false, projections: [counter({})] });
+    await expect(countBody(reader)).rejects.toMatchObject(notBuilt);
+    const second = world.node({ projections: [counter({})] });
+    expect(await second.readModels.waitFor(['counter'], position, PATIENCE)).toBe(true);
+    expect(await countBody(second)).toMatchObject({ count: 3 });
+  });
+
+  it('that is parked is not waited for', async () => {
+    const world = await openWorld();
+    const refusing = counter({
+      count: () => {
+        throw new Error('not this one');
+      },
+    });
+    const position = await world.append(...manySent(2));
+    const node = world.node({ projections: [refusing] });
+    expect(await node.readModels.waitFor(['counter'], position, 1e9)).toBe(false);
+    await expect(countBody(node)).rejects.toMatchObject(notBuilt);
   });
 });

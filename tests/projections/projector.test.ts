@@ -1,5 +1,4 @@
 import { describe, expect, it } from 'vitest';
-import { StoreError } from '../../src/kernel/errors.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
 import { CHECKPOINTS, readCheckpoints } from '../../src/log/checkpoint.ts';
 import { FencedOff } from '../../src/log/lease.ts';
@@ -172,57 +171,19 @@ describe('a projector', () => {
     { name: 'messages', projection: messages },
     { name: 'counter, which does not handle erasures', projection: counter({}) },
   ])('of $name, after an erasure', ({ projection }) => {
-    /** A projector, and the calls that it makes to its store. */
-    async function watched(failures = 0) {
-      const documents = await memoryDocuments(projection);
-      const calls: string[] = [];
-      let left = failures;
-      const store: DocumentStore = {
-        ...faultyDocuments(documents, ({ writes }) => {
-          if (writes.length > 0) calls.push('apply');
-          return 'none';
-        }),
-        async purge() {
-          calls.push('purge');
-          if (left-- > 0) throw new StoreError('UNAVAILABLE', 'in use, as the test wants it');
-        },
-      };
-      const projector = await open(store, projection);
-      calls.length = 0;
-      return { projector, calls };
-    }
-
-    it('purges the store of what it has overwritten, once everything is written', async () => {
-      const { projector, calls } = await watched();
+    it('writes it at once, and the purge is due until it was done', async () => {
+      const projector = await open(await memoryDocuments(projection), projection);
       const events = recorded([sent(1, 1, 1), sent(1, 2, 2), erased(1)]);
-      await projector.take(events, checkpointAt(events.at(-1)!), false);
-      expect(calls.slice(0, -1)).toEqual(expect.arrayContaining(['apply']));
-      expect(calls.filter((call) => call === 'purge')).toEqual(['purge']);
-      expect(calls.at(-1)).toBe('purge');
-      expect(projector.position).toBe(positionOf(3));
+      await projector.take(events.slice(0, 2), upTo(2), false);
+      expect(projector.isPurgeDue).toBe(false);
+      await projector.take(events.slice(2), checkpointAt(events.at(-1)!), false);
+      expect([projector.isPurgeDue, projector.position]).toEqual([true, positionOf(3)]);
+      await projector.take(events.slice(2), checkpointAt(events.at(-1)!), true);
+      expect([projector.isPurgeDue, projector.events]).toEqual([true, projection === messages ? 3 : 2]);
+      projector.purged();
       const later = recorded([...Array.from({ length: 3 }, () => erased(1)), sent(1, 3, 2)]).slice(3);
       await projector.take(later, upTo(4), true);
-      expect(calls.filter((call) => call === 'purge')).toEqual(['purge']);
-    });
-
-    it('repeats a failed purge with the next call, also when nothing new has come', async () => {
-      const { projector, calls } = await watched(1);
-      const events = recorded([sent(1, 1, 1), erased(1)]);
-      const at = checkpointAt(events.at(-1)!);
-      await expect(projector.take(events, at, true)).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-      await projector.take([], at, true);
-      await projector.take([], at, true);
-      expect(calls.filter((call) => call === 'purge')).toEqual(['purge', 'purge']);
-    });
-
-    it('repeats the purge when it is called again after that has failed', async () => {
-      const { projector, calls } = await watched(1);
-      const events = recorded([sent(1, 1, 1), erased(1)]);
-      const take = () => projector.take(events, checkpointAt(events.at(-1)!), true);
-      await expect(take()).rejects.toMatchObject({ code: 'UNAVAILABLE' });
-      await take();
-      expect(calls.filter((call) => call === 'purge')).toEqual(['purge', 'purge']);
-      expect(projector.events).toBe(projection === messages ? 2 : 1);
+      expect(projector.isPurgeDue).toBe(false);
     });
   });
 });

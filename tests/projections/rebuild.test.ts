@@ -178,9 +178,11 @@ describe('a generation that cannot be swapped in at once', () => {
     const node = world.node({ documents, projections: [counter({})] });
     await node.readModels.waitFor(['counter'], await world.append(...manySent(20)), PATIENCE);
     const rebuilding = node.rebuild('counter');
-    for (let from = 21; from < 200; from += 10) {
+    // Appends go on while the swap fails, and once each failure was seen.
+    for (let from = 21, seen = 0; from < 200; from += 10) {
       await world.append(...manySent(10, from));
-      await new Promise((resolve) => setTimeout(resolve, 5));
+      if (seen < 3) await until(() => swaps > seen, 'the swap was tried again');
+      seen = Math.min(3, seen + 1);
     }
     await rebuilding;
     const position = await world.append(...manySent(1, 201));

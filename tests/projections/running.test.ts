@@ -131,6 +131,7 @@ describe('an event that a projection cannot fold', () => {
     const world = await openWorld();
     const node = world.node({ projections: [picky, counter({})] });
     const good = await world.append(sent(1, 1, 1));
+    expect(await node.readModels.waitFor(['picky'], good, PATIENCE)).toBe(true);
     const poison = await world.append(sent(1, 2, 1, 'poison'));
     const last = await world.append(sent(1, 3, 1), sent(2, 1, 1));
     expect(await node.readModels.waitFor(['counter'], last, PATIENCE)).toBe(true);

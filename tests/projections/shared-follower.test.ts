@@ -20,11 +20,17 @@ async function openProjector({ log, documents }: World, name: string): Promise<P
 }
 
 /** Serves the log to projectors until the end of the test. */
-function start(world: World, projectors: readonly Projector[], moved: SharedFollowerOptions['moved'] = () => {}) {
+function start(
+  world: World,
+  projectors: readonly Projector[],
+  moved: SharedFollowerOptions['moved'] = () => {},
+  documents: SharedFollowerOptions['documents'] = world.documents,
+) {
   const stop = new AbortController();
   const follower = new SharedFollower({
     ...system,
     log: world.log,
+    documents,
     signal: stop.signal,
     isAwaited: () => true,
     moved,
@@ -93,6 +99,30 @@ describe('the follower that projectors share', () => {
     }
     await until(() => late.position === last, 'the late one has caught up');
     expect([failures, overlaps, await countOf(world, late), late.events]).toEqual([1, 0, 180, 180]);
+  });
+
+  it('purges the store once for all that have written an erasure, again when that failed, and reports them afterwards', async () => {
+    const world = await openWorld();
+    const projectors = [await openProjector(world, 'first'), await openProjector(world, 'second')];
+    const calls: string[] = [];
+    let failures = 1;
+    const purge = async (): Promise<void> => {
+      expect(projectors.every(({ position }) => position === erasedAt)).toBe(true);
+      calls.push('purge');
+      if (failures-- > 0) throw new StoreError('UNAVAILABLE', 'in use, as the test wants it');
+    };
+    const noted = ({ position, id }: Projector): void => {
+      if (position !== null && position === erasedAt) calls.push(id);
+    };
+    await world.append(...messages(3));
+    const erasedAt = await world.erase(1);
+    start(world, projectors, noted, { purge });
+    await until(() => calls.includes('projections/second.1'), 'both have moved');
+    const [first, second] = projectors.map(({ id }) => id);
+    expect(calls.slice(0, 4)).toEqual(['purge', 'purge', first, second]);
+    const last = await world.append(sent(1, 4, 2));
+    await until(() => projectors.every(({ position }) => position === last), 'both have taken the rest');
+    expect(calls.filter((call) => call === 'purge')).toHaveLength(2);
   });
 
   it('stops serving a removed projector, also one that is catching up', async () => {

@@ -1,10 +1,12 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, onTestFinished } from 'vitest';
+import type { Position } from '../../src/kernel/position.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { type Conversation, createConversationsView, lastMessage } from '../../src/projections/views/conversations.ts';
 import { createMessagesView } from '../../src/projections/views/messages.ts';
 import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import { createUsersView } from '../../src/projections/views/users.ts';
-import { ALL, added, created, openWorld, PATIENCE, removed, sent, type World } from './node.ts';
+import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+import { ALL, added, created, openWorld, PATIENCE, passing, removed, sent, until, type World } from './node.ts';
 import { type AnyEvent, faultyDocuments, objectId, time, uuid } from './support.ts';
 
 /** A world whose read models include this history. Also counts the queries, by collection. */
@@ -160,8 +162,9 @@ describe('the view of conversations', () => {
     const members = await view.firstMembers(own);
     expect(members.get(objectId(1))).toHaveLength(100);
     expect(members.get(objectId(2))?.map(({ userId }) => userId)).toEqual([2, 1, 3].map(objectId));
-    const first = await view.members(objectId(1), { limit: 200 });
-    const second = await view.members(objectId(1), { limit: 200, after: first.next ?? '' });
+    const large = own.find(({ _id }) => _id === objectId(1));
+    const first = await view.members(large!, { limit: 200 });
+    const second = await view.members(large!, { limit: 200, after: first.next ?? '' });
     expect(first.items.length + second.items.length).toBe(252);
     expect(second.next).toBeNull();
     const among = await view.membersAmong(objectId(2), [1, 4, 3].map(objectId));
@@ -224,17 +227,122 @@ describe('the view of messages', () => {
     expect(latest.items.map(({ content }) => content)).toEqual(contents);
     const newer = await view.range(own!.conversation, { above: 0, limit: 10, after: 0 });
     expect(newer.items.map(({ content }) => content)).toEqual(contents);
-    expect(await view.message(objectId(1), uuid(10_001))).toMatchObject({ senderId: objectId(1), content: null });
+    expect(await view.message({ _id: objectId(1), latest: [] }, uuid(10_001))).toMatchObject({
+      senderId: objectId(1),
+      content: null,
+    });
     expect(lastMessage(own!.conversation)).toMatchObject({ seq: 3, content: null });
   });
 
   it('finds a message by its id, within its conversation', async () => {
+    const stored = (n: number) => ({ _id: objectId(n), latest: [] });
     const twin = { ...sent(2, 1, 1).data, messageId: uuid(10_001) };
     const { readModels } = await having(sent(1, 1, 1), { type: 'MessageSent', data: twin } as AnyEvent);
     const view = createMessagesView(readModels);
-    expect((await view.message(objectId(2), uuid(10_001)))?.conversationId).toBe(objectId(2));
-    expect((await view.message(objectId(1), uuid(10_001)))?.conversationId).toBe(objectId(1));
-    expect(await view.message(objectId(3), uuid(10_001))).toBeNull();
+    expect((await view.message(stored(2), uuid(10_001)))?.conversationId).toBe(objectId(2));
+    expect((await view.message(stored(1), uuid(10_001)))?.conversationId).toBe(objectId(1));
+    expect(await view.message(stored(3), uuid(10_001))).toBeNull();
+  });
+});
+
+describe('views of two read models of which one lags', () => {
+  const seqs = (list: { items: readonly { seq: number }[] }): readonly number[] => list.items.map(({ seq }) => seq);
+  const messages = (from: number, to: number, senderId = 1): readonly AnyEvent[] =>
+    Array.from({ length: to - from + 1 }, (_, i) => sent(1, from + i, senderId));
+
+  /** 25 messages of user 2 are in all read models, and what `later` appends is in all but the one that is held until `release`. */
+  async function lagging(held: string, ...later: readonly AnyEvent[]) {
+    const world = await openWorld();
+    const released = Promise.withResolvers<void>();
+    let isHeld = false;
+    const documents: DocumentStore = {
+      ...faultyDocuments(world.documents, () => 'none'),
+      async apply(batch) {
+        if (isHeld && batch.writes[0]?.collection.startsWith(`${held}.`)) await released.promise;
+        return world.documents.apply(batch);
+      },
+    };
+    const clock = manualClock();
+    const { readModels } = world.node({ documents, clock });
+    const reaches = async (names: readonly string[], position: Position): Promise<void> => {
+      expect(await passing([clock], readModels.waitFor(names, position, PATIENCE))).toBe(true);
+    };
+    await reaches(ALL, await world.append(created(1, [1, 2]), ...messages(1, 25, 2)));
+    isHeld = true;
+    onTestFinished(() => released.resolve());
+    await reachesDocument(world, held, await world.append(...later), clock);
+    const own = await createConversationsView(readModels).ofMember(objectId(1), objectId(1));
+    return { readModels, clock, own: own!, conversation: own!.conversation, release: released.resolve };
+  }
+
+  /** Waits for the documents themselves: no checkpoint moves while one projection of a step is held. */
+  async function reachesDocument(world: World, held: string, position: Position, clock: ManualClock): Promise<void> {
+    const [collection, id] =
+      held === 'conversations'
+        ? ['memberships.1.memberships', `${objectId(1)}:${objectId(1)}`]
+        : ['conversations.1.conversations', objectId(1)];
+    await until(async () => {
+      await clock.advance(10);
+      return (await world.documents.getMany(collection, [id])).get(id)?.position === position;
+    }, 'the others have reached it');
+  }
+
+  it('keep the `next` of a page forwards that ends where the messages lag', async () => {
+    const { readModels, conversation } = await lagging('messages', ...messages(26, 40));
+    const view = createMessagesView(readModels);
+    const page = await view.range(conversation, { above: 0, limit: 10, after: 20 });
+    expect([seqs(page), page.next]).toEqual([[21, 22, 23, 24, 25], 25]);
+    expect(await view.range(conversation, { above: 0, limit: 10, after: 25 })).toEqual({ items: [], next: 25 });
+    expect(await view.range(conversation, { above: 30, limit: 10, after: 0 })).toEqual({ items: [], next: 30 });
+    expect(await view.range(conversation, { above: 0, limit: 10, after: 40 })).toEqual({ items: [], next: null });
+  });
+
+  it('wait for messages that are missing in a page backwards, and skip none', async () => {
+    const { readModels, conversation, clock, release } = await lagging('messages', ...messages(26, 40));
+    const view = createMessagesView(readModels);
+    expect(seqs(await view.range(conversation, { above: 0, limit: 10 }))).toEqual([
+      40, 39, 38, 37, 36, 35, 34, 33, 32, 31,
+    ]);
+    const pages = [{ limit: 20 }, { limit: 5, before: 31 }];
+    for (const page of pages) {
+      const reading = view.range(conversation, { above: 0, ...page });
+      const refusal = { name: 'Refusal', code: 'not-yet-visible' };
+      await passing([clock], expect(reading).rejects.toMatchObject(refusal));
+    }
+    // What is there already is not waited for.
+    expect(seqs(await view.range(conversation, { above: 0, limit: 2, before: 26 }))).toEqual([25, 24]);
+    const waiting = pages.map((page) => view.range(conversation, { above: 0, ...page }));
+    release();
+    const [first, second] = await passing([clock], Promise.all(waiting));
+    expect(seqs(first!)).toEqual(Array.from({ length: 20 }, (_, i) => 40 - i));
+    expect(seqs(second!)).toEqual([30, 29, 28, 27, 26]);
+  });
+
+  it('find a message that the conversation shows', async () => {
+    const { readModels, conversation } = await lagging('messages', ...messages(26, 26));
+    expect(await createMessagesView(readModels).message(conversation, uuid(10_026))).toEqual(lastMessage(conversation));
+  });
+
+  it('do not count own messages as unread while the memberships lag', async () => {
+    const { own, readModels, conversation } = await lagging('memberships', ...messages(26, 26, 1));
+    expect(own).toMatchObject({ unread: 0, membership: { readSeq: 26, receivedSeq: 26 } });
+    const members = await createConversationsView(readModels).firstMembers([conversation]);
+    expect(members.get(objectId(1))?.map(({ readSeq }) => readSeq)).toEqual([26, 25]);
+  });
+
+  it('show no mark above the last message while the conversations lag', async () => {
+    const { own, readModels, conversation } = await lagging('conversations', ...messages(26, 30, 1));
+    expect(conversation.lastSeq).toBe(25);
+    expect(own).toMatchObject({ unread: 0, membership: { readSeq: 25, receivedSeq: 25 } });
+    const view = createConversationsView(readModels);
+    const shown = (await view.firstMembers([conversation])).get(objectId(1)) ?? [];
+    const listed = (await view.members(conversation, { limit: 10 })).items;
+    for (const members of [shown, listed]) {
+      expect(members.map(({ readSeq, receivedSeq }) => [readSeq, receivedSeq])).toEqual([
+        [25, 25],
+        [25, 25],
+      ]);
+    }
   });
 });
 

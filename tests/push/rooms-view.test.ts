@@ -3,8 +3,9 @@ import { projections as catalogue } from '../../src/projections/models/catalogue
 import { createProjections } from '../../src/projections/runner/projections.ts';
 import { createRoomsView } from '../../src/projections/views/rooms.ts';
 import { execute, group, newId } from '../commands/node.ts';
+import { until } from '../projections/node.ts';
 import { manualClock } from '../support/manual-clock.ts';
-import { system } from '../support/stores.ts';
+import { openMemoryStores, system } from '../support/stores.ts';
 import { startWorld, type World } from './world.ts';
 
 let world: World;
@@ -61,10 +62,23 @@ it('throws UNAVAILABLE when the read model does not reach the position within fi
     .catch((error) => {
       outcome = error.code;
     });
+  await until(() => clock.sleeping() > 0, 'it waits');
   await clock.advance(4_999);
   expect(outcome).toBe('pending');
   await clock.advance(1);
   await loading;
   expect(outcome).toBe('UNAVAILABLE');
   await projections.close();
+});
+
+it('refuses at once when the read model is not built yet', async () => {
+  const stores = await openMemoryStores();
+  const { log, documents } = stores;
+  const options = { ...system, log, documents, projections: catalogue, node: 'reader', run: false };
+  const projections = createProjections(options);
+  const refusal = { name: 'Refusal', code: 'not-yet-visible' };
+  await expect(createRoomsView(projections.readModels).ofUser(newId(), '~')).rejects.toMatchObject(refusal);
+  await expect(createRoomsView(projections.readModels).ofUser(newId(), null)).rejects.toMatchObject(refusal);
+  await projections.close();
+  await stores.close();
 });

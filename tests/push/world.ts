@@ -46,6 +46,7 @@ export async function startWorld(): Promise<World> {
     node: 'test',
     run: true,
   });
+  await projections.prepare();
   projections.start();
   const rooms = createRoomsView(projections.readModels);
   const memberships: LoadMemberships = (userId, position) => rooms.ofUser(userId, position);

@@ -30,13 +30,21 @@ export async function ask(
   return { status: response.status, retryAfterS: retryAfter === null ? null : Number(retryAfter), answer };
 }
 
-/** Whether the read models have reached a position; waits up to 5 s for it. */
+/** A query that reads all read models: the messages with a user who does not exist. */
+const ALL_MODELS = `/api/v1/chat/convo/one-to-one/message?otherUserId=${'0'.repeat(24)}`;
+
+/** Whether all read models have reached a position; waits up to 5 s for it. */
 async function settled(node: Server, who: Person, position: string): Promise<boolean> {
-  const query = position === '' ? '' : `&minPosition=${position}`;
-  return (await ask(node, who, 'GET', `/api/v1/conversations?limit=1${query}`)).status === 200;
+  const { status } = await ask(
+    node,
+    who,
+    'GET',
+    position === '' ? ALL_MODELS : `${ALL_MODELS}&minPosition=${position}`,
+  );
+  return status === 404;
 }
 
-/** Waits until the read models have reached a position. */
+/** Waits until all read models have reached a position. */
 export async function untilSettled(
   node: Server,
   who: Person,

@@ -57,8 +57,12 @@ export type ServerOptions = Readonly<{
   logger?: Logger;
   readinessChecks?: readonly ReadinessCheck[];
   clock?: Clock;
+  /** `api` alone: no projection runs. */
+  roles?: readonly NodeRole[];
   /** Keeps the stores on files in this folder. */
   folder?: string;
+  /** The document store of the node: the embedded one that it is given, with faults, or another one. */
+  documents?: (embedded: DocumentStore) => DocumentStore;
 }>;
 
 /** Sends nothing: mails are tested elsewhere. */
@@ -84,14 +88,15 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     ...options.config,
   } as const;
   const settings: NodeSettings = {
-    roles: new Set<NodeRole>(['api', 'projections']),
+    roles: new Set<NodeRole>(options.roles ?? ['api', 'projections']),
     name: 'test',
     singleWriter: true,
     http,
     limits: 'off',
     readinessChecks: options.readinessChecks ?? [],
   };
-  const { documents, keys } = stores;
+  const { keys } = stores;
+  const documents = options.documents?.(stores.documents) ?? stores.documents;
   const telemetry = createPrometheusTelemetry({ processMetrics: false });
   const ports = { clock, random, logger, telemetry, secret: SERVER_SECRET, events, documents, keys, mailer: noMailer };
   const node = await buildNode(ports, settings, closing);

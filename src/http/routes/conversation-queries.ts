@@ -84,7 +84,7 @@ export function addConversationQueries(app: App, { readModels }: Pick<AppDeps, '
       const { userId } = principalOf(request);
       const { conversation } = await conversationOf(view, request.params.id, userId);
       const { limit = LIMIT, after } = request.query;
-      const page = await readPage('after', after, () => view.members(conversation._id, { limit, after }));
+      const page = await readPage('after', after, () => view.members(conversation, { limit, after }));
       const items = page.items.map((member) => toMember(member, conversation, userId));
       return sendPage(request, reply, 'after', { items, next: page.next });
     },

@@ -75,7 +75,7 @@ export function addMessageQueries(app: App, { readModels }: Pick<AppDeps, 'readM
       await untilVisible(request, readModels, projections);
       const { id, messageId } = request.params;
       const own = await conversationOf(view, id, principalOf(request).userId);
-      const message = await messages.message(id, messageId);
+      const message = await messages.message(own.conversation, messageId);
       if (message === null || message.seq <= own.membership.joinedSeq) {
         throw new Refusal('not-found', 'there is no such message');
       }

@@ -6,7 +6,7 @@ import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
 import { sendEntity } from '../request/preconditions.ts';
 import { charge, type RateLimits } from '../request/rate-limits.ts';
-import { MinPosition, untilVisible } from '../request/read-your-writes.ts';
+import { MinPosition, requiredPosition, untilVisible } from '../request/read-your-writes.ts';
 import { OwnUserShape, toOwnUser, toUser, UserShape } from '../shapes/users.ts';
 import { Cursor, ListOf, limitOf, readPage, sendPage } from './paging.ts';
 
@@ -27,23 +27,29 @@ const One = Type.Object({ minPosition: MinPosition });
 const projections = ['users'];
 
 /** Queries for the caller's own profile and for other users. */
-export function addUserQueries(app: App, { readModels }: Pick<AppDeps, 'readModels'>, limits: RateLimits): void {
+export function addUserQueries(
+  app: App,
+  { readModels, identity }: Pick<AppDeps, 'readModels' | 'identity'>,
+  limits: RateLimits,
+): void {
   const view = createUsersView(readModels);
 
   app.get(
     '/api/v1/users/me',
     {
-      schema: { summary: 'Get your own profile', tags, querystring: One, response: { 200: OwnUserShape } },
-      config: { problems: ['not-yet-visible'], precondition: 'if-none-match' },
+      schema: {
+        summary: 'Get your own profile',
+        description: 'Includes everything that was written before the request: it needs no `Min-Position`.',
+        tags,
+        querystring: One,
+        response: { 200: OwnUserShape },
+      },
+      config: { precondition: 'if-none-match' },
     },
     async (request, reply) => {
-      await untilVisible(request, readModels, projections);
-      const user = await view.byId(principalOf(request).userId);
-      // Signed-in users have an account, which the read model has not reached yet.
-      if (user === null) {
-        throw new Refusal('not-yet-visible', 'your account is not visible yet', { retryAfterMs: 1_000 });
-      }
-      return sendEntity(request, reply, user.revision, toOwnUser(user));
+      requiredPosition(request, readModels);
+      const { profile, revision } = await identity.profile(principalOf(request).userId);
+      return sendEntity(request, reply, revision, toOwnUser(profile));
     },
   );
 

@@ -11,14 +11,16 @@ export const MessageIdShape = Type.String({
 });
 export const Time = Type.String({ description: 'ISO 8601, UTC, milliseconds', examples: ['2026-03-14T09:26:53.589Z'] });
 
+export const PositionShape = Type.String({
+  description: 'Position in the event log, for `Min-Position`',
+  examples: ['0000000000004711'],
+});
+
 /** The response to a command: its outcome is durable, and visible in read models that have reached `position`. */
 export const Accepted = Type.Object(
   {
     _id: Type.String({ description: 'Id of what was created or changed' }),
-    position: Type.String({
-      description: 'Position in the event log, for `Min-Position`',
-      examples: ['0000000000004711'],
-    }),
+    position: PositionShape,
   },
   { description: 'The outcome is durable; `Location` is the resource that shows it' },
 );

@@ -1,7 +1,7 @@
 import { type Static, Type } from 'typebox';
 import type { SignedIn } from '../../identity/identity.ts';
 import type { OwnProfile, Profile } from '../../identity/profile.ts';
-import { Id, nullable, Time } from './common.ts';
+import { Id, nullable, PositionShape, Time } from './common.ts';
 
 /** Names are `null` once the user was erased. */
 const user = {
@@ -36,6 +36,7 @@ export const SessionShape = Type.Object(
     tokenType: Type.Literal('Bearer'),
     expiresIn: Type.Integer({ description: 'Lifetime of the access token in seconds', examples: [600] }),
     user: OwnUserShape,
+    position: PositionShape,
   },
   { description: 'Signed in' },
 );
@@ -55,6 +56,7 @@ export function toSession({
   tokenType,
   expiresIn,
   user,
+  position,
 }: SignedIn): Static<typeof SessionShape> {
-  return { accessToken, refreshToken, tokenType, expiresIn, user: toOwnUser(user) };
+  return { accessToken, refreshToken, tokenType, expiresIn, user: toOwnUser(user), position };
 }

@@ -13,8 +13,10 @@ export type Generation = Readonly<{ generation: number; version: number; collect
 
 /** Which generations of a projection there are. */
 export type Pointer = Readonly<{
-  /** The one that is read. */
+  /** The one that is read, once it is complete. */
   active: Generation;
+  /** Whether the active generation contains the log up to where it ended when its building began. Until then it is not read. */
+  isComplete: boolean;
   /** The one that is built beside it, to follow it. */
   building: Generation | null;
   /** No longer read, and dropped after a grace period for reads in progress. */
@@ -50,9 +52,10 @@ const generationOf = ({ version, collections }: Projection, generation: number):
   collections: collections.map(({ name }) => name),
 });
 
-/** The first generation is read at once, as far as it has come. */
-export const firstPointer = (projection: Projection): Pointer => ({
+/** `isComplete`: the log has no event for it yet. */
+export const firstPointer = (projection: Projection, isComplete: boolean): Pointer => ({
   active: generationOf(projection, 1),
+  isComplete,
   building: null,
   retired: [],
   next: 2,
@@ -72,7 +75,13 @@ export function withoutBuilding(pointer: Pointer): Pointer {
 /** The generation that was built is read from now on. No change when it is not the one being built (any more). */
 export function withSwap(pointer: Pointer, generation: number): Pointer {
   if (pointer.building?.generation !== generation) return pointer;
-  return { ...pointer, active: pointer.building, building: null, retired: [...pointer.retired, pointer.active] };
+  const retired = [...pointer.retired, pointer.active];
+  return { ...pointer, active: pointer.building, isComplete: true, building: null, retired };
+}
+
+/** The active generation is read from now on. No change when another one is active. */
+export function withComplete(pointer: Pointer, generation: number): Pointer {
+  return pointer.active.generation !== generation || pointer.isComplete ? pointer : { ...pointer, isComplete: true };
 }
 
 export function withoutRetired(pointer: Pointer, generation: number): Pointer {
@@ -116,6 +125,11 @@ export async function changePointer<Result extends Pointer | null>(
 // Only `changePointer` writes this collection.
 const toPointer = (document: StoredDocument): Pointer => document.body as Pointer;
 
+/** Creates the pointer of a projection of which the log has no event, so that its empty read model can be read at once. */
+export async function prepareEmpty(documents: DocumentStore, projection: Projection): Promise<void> {
+  await changePointer(documents, projection.name, (before) => before ?? firstPointer(projection, true));
+}
+
 /** Reads in progress may still use a retired generation for this long, in ms: longer than readers keep a pointer and a read takes. */
 const GRACE_MS = 30_000;
 
@@ -138,19 +152,28 @@ export class GenerationManager {
   }
 
   /**
-   * The pointer that this version of the code needs. The first generation is read at once; later ones are built beside, also when the active one is
-   * of another version. A generation that another version had begun to build is retired.
+   * The pointer that this version of the code needs. Generations after the first one are built beside, also when the active one is of another version.
+   * A generation that another version had begun to build is retired. `isEmpty`: the log has no events.
    */
-  async prepare(projection: Projection): Promise<Pointer> {
+  async prepare(projection: Projection, isEmpty: boolean): Promise<Pointer> {
     const { documents } = this.#options;
     const { name, version } = projection;
     const pointer = await changePointer(documents, name, (before) => {
-      if (before === null) return firstPointer(projection);
+      if (before === null) return firstPointer(projection, isEmpty);
       if (before.building?.version === version) return before;
       return before.active.version === version ? withoutBuilding(before) : withBuilding(before, projection);
     });
     if (pointer.active.version === version) await this.#define(projection, pointer.active);
     if (pointer.building !== null) await this.#define(projection, pointer.building);
+    return this.#noted(projection, pointer);
+  }
+
+  /** The active generation is read from now on. */
+  async complete(projection: Projection, generation: number): Promise<Pointer> {
+    const pointer = await changePointer(this.#options.documents, projection.name, (before) => {
+      if (before === null) throw new Error(`the pointer of projection '${projection.name}' is gone`);
+      return withComplete(before, generation);
+    });
     return this.#noted(projection, pointer);
   }
 

@@ -8,7 +8,7 @@ import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Projection } from '../models/projection.ts';
-import { POINTERS } from './generations.ts';
+import { POINTERS, prepareEmpty, readPointers } from './generations.ts';
 import { Progress } from './progress.ts';
 import { createReader, type Reader, type ReadModels } from './read-models.ts';
 import { type RebuildProgress, rebuild } from './rebuild.ts';
@@ -34,6 +34,11 @@ export type ProjectionsOptions = Readonly<{
 /** The projections of one node. To be closed before the stores, which it does not close. */
 export interface Projections {
   readonly readModels: ReadModels;
+  /**
+   * Makes read models readable of which the log has no event yet, so that a new installation answers at once. To be called before `start`.
+   * Throws what the stores throw.
+   */
+  prepare(): Promise<void>;
   /** Starts to run them, or to wait for the lease. Does nothing where `run` is false, or when it is repeated. */
   start(): void;
   status(): Promise<readonly ProjectionStatus[]>;
@@ -72,6 +77,19 @@ class NodeProjections implements Projections {
     });
     this.readModels = createReader({ ...options, progress: this.#progress, ready });
     this.#leases = new Leases({ ...options, role: 'projections', node, partitions: 1 });
+  }
+
+  async prepare(): Promise<void> {
+    const { run, log, documents, projections } = this.#options;
+    if (!run) return;
+    await this.#ready();
+    const names = projections.map(({ name }) => name);
+    const pointers = await readPointers(documents, names);
+    for (const projection of projections.filter(({ name }) => !pointers.has(name))) {
+      const filter = { types: projection.handles };
+      const { events } = await log.readAll({ direction: 'forwards', from: null, limit: 1, filter });
+      if (events.length === 0) await prepareEmpty(documents, projection);
+    }
   }
 
   start(): void {

@@ -40,7 +40,6 @@ export class Projector {
   readonly #logger: Logger;
   readonly #handles: ReadonlySet<string>;
   readonly #erasingTypes: ReadonlySet<string>;
-  readonly #store: DocumentStore;
   readonly #documents: GenerationDocuments;
   readonly #cache: DocumentCache;
   readonly #checkpoint: CheckpointWriter;
@@ -49,7 +48,7 @@ export class Projector {
   #taken: Checkpoint;
   /** When the fold got its first event. */
   #foldedSince = 0;
-  /** A person was erased since the store was last purged. */
+  /** A person was erased since the store was last purged, and what is left of the text in its files has to go. */
   #isPurgeDue = false;
 
   /** Takes over the checkpoint under this lease. */
@@ -68,7 +67,6 @@ export class Projector {
     this.#logger = logger;
     this.#handles = new Set(projection.handles);
     this.#erasingTypes = options.log.erasingTypes;
-    this.#store = documents;
     this.#documents = new GenerationDocuments(documents, projection.name, generation);
     this.#cache = createDocumentCache(projection.collections.map(({ name }) => name));
     this.#checkpoint = checkpoint;
@@ -93,6 +91,16 @@ export class Projector {
 
   get parked(): Parked | null {
     return this.#checkpoint.current.parked;
+  }
+
+  /** Whether an erasure was written, and the store has to be purged by the owner, for all projectors of the store at once. */
+  get isPurgeDue(): boolean {
+    return this.#isPurgeDue;
+  }
+
+  /** The store was purged after everything that was taken. */
+  purged(): void {
+    this.#isPurgeDue = false;
   }
 
   /** Whether the stored checkpoint lags. */
@@ -131,10 +139,6 @@ export class Projector {
     }
     if (this.parked !== null) return;
     this.#checkpoint.advance(this.#taken, 0);
-    // After an erasure, nothing of the text may be left in the files either. When it fails it is still due.
-    if (!this.#isPurgeDue) return;
-    await this.#store.purge();
-    this.#isPurgeDue = false;
   }
 
   /** Stores the checkpoint. */

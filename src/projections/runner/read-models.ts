@@ -1,4 +1,4 @@
-import { StoreError } from '../../kernel/errors.ts';
+import { Refusal, StoreError } from '../../kernel/errors.ts';
 import type { JsonObject } from '../../kernel/json.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Filter } from '../../kernel/query.ts';
@@ -10,7 +10,10 @@ import type { Projection } from '../models/projection.ts';
 import { checkpointId, generationCollections, type Pointer, physicalCollection, readPointers } from './generations.ts';
 import type { Progress } from './progress.ts';
 
-/** Reading the projections' documents, always of the generation that is complete. `collection` is `<projection>/<collection>`. */
+/**
+ * Reading the projections' documents, always of a generation that is complete. `collection` is `<projection>/<collection>`. The methods that read
+ * documents throw the refusal `not-yet-visible` while there is no complete generation: what is being built must not pass for all there is.
+ */
 export interface ReadModels {
   get<Body extends JsonObject>(collection: string, id: string): Promise<StoredDocument<Body> | undefined>;
   getMany<Body extends JsonObject>(
@@ -19,12 +22,14 @@ export interface ReadModels {
   ): Promise<ReadonlyMap<string, StoredDocument<Body>>>;
   find<Body extends JsonObject>(collection: string, query: Query): Promise<Page<Body>>;
   count(collection: string, filter: Filter, cap: number): Promise<number>;
-  /** The position up to which a projection has come, `null` before its first event. */
+  /** The position up to which a projection has come, also one that is not complete; `null` before its first event. */
   checkpoint(projection: string): Promise<Position | null>;
   /** Whether a text from outside is spelled like a position of the log. */
   isPosition(text: string): boolean;
+  /** Throws the refusal `not-yet-visible` while the projection has no complete generation. */
+  requireReadable(projection: string): Promise<void>;
   /**
-   * Resolves with `true` once all of these projections have reached the position on this node's view, `false` when that did not happen
+   * Resolves with `true` once all of these projections can be read and have reached the position on this node's view, `false` when that did not happen
    * within `timeoutMs` or before `signal` was aborted; at once when it cannot happen (one of them is parked here) or too many wait already.
    */
   waitFor(
@@ -37,6 +42,9 @@ export interface ReadModels {
 
 /** How long a pointer is used without reading it again, in ms. What it points to stays readable for much longer. */
 const POINTER_AGE_MS = 5_000;
+
+/** When a client should try again while the first generation is being built, in ms. */
+const BUILDING_RETRY_MS = 5_000;
 
 export type ReaderOptions = Readonly<{
   log: Pick<EventLog, 'isPosition'>;
@@ -52,11 +60,11 @@ export type ReaderOptions = Readonly<{
 export interface Reader extends ReadModels {
   /** Notes a pointer that holds now. */
   pointerHolds(projection: string, pointer: Pointer): void;
-  /** The stored positions of these projections. */
+  /** The stored positions of these projections, `null` for those that cannot be read yet. */
   stored(projections: readonly string[]): Promise<ReadonlyMap<string, Position | null>>;
 }
 
-/** Reads through the pointers, which it keeps for a few seconds. Without any generation yet, everything reads as empty. */
+/** Reads through the pointers, which it keeps for a few seconds. */
 export function createReader({ log, documents, clock, projections, progress, ready }: ReaderOptions): Reader {
   const known = new Map(projections.map((projection) => [projection.name, projection]));
   const pointers = new Map<string, Pointer>();
@@ -64,10 +72,12 @@ export function createReader({ log, documents, clock, projections, progress, rea
   let refreshedAt = Number.NEGATIVE_INFINITY;
   let refreshing: Promise<void> | null = null;
 
-  /** Generations only increase: an answer that comes late does not bring an earlier one back. */
+  /** Generations only increase, and stay complete: an answer that comes late does not bring an earlier state back. */
   const hold = (name: string, pointer: Pointer): void => {
     const before = pointers.get(name);
-    if (before === undefined || before.active.generation <= pointer.active.generation) pointers.set(name, pointer);
+    const gained = before === undefined ? 1 : pointer.active.generation - before.active.generation;
+    if (gained > 0 || (gained === 0 && (pointer.isComplete || before?.isComplete === false)))
+      pointers.set(name, pointer);
   };
 
   const refresh = async (): Promise<void> => {
@@ -78,7 +88,7 @@ export function createReader({ log, documents, clock, projections, progress, rea
   };
 
   const upToDate = async (name: string): Promise<void> => {
-    if (pointers.has(name) && clock.monotonic() - refreshedAt < POINTER_AGE_MS) return;
+    if (pointers.get(name)?.isComplete === true && clock.monotonic() - refreshedAt < POINTER_AGE_MS) return;
     refreshing ??= refresh().finally(() => {
       refreshing = null;
     });
@@ -97,16 +107,22 @@ export function createReader({ log, documents, clock, projections, progress, rea
     return done;
   };
 
-  /** The physical collection; `null` while there is no generation. */
-  const resolve = async (path: string): Promise<string | null> => {
+  /** The generation that is read. */
+  const readable = async (name: string): Promise<number> => {
+    await upToDate(name);
+    const pointer = pointers.get(name);
+    if (pointer?.isComplete === true) return pointer.active.generation;
+    throw new Refusal('not-yet-visible', 'the read model is being built', { retryAfterMs: BUILDING_RETRY_MS });
+  };
+
+  /** The physical collection. */
+  const resolve = async (path: string): Promise<string> => {
     const [name = '', collection = ''] = path.split('/');
     const projection = known.get(name);
     if (projection === undefined) throw new StoreError('INVALID', `no projection '${name}'`);
-    await upToDate(name);
-    const pointer = pointers.get(name);
-    if (pointer === undefined) return null;
-    await define(projection, pointer.active.generation);
-    return physicalCollection(name, pointer.active.generation, collection);
+    const generation = await readable(name);
+    await define(projection, generation);
+    return physicalCollection(name, generation, collection);
   };
 
   const checkpoints = async (names: readonly string[]): Promise<ReadonlyMap<string, Position | null>> => {
@@ -121,7 +137,7 @@ export function createReader({ log, documents, clock, projections, progress, rea
 
   const getMany: ReadModels['getMany'] = async <Body extends JsonObject>(path: string, ids: readonly string[]) => {
     const collection = await resolve(path);
-    const found = collection === null || ids.length === 0 ? new Map() : await documents.getMany(collection, ids);
+    const found = ids.length === 0 ? new Map() : await documents.getMany(collection, ids);
     // A collection holds what its projection makes; the caller names the type of just that.
     return found as ReadonlyMap<string, StoredDocument<Body>>;
   };
@@ -133,12 +149,10 @@ export function createReader({ log, documents, clock, projections, progress, rea
     },
     async find<Body extends JsonObject>(path: string, query: Query) {
       const collection = await resolve(path);
-      const page = collection === null ? { items: [], next: null } : await documents.find(collection, query);
-      return page as Page<Body>;
+      return (await documents.find(collection, query)) as Page<Body>;
     },
     async count(path, filter, cap) {
-      const collection = await resolve(path);
-      return collection === null ? 0 : documents.count(collection, filter, cap);
+      return documents.count(await resolve(path), filter, cap);
     },
     async checkpoint(name) {
       const own = progress.own(name);
@@ -147,11 +161,15 @@ export function createReader({ log, documents, clock, projections, progress, rea
       return (await checkpoints([name])).get(name) ?? null;
     },
     isPosition: (text) => log.isPosition(text),
+    async requireReadable(name) {
+      await readable(name);
+    },
     waitFor: (names, position, timeoutMs, signal) => progress.waitFor(names, position, timeoutMs, signal),
     pointerHolds: hold,
     async stored(names) {
       await refresh();
-      return checkpoints(names);
+      const positions = await checkpoints(names.filter((name) => pointers.get(name)?.isComplete === true));
+      return new Map(names.map((name) => [name, positions.get(name) ?? null]));
     },
   };
 }

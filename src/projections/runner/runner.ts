@@ -1,7 +1,7 @@
 import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
-import { hasReached } from '../../kernel/position.ts';
+import { hasReached, type Position } from '../../kernel/position.ts';
 import type { EventLog } from '../../log/event-log.ts';
 import { FencedOff } from '../../log/lease.ts';
 import type { Clock } from '../../ports/clock.ts';
@@ -46,6 +46,8 @@ export class Runner {
   readonly #generations: GenerationManager;
   readonly #follower: SharedFollower;
   readonly #running = new Map<string, Running>();
+  /** Active generations that are not complete: where the log ended when this node began to build them. */
+  readonly #incomplete = new Map<Projector, Position>();
   #unavailable: string | null = null;
   #poke = new AbortController();
 
@@ -114,12 +116,15 @@ export class Runner {
   }
 
   async #takeOver(projection: Projection): Promise<void> {
-    const pointer = await this.#generations.prepare(projection);
+    const head = await this.#options.log.head();
+    const pointer = await this.#generations.prepare(projection, head === null);
     const isOwn = pointer.active.version === projection.version;
     const active = isOwn ? await this.#open(projection, pointer.active) : null;
     const building = pointer.building === null ? null : await this.#open(projection, pointer.building);
     this.#running.set(projection.name, { projection, active, building });
-    if (active !== null) this.#options.progress.advance(projection.name, active.position, false);
+    if (active === null) return;
+    if (pointer.isComplete || head === null) this.#options.progress.advance(projection.name, active.position, false);
+    else this.#incomplete.set(active, head);
   }
 
   #open(projection: Projection, { generation }: Generation): Promise<Projector> {
@@ -130,9 +135,25 @@ export class Runner {
     const { name } = projector.projection;
     const running = this.#running.get(name);
     if (running?.active === projector) {
-      this.#options.progress.advance(name, projector.position, projector.parked !== null);
+      await this.#completeIfBuilt(projector);
+      const isParked = projector.parked !== null;
+      // Requests wait for positions of a generation that can be read.
+      const isReadable = !this.#incomplete.has(projector);
+      if (isReadable || isParked) {
+        this.#options.progress.advance(name, isReadable ? projector.position : null, isParked);
+      }
     }
     if (running?.building === projector && this.#follower.isLive(projector)) await this.#swap(running, projector);
+  }
+
+  /** Once the active generation contains what the log had when its building began, it can be read. */
+  async #completeIfBuilt(projector: Projector): Promise<void> {
+    const head = this.#incomplete.get(projector);
+    const isBuilt = head === undefined || hasReached(projector.position, head) || this.#follower.isLive(projector);
+    if (head === undefined || !isBuilt) return;
+    await this.#generations.complete(projector.projection, projector.generation);
+    this.#incomplete.delete(projector);
+    this.#options.logger.info({ projection: projector.id }, 'the first generation of a projection is complete');
   }
 
   /** The generation that was built is read from now on, unless the one before has come further: then a little later. */
@@ -142,7 +163,10 @@ export class Runner {
     const pointer = await this.#generations.swap(projection, projector.generation);
     if (pointer.active.generation !== projector.generation) return;
     this.#running.set(projection.name, { projection, active: projector, building: null });
-    if (active !== null) this.#follower.remove(active);
+    if (active !== null) {
+      this.#incomplete.delete(active);
+      this.#follower.remove(active);
+    }
     this.#options.progress.advance(projection.name, projector.position, false);
     this.#options.logger.info({ projection: projector.id }, 'a new generation of a projection is read from now on');
   }

@@ -4,6 +4,7 @@ import type { Checkpoint } from '../../log/checkpoint.ts';
 import type { EventBatch, EventLog } from '../../log/event-log.ts';
 import { Follower, type FollowerStatus } from '../../log/follower.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { DocumentStore } from '../../ports/documents.ts';
 import type { Random } from '../../ports/random.ts';
 import { BatchDelay } from './batch-delay.ts';
 import type { Projector } from './projector.ts';
@@ -16,6 +17,7 @@ const SAVE_AFTER_MS = 50;
 
 export type SharedFollowerOptions = Readonly<{
   log: EventLog;
+  documents: Pick<DocumentStore, 'purge'>;
   clock: Clock;
   random: Random;
   logger: Logger;
@@ -168,14 +170,23 @@ export class SharedFollower {
   async #dispatchStep(step: EventBatch): Promise<void> {
     this.#dispatched = laterPosition(this.#dispatched, step.position);
     const upTo = checkpointAfter(step, this.#taken);
-    await together([...this.#members].map((projector) => this.#feed(projector, step, upTo)));
+    const members = [...this.#members];
+    await together(members.map((projector) => projector.take(step.events, upTo, step.caughtUp)));
+    await this.#purge(members);
+    for (const projector of members) if (projector.parked !== null) this.#members.delete(projector);
+    await together(members.map(async (projector) => this.#options.moved(projector)));
     this.#taken = upTo;
   }
 
-  async #feed(projector: Projector, { events, caughtUp }: EventBatch, upTo: Checkpoint): Promise<void> {
-    await projector.take(events, upTo, caughtUp);
-    if (projector.parked !== null) this.#members.delete(projector);
-    await this.#options.moved(projector);
+  /**
+   * After an erasure, nothing of the text may be left in the files either: the store is purged once for all projectors that have written it, before
+   * they are reported to have moved. When that fails, it is still due when the step is repeated.
+   */
+  async #purge(projectors: readonly Projector[]): Promise<void> {
+    const due = projectors.filter(({ isPurgeDue }) => isPurgeDue);
+    if (due.length === 0) return;
+    await this.#options.documents.purge();
+    for (const projector of due) projector.purged();
   }
 
   /** Serves one lagging projector; it joins the others as soon as it has taken everything that they were given. */
@@ -209,6 +220,7 @@ export class SharedFollower {
   async #advance(projector: Projector, batch: EventBatch): Promise<void> {
     await projector.take(batch.events, checkpointAfter(batch, projector.taken), batch.caughtUp);
     if (this.#hasCaughtUp(projector)) await projector.flush();
+    await this.#purge([projector]);
     if (projector.unsaved) await projector.save();
     const joins = projector.parked === null && this.#hasCaughtUp(projector) && !this.#removed.has(projector);
     if (joins) this.#members.add(projector);

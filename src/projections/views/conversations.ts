@@ -26,7 +26,7 @@ export interface ConversationsView {
   /** The first 100 members of each, in the order of joining. */
   firstMembers(conversations: readonly Conversation[]): Promise<ReadonlyMap<string, readonly MembershipBody[]>>;
   /** All members in the order of joining. */
-  members(conversationId: string, page: PageRequest): Promise<List<MembershipBody>>;
+  members(conversation: Conversation, page: PageRequest): Promise<List<MembershipBody>>;
   /** Those of the users who are members. At most 4,096. */
   membersAmong(conversationId: string, userIds: readonly string[]): Promise<readonly MembershipBody[]>;
 }
@@ -43,11 +43,11 @@ export function createConversationsView(readModels: ReadModels): ConversationsVi
     }
     return found;
   };
-  const members: ConversationsView['members'] = async (conversationId, { limit, after }) => {
+  const members: ConversationsView['members'] = async (conversation, { limit, after }) => {
     const sort = { fields: ['joinedAt'], direction: 'asc' } as const;
-    const query = { filter: { conversationId }, sort, limit, ...afterOption(after) };
+    const query = { filter: { conversationId: conversation._id }, sort, limit, ...afterOption(after) };
     const { items, next } = await readModels.find<MembershipBody>(MEMBERSHIPS, query);
-    return { items: items.map(({ body }) => body), next };
+    return { items: items.map(({ body }) => body).map(alignedWith(conversation)), next };
   };
   return {
     members,
@@ -79,8 +79,10 @@ export function createConversationsView(readModels: ReadModels): ConversationsVi
         shown.set(
           conversation._id,
           named.includes(conversation)
-            ? ids(conversation).flatMap((id) => found.get(id) ?? [])
-            : (await members(conversation._id, { limit: SHOWN_MEMBERS })).items,
+            ? ids(conversation)
+                .flatMap((id) => found.get(id) ?? [])
+                .map(alignedWith(conversation))
+            : (await members(conversation, { limit: SHOWN_MEMBERS })).items,
         );
       }
       return shown;
@@ -98,8 +100,22 @@ export function lastMessage({ _id, latest }: Conversation): Message | null {
 }
 
 function asSeenBy(conversation: Conversation, membership: MembershipBody): OwnConversation {
+  const own = alignedWith(conversation)(membership);
   // A member's own messages never count, because sending moves the mark.
-  return { conversation, membership, unread: Math.max(0, conversation.lastSeq - membership.readSeq) };
+  return { conversation, membership: own, unread: conversation.lastSeq - own.readSeq };
+}
+
+/**
+ * Memberships as they fit the conversation when one of the two projections lags: `read <= received <= last`, and own messages are read although their
+ * mark is not there yet.
+ */
+function alignedWith({ lastSeq, latest }: Conversation): (membership: MembershipBody) => MembershipBody {
+  return (membership) => {
+    const sentSeq = latest.findLast(({ senderId }) => senderId === membership.userId)?.seq ?? 0;
+    const readSeq = Math.min(Math.max(membership.readSeq, sentSeq), lastSeq);
+    const receivedSeq = Math.min(Math.max(membership.receivedSeq, readSeq), lastSeq);
+    return { ...membership, readSeq, receivedSeq };
+  };
 }
 
 const toConversation = ({ id, body }: StoredDocument<ConversationBody>): Conversation => ({ _id: id, ...body });

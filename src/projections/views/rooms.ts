@@ -13,7 +13,7 @@ export type UserRoom = Readonly<{ conversationId: string; since: Position }>;
 export interface RoomsView {
   /**
    * The user's conversations as of `position` or later; deleted ones may be among them. Throws `UNAVAILABLE` when the read model does not reach
-   * the position in time, or the user is in too many.
+   * the position in time, or the user is in too many, and the refusal `not-yet-visible` when it is not built yet.
    */
   ofUser(userId: string, position: Position | null): Promise<readonly UserRoom[]>;
 }
@@ -28,6 +28,8 @@ const PAGES_MAX = 100;
 export function createRoomsView(readModels: ReadModels): RoomsView {
   return {
     async ofUser(userId, position) {
+      // A connecting user is refused at once, and not after waiting for a read model that takes minutes to be built.
+      await readModels.requireReadable('memberships');
       if (position !== null && !(await readModels.waitFor(['memberships'], position, PATIENCE_MS))) {
         throw new StoreError('UNAVAILABLE', 'the memberships are not up to date');
       }
