@@ -4,18 +4,7 @@ import type { Claim, Claimed } from '../../src/commands/claims.ts';
 import type { EarlierOutcome } from '../../src/commands/request-context.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
-import {
-  type CommandBody,
-  execute,
-  group,
-  history,
-  message,
-  messagesOf,
-  newId,
-  newUuid,
-  startNode,
-  type TestNode,
-} from './node.ts';
+import { type CommandBody, execute, group, message, messagesOf, newId, startNode, type TestNode } from './node.ts';
 
 const HOUR = 60 * 60_000;
 const ann = newId();
@@ -58,12 +47,6 @@ async function forgetClaims(): Promise<void> {
   const filter = { types: ['CommandClaimed'] };
   const { events } = await stores.log.readAll({ direction: 'forwards', from: null, limit: 4_096, filter });
   for (const { stream, revision } of events) await stores.log.setRetention(stream, { truncateBefore: revision + 1n });
-}
-
-/** Types of all events since a position. */
-async function loggedSince(position: string | null): Promise<string[]> {
-  const { events } = await stores.log.readAll({ direction: 'forwards', from: position, limit: 4_096 });
-  return events.map(({ type }) => type);
 }
 
 describe('a command with an idempotency key', () => {
