@@ -44,7 +44,10 @@ export type Target = Readonly<{
   // biome-ignore lint/suspicious/noExplicitAny: of any aggregate only the revision is read
   aggregate: Aggregate<any, any, any>;
   id: (ids: IdSource) => string;
-  /** The answer is noted on the claim in any case, not only when no event of this aggregate shows it. */
+  /**
+   * The answer is noted on the claim in any case, not only when no event of this aggregate shows it: for outcomes in other streams, and where events
+   * may be removed within 48 h.
+   */
   noted?: boolean | undefined;
 }>;
 

@@ -267,6 +267,18 @@ describe('a repeated request', () => {
     expect(new Set(first.map(({ json }) => json.position)).size).toBe(50);
   });
 
+  it('is answered although the events of its outcome were removed since: a mark that was summarised', async () => {
+    const id = await group(one, ada);
+    const { asking } = keyed(ada, { method: 'PUT', url: `/api/v1/conversations/${id}/read` });
+    const first = await one.ask(ada, asking);
+    expect(first.status).toBe(202);
+    const { events } = await stores.log.readStream(`marks-${ada.userId}`, { direction: 'backwards', limit: 1 });
+    await stores.log.setRetention(`marks-${ada.userId}`, { truncateBefore: (events[0]?.revision ?? 0n) + 1n });
+    const before = await stores.log.head();
+    for (const node of [one, other]) expect((await node.ask(ada, asking)).json).toEqual(first.json);
+    expect(await stores.log.head()).toBe(before);
+  });
+
   it('with the key of another session that was ended is rejected', async () => {
     const person = await signUp(one, newName());
     const credentials = { email: person.email, password: PASSWORD };

@@ -13,7 +13,7 @@ export const claimEvents = {
     revision: Type.String({ pattern: '^-?\\d+$' }),
     seed: Type.String({ pattern: '^[0-9a-f]{32}$' }),
   }),
-  /** The request was answered with this position, and no event of `stream` shows it. */
+  /** The request was answered with this position, which no event of `stream` shows, or not for 48 h. */
   CommandAnswered: event({ position: Type.String({ minLength: 1, maxLength: 128 }) }),
 };
 

@@ -66,7 +66,7 @@ export const accountDescriptions: readonly CommandDescription[] = [
     tag: 'sessions',
     input: closed({}),
     paths: [{ method: 'DELETE', path: '/api/v1/sessions/current' }],
-    target: { aggregate: sessions, id: (_input, { owner }) => owner },
+    target: { aggregate: sessions, id: (_input, { owner }) => owner, noted: true },
     subject: ({ sessionId }) => sessionId,
     async perform({ identity }, _input, { context, principal }) {
       const { position } = await identity.signOut(principal, context);
