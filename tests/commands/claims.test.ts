@@ -135,6 +135,31 @@ describe('a command with an idempotency key', () => {
     expect(await messagesOf(stores, id)).toHaveLength(1);
   });
 
+  it('has one outcome when a repetition on another node overtakes it after its claim', async () => {
+    const [slow, fast] = [await startNode(stores), await startNode(stores)];
+    const bob = newId();
+    const id = await group(fast, bob, ann);
+    const leave = (node: TestNode) =>
+      node.claims.run(claimOf('k1'), { aggregate: conversation, id: () => id }, (claimed) =>
+        executeClaimed(node, claimed, { type: 'LeaveConversation', data: { conversationId: id } }),
+      );
+    const append = slow.log.append.bind(slow.log);
+    let overtaking: EarlierOutcome | null = null;
+    slow.log.append = async (stream, ...args) => {
+      const appended = await append(stream, ...args);
+      if (stream.startsWith('command-') && overtaking === null) {
+        overtaking = await leave(fast);
+        // By now she is not a member, so that the command would be refused.
+        await slow.commands.load(conversation, id, 'fresh');
+      }
+      return appended;
+    };
+    const { position } = await leave(slow);
+    expect(overtaking).toMatchObject({ position });
+    const { events } = await stores.log.readStream(`conversation-${id}`);
+    expect(events.map(({ type }) => type)).toEqual(['ConversationCreated', 'MemberRemoved']);
+  });
+
   it('is another command on another route, or for another owner', async () => {
     const node = await startNode(stores);
     const id = await group(node, ann);
