@@ -21,7 +21,7 @@ export type ClaimDeps = Readonly<{ log: EventLog; clock: Clock; random: Random; 
 /** What a claim says about its request; see `CommandClaimed`. */
 export type ClaimData = Readonly<{ bodyHash: string; stream: string; revision: bigint; seed: string }>;
 
-/** A claim in the log. `last`: revision of the last event of its stream. `answered`: the position that the request was answered with, if it was noted. */
+/** A claim in the log. `last`: revision of the last event of its stream. `answered`: the position of the answer, if it was noted. */
 export type StoredClaim = ClaimData & Readonly<{ last: bigint; answered: Position | null }>;
 
 /** Metadata of a claim's events. */

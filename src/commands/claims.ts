@@ -57,8 +57,9 @@ export type Execute<Answer> = (claimed: Claimed) => Promise<Answer>;
 /** Makes a request with an `Idempotency-Key` happen once. */
 export interface Claims {
   /**
-   * Runs the request. Its ids derive from the random seed of a claim, which is appended once the request is known not to be refused. A repetition within
-   * 48 h gets the same ids, and the answer of the first one if that came so far; while an equal one is in progress on this node, its answer is shared.
+   * Runs the request. Its ids derive from the random seed of a claim, which is appended once the request is known not to be refused. A repetition
+   * within 48 h gets the same ids, and the answer of the first one if that came so far. While an equal one is in progress on this node, its answer
+   * is shared.
    * Refused with `key-reused` when the key was used for another body. A failure is not kept: the next request runs again, with the same ids.
    */
   run<Answer extends EarlierOutcome>(claim: Claim, target: Target, execute: Execute<Answer>): Promise<Answer>;

@@ -25,8 +25,8 @@ type Addressed<State, C extends Command<string, unknown>, E extends Event> = Rea
 }>;
 
 /**
- * Handles a command of a request with an `Idempotency-Key`: finds its earlier outcome, or begins its claim, and then queues it. Nothing of this takes up
- * the stream's turn. A repetition gets the same position, also when other commands were appended together with the first.
+ * Handles a command of a request with an `Idempotency-Key`: finds its earlier outcome, or begins its claim, and then queues it. Nothing of this takes
+ * up the stream's turn. A repetition gets the same position, also when other commands were appended together with the first.
  */
 export async function handleOnce<State, C extends Command<string, unknown>, E extends Event>(
   deps: Deps,

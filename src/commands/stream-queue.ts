@@ -77,7 +77,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     this.#running ??= this.#run();
   }
 
-  /** Gives up the jobs that nobody waits for any more. `now`: `clock.monotonic()`. */
+  /** Gives up the jobs whose deadline has passed or whose client has left. `now`: `clock.monotonic()`. */
   sweep(now: number): void {
     this.#waiting = this.#waiting.filter((job) => !job.giveUp(now));
     for (const job of this.#taken) job.giveUp(now);
@@ -148,7 +148,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     }
   }
 
-  /** Those that somebody still waits for. */
+  /** Gives up the jobs whose deadline has passed or whose client has left, and returns the others. */
   #wanted(jobs: readonly Job<C>[]): readonly Job<C>[] {
     const now = this.#deps.clock.monotonic();
     return jobs.filter((job) => !job.giveUp(now));

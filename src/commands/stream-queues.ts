@@ -11,7 +11,7 @@ import { StreamQueue, type TurnDeps } from './stream-queue.ts';
 const WAITING_MAX = { perStream: 2_048, altogether: 20_000 };
 /** How long a caller waits for the outcome of a command, in ms. */
 export const COMMAND_MS = 10_000;
-/** How often the queues are searched for commands that nobody waits for any more, in ms. */
+/** How often the queues are searched for commands whose deadline has passed or whose client has left, in ms. */
 const SWEEP_MS = 500;
 
 /** The commands that wait on this node, by the stream they wait for. */

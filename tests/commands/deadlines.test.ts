@@ -103,6 +103,25 @@ describe('with a slow store', () => {
     expect(await contents()).toEqual([]);
   });
 
+  it('a command whose personal key cannot be read in time is unavailable, and is not written when it can', async () => {
+    const gate = Promise.withResolvers<void>();
+    const keys: typeof stores.keys = Object.create(stores.keys);
+    keys.create = async (name, secret) => {
+      await gate.promise;
+      return stores.keys.create(name, secret);
+    };
+    const other = await startNode({ ...stores, keys }, clock);
+    const outcome = execute(other, ann, message(id, 'lost')).then(
+      () => 'done',
+      (error: { code: string }) => error.code,
+    );
+    await pass(10_500);
+    expect(await outcome).toBe('unavailable');
+    gate.resolve();
+    await other.commands.close();
+    expect(await contents()).toEqual([]);
+  });
+
   it('a command with a key whose claim cannot be appended in time is unavailable, and its repetition is handled once', async () => {
     const claim: Claim = { owner: ann, route: 'POST', key: 'k', bodyHash: 'b', actor: ann, correlationId: 'c' };
     const send = () =>
