@@ -19,6 +19,8 @@ export type LoadedState<State> = Readonly<{
   revision: bigint | null;
   position: Position | null;
   eventId: string | null;
+  /** The last revision that was read from the log, as opposed to those that this node appended since. */
+  readTo: bigint | null;
   snapshot: SnapshotMark;
   /** How often states of this stream had been dropped when this one was read. */
   drops: number;
@@ -67,29 +69,36 @@ export class AggregateCache {
     let loaded = start;
     // A state without text needs no personal keys: it can be loaded while they are unavailable.
     const personal = aggregate.isPersonal === true ? 'open' : 'omit';
+    let count = 0;
     for (let end = false; !end; ) {
       const from = (loaded.revision ?? -1n) + 1n;
       const slice = await this.#log.readStream(stream, { from, limit: PAGE, personal });
       loaded = foldSlice(aggregate, loaded, slice.events);
       slice.events.forEach(visit);
+      count += slice.events.length;
       end = slice.end;
     }
-    if (loaded !== start) this.keep(aggregate, stream, loaded);
+    if (loaded !== start) this.keep(aggregate, stream, loaded, count);
     return loaded;
   }
 
-  /** Keeps a state unless a later one is kept or it was dropped meanwhile, and writes its snapshot when that is due. */
+  /**
+   * Keeps a state unless a later one is kept or it was dropped meanwhile, and writes its snapshot when that is due. `read`: how many events were read
+   * for it.
+   */
   keep<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
     stream: string,
     loaded: LoadedState<State>,
+    read = 0,
   ): void {
     const { state, revision, position, eventId } = loaded;
     if (revision === null || position === null || eventId === null) return;
     if (this.#dropsOf(stream) > loaded.drops) return;
     const kept = this.#states.peek(stream)?.revision ?? null;
     if (kept !== null && kept > revision) return;
-    const mark = this.#snapshots.consider(aggregate, stream, { state, revision, position, eventId }, loaded.snapshot);
+    const current = { state, revision, position, eventId };
+    const mark = this.#snapshots.consider(aggregate, stream, current, { last: loaded.snapshot, read });
     const entry = mark === loaded.snapshot ? loaded : { ...loaded, snapshot: mark };
     this.#states.set(stream, entry, { size: 1 + aggregate.weight(state) });
   }
@@ -115,7 +124,8 @@ export class AggregateCache {
       const at = await this.#log.readStream(stream, { from: snapshot.revision, limit: 1, personal: 'omit' });
       if (at.events[0]?.revision === snapshot.revision && at.events[0].id === snapshot.eventId) {
         const { drops } = empty;
-        const from = { ...snapshot, snapshot: { revision: snapshot.revision, atMs: empty.snapshot.atMs }, drops };
+        const mark = { revision: snapshot.revision, atMs: empty.snapshot.atMs };
+        const from = { ...snapshot, readTo: snapshot.revision, snapshot: mark, drops };
         const loaded = await this.advance(aggregate, stream, from);
         if (loaded === from) this.keep(aggregate, stream, loaded);
         return loaded;
@@ -127,7 +137,8 @@ export class AggregateCache {
   #empty<State>(aggregate: Pick<Aggregate<State, never, never>, 'initialState'>, stream: string): LoadedState<State> {
     const snapshot = { revision: -1n, atMs: this.#clock.monotonic() };
     const drops = this.#dropsOf(stream);
-    return { state: aggregate.initialState, revision: null, position: null, eventId: null, snapshot, drops };
+    const { initialState: state } = aggregate;
+    return { state, revision: null, position: null, eventId: null, readTo: null, snapshot, drops };
   }
 }
 
@@ -140,5 +151,6 @@ function foldSlice<State, C extends Command<string, unknown>, E extends Event>(
   if (last === undefined) return loaded;
   // Only an aggregate's own events are appended to its category; evolve ignores types that it does not know.
   const state = events.reduce((now, event) => aggregate.evolve(now, event as unknown as E), loaded.state);
-  return { ...loaded, state, revision: last.revision, position: last.position, eventId: last.id };
+  const { revision, position, id: eventId } = last;
+  return { ...loaded, state, revision, position, eventId, readTo: revision };
 }

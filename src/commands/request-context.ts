@@ -1,6 +1,10 @@
 import type { CommandMetadata } from '../kernel/command.ts';
 import type { IdSource } from '../kernel/ids.ts';
-import type { HandleOptions } from './command-handler.ts';
+import type { Position } from '../kernel/position.ts';
+import type { HandleOptions, RequestClaim, WaitSignal } from './command-handler.ts';
+
+/** What is known of a request that was answered before: the position of its outcome. */
+export type EarlierOutcome = Readonly<{ position: Position | null }>;
 
 /** What is known of a request besides its input. */
 export type RequestContext = Readonly<{
@@ -10,9 +14,20 @@ export type RequestContext = Readonly<{
   metadata: CommandMetadata;
   /** Set when the main command may have been handled before, see `HandleOptions`. */
   handledSince?: bigint;
+  /** Set when the request was handled before: it is answered from this, and nothing is checked or written again. */
+  earlier?: EarlierOutcome;
+  /** The claim of the request's `Idempotency-Key`. Every command of the request is handled with it. */
+  claim?: RequestClaim;
+  /** Whether the client has left. */
+  signal?: WaitSignal | undefined;
 }>;
 
 /** Options for the request's main command. */
-export function mainOptions({ handledSince }: RequestContext): Pick<HandleOptions, 'handledSince'> {
-  return handledSince === undefined ? {} : { handledSince };
+export function mainOptions({ handledSince, claim, signal }: RequestContext): HandleOptions {
+  return { handledSince, claim, signal };
+}
+
+/** Options for further commands of the request. */
+export function stepOptions({ claim, signal }: RequestContext): HandleOptions {
+  return { claim, signal };
 }

@@ -7,11 +7,14 @@ import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore, StoredDocument } from '../ports/documents.ts';
 import { LATE, within } from '../ports/within.ts';
 
-/** A stream's snapshot is written at most this often, in ms, and only when this many events came since the last one. */
+/**
+ * A stream's snapshot is written at most this often, in ms, and only when this many events came since the last one; at once when a load had to read
+ * more than that, because the state may be evicted before it is due.
+ */
 const PAUSE_MS = 30_000;
-const EVENTS_BETWEEN = 200n;
-/** Snapshots being written at once; further ones wait for a later event. */
-const WRITES_MAX = 2;
+const EVENTS_BETWEEN = 200;
+/** Snapshots being written at once: those that are due, and those after a load. Further ones wait for a later event, or for the next load. */
+const WRITES_MAX = { due: 2, loaded: 16 };
 /** How long a command waits for a snapshot, and how long none is read after one did not come, in ms. */
 const WAIT_MS = 1_000;
 const SKIP_MS = 5_000;
@@ -26,12 +29,12 @@ type AnyAggregate<State> = Pick<Aggregate<State, never, never>, 'snapshotVersion
 export interface Snapshots {
   /** The latest snapshot of the current version, if any. With a store that is unavailable or slow there is none, for some seconds. */
   read<State>(aggregate: AnyAggregate<State>, stream: string): Promise<Snapshot<State> | null>;
-  /** Writes one in the background when it is due. Never throws, never waits. */
+  /** Writes one in the background when it is due. `read`: how many events were read for it. Never throws, never waits. */
   consider<State>(
     aggregate: AnyAggregate<State>,
     stream: string,
     snapshot: Snapshot<State>,
-    last: SnapshotMark,
+    since: Readonly<{ last: SnapshotMark; read: number }>,
   ): SnapshotMark;
   /** Waits for the writes in progress. */
   close(): Promise<void>;
@@ -89,10 +92,12 @@ export async function createSnapshots(deps: {
       };
     },
 
-    consider(aggregate, stream, snapshot, last) {
+    consider(aggregate, stream, snapshot, { last, read }) {
       const now = clock.monotonic();
-      const due = snapshot.revision - last.revision >= EVENTS_BETWEEN && now - last.atMs >= PAUSE_MS;
-      if (!due || aggregate.isPersonal === true || writing.size >= WRITES_MAX) return last;
+      const isLoaded = read > EVENTS_BETWEEN;
+      const isDue = snapshot.revision - last.revision >= EVENTS_BETWEEN && now - last.atMs >= PAUSE_MS;
+      if ((!isLoaded && !isDue) || aggregate.isPersonal === true) return last;
+      if (writing.size >= (isLoaded ? WRITES_MAX.loaded : WRITES_MAX.due)) return last;
       const task = write(stream, aggregate.snapshotVersion, aggregate.freeze(snapshot.state), snapshot);
       writing.add(task);
       void task.finally(() => writing.delete(task));

@@ -1,16 +1,18 @@
 import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
-import { isStoreError, Refusal, StoreError } from '../kernel/errors.ts';
-import type { Event, RecordedEvent } from '../kernel/event.ts';
+import { isStoreError, StoreError } from '../kernel/errors.ts';
+import type { Event } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Random } from '../ports/random.ts';
 import type { AggregateCache, LoadedState } from './aggregate-cache.ts';
 import { appendUntilKnown, isDoubtful } from './append.ts';
-import type { Handled, HandleOptions } from './command-handler.ts';
 import { type Batch, decideBatch } from './decide-batch.ts';
+import { Found } from './earlier-outcome.ts';
+import type { Job } from './job.ts';
 import type { Pace, Paces } from './pace.ts';
+import { asRefusal } from './refusals.ts';
 
 /** How long one turn retries after conflicts with other nodes, in ms. */
 const CONFLICTS_MS = 2_000;
@@ -25,13 +27,8 @@ const RETRY_MS = 5;
 const TURN_MAX = 256;
 const PAGE = 4_096;
 
-/** A command in the queue, and who waits for its outcome. */
-export type Job<C> = Readonly<{
-  command: C;
-  options: HandleOptions;
-  resolve: (handled: Handled) => void;
-  reject: (error: unknown) => void;
-}>;
+/** Revision and position of a stream's last event, `null` when it has none. */
+type StreamEnd = Readonly<{ revision: bigint | null; position: Position | null }>;
 
 /** What a turn works with. `paces`: `null` where no other node writes to this log. */
 export type TurnDeps = Readonly<{
@@ -50,9 +47,10 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   readonly #pace: Pace | null;
   readonly #onIdle: () => void;
   #waiting: Job<C>[] = [];
+  /** The jobs of the turn that is running. */
+  #taken: readonly Job<C>[] = [];
   /** Jobs that wait for a personal key outside the queue, so that those of other persons go on. */
-  /** Commands that wait for a personal key. */
-  readonly #deferred = new Set<Promise<void>>();
+  readonly #deferred = new Map<Job<C>, Promise<void>>();
   #running: Promise<void> | null = null;
 
   /** `onIdle` is called when nothing waits any more, before anything else can be added. */
@@ -70,13 +68,20 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
 
   /** Resolves when the turn that is running has ended, or otherwise when the commands that wait for a key are back in the queue. */
   get idle(): Promise<unknown> {
-    return this.#running ?? Promise.all(this.#deferred);
+    return this.#running ?? Promise.all(this.#deferred.values());
   }
 
-  /** Each job is settled exactly once. */
+  /** Every job that is added is settled. */
   add(job: Job<C>): void {
     this.#waiting.push(job);
     this.#running ??= this.#run();
+  }
+
+  /** Gives up the jobs whose deadline has passed or whose client has left. `now`: `clock.monotonic()`. */
+  sweep(now: number): void {
+    this.#waiting = this.#waiting.filter((job) => !job.giveUp(now));
+    for (const job of this.#taken) job.giveUp(now);
+    for (const job of this.#deferred.keys()) job.giveUp(now);
   }
 
   /** Takes turns until nothing waits. Never rejects. */
@@ -84,14 +89,16 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     while (this.#waiting.length > 0) {
       await this.#pace?.beforeTurn();
       const jobs = this.#waiting.splice(0, TURN_MAX);
+      this.#taken = jobs;
       try {
         const left = await this.#turn(jobs);
         this.#waiting = left.concat(this.#waiting);
       } catch (error) {
         // A turn may stop half-way: those that were settled already ignore a second outcome.
-        for (const job of jobs) job.reject(this.#asRefusal(error));
+        for (const job of jobs) job.reject(asRefusal(error));
       }
     }
+    this.#taken = [];
     this.#running = null;
     if (this.#deferred.size === 0) this.#onIdle();
   }
@@ -100,10 +107,14 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   async #turn(jobs: readonly Job<C>[]): Promise<Job<C>[]> {
     const { cache, clock, log, random } = this.#deps;
     const deadline = clock.monotonic() + CONFLICTS_MS;
+    let open = this.#wanted(jobs);
+    if (open.length === 0) return [];
     let { loaded, fresh } = await cache.load(this.#aggregate, this.#stream);
-    let open = await this.#settleRepeated(jobs);
+    open = await this.#settleRepeated(open, loaded);
 
-    for (let attempt = 0; open.length > 0; attempt++) {
+    for (let attempt = 0; ; attempt++) {
+      open = this.#wanted(open);
+      if (open.length === 0) return [];
       const queued = open.map(({ command, options }) => ({ command, expected: options.expected }));
       const batch = decideBatch({ aggregate: this.#aggregate, log }, loaded, queued);
       if (!fresh && batch.decisions.some(({ events, deferred }) => events.length === 0 && deferred === null)) {
@@ -114,9 +125,13 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       }
       try {
         const startedAt = clock.monotonic();
-        const position = await this.#append(batch, loaded);
+        for (const [i, { events }] of batch.decisions.entries()) {
+          const job = open[i];
+          if (job !== undefined) job.isAppending = events.length > 0;
+        }
+        const appended = await this.#append(batch, loaded);
         this.#pace?.appended(startedAt, attempt);
-        this.#settle(open, batch, position);
+        this.#settle(open, batch, appended);
         return open.slice(batch.decisions.length);
       } catch (error) {
         if (!isStoreError(error, 'VERSION_CONFLICT')) {
@@ -125,17 +140,24 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
         }
         if (attempt > 0) await clock.sleep(random.fraction() * RETRY_MS);
         ({ loaded, open } = await this.#readOnAfter(error, loaded, open));
+        for (const job of open) job.isAppending = false;
         fresh = true;
         if (clock.monotonic() >= deadline)
           throw new StoreError('UNAVAILABLE', 'too many nodes write to this stream at once', { cause: error });
       }
     }
-    return [];
   }
 
-  async #append(batch: Batch<State, E>, loaded: LoadedState<State>): Promise<Position | null> {
+  /** Gives up the jobs whose deadline has passed or whose client has left, and returns the others. */
+  #wanted(jobs: readonly Job<C>[]): readonly Job<C>[] {
+    const now = this.#deps.clock.monotonic();
+    return jobs.filter((job) => !job.giveUp(now));
+  }
+
+  /** Revision and position of the last event afterwards. */
+  async #append(batch: Batch<State, E>, loaded: LoadedState<State>): Promise<StreamEnd> {
     const last = batch.events.at(-1);
-    if (last === undefined) return loaded.position;
+    if (last === undefined) return loaded;
     const expect = loaded.revision ?? 'none';
     const deadline = this.#deps.clock.monotonic() + OUTCOME_MS;
     const { revision, position } = await appendUntilKnown(this.#deps, this.#stream, batch.events, { expect, deadline });
@@ -146,16 +168,19 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       position,
       eventId: last.id,
     });
-    return position;
+    return { revision, position };
   }
 
-  #settle(open: readonly Job<C>[], batch: Batch<State, E>, position: Position | null): void {
+  #settle(open: readonly Job<C>[], batch: Batch<State, E>, end: StreamEnd): void {
     for (const [i, { refusal, deferred, events, revision }] of batch.decisions.entries()) {
       const job = open[i];
       if (job === undefined) continue;
       if (deferred !== null) this.#defer(job, deferred);
-      else if (refusal !== null) job.reject(this.#asRefusal(refusal));
-      else job.resolve({ events, revision, position });
+      else if (refusal !== null) job.reject(asRefusal(refusal));
+      else {
+        job.sharesAppend = revision !== end.revision;
+        job.resolve({ events, revision, position: end.position });
+      }
     }
   }
 
@@ -166,20 +191,19 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       const job = open[i];
       if (job === undefined) continue;
       if (deferred !== null) this.#defer(job, deferred);
-      else job.reject(this.#asRefusal(refusal !== null && !dependsOnAppend ? refusal : error));
+      else job.reject(asRefusal(refusal !== null && !dependsOnAppend ? refusal : error));
     }
   }
 
   /** Puts a job back into the queue once its personal key was read. */
   #defer(job: Job<C>, key: Promise<StoreError | null>): void {
     const settle = (error: unknown): void => {
-      this.#deferred.delete(deferred);
-      if (error === null) this.add(job);
-      else job.reject(this.#asRefusal(error));
+      this.#deferred.delete(job);
+      if (error !== null) job.reject(asRefusal(error));
+      else if (!job.settled) this.add(job);
       if (this.#deferred.size === 0 && this.#running === null) this.#onIdle();
     };
-    const deferred: Promise<void> = key.then(settle, settle);
-    this.#deferred.add(deferred);
+    this.#deferred.set(job, key.then(settle, settle));
   }
 
   /** Reads the stream's tail; a command whose events are there was appended by an earlier attempt, and is settled with that outcome. */
@@ -202,63 +226,25 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     }
   }
 
-  /** Settles those of the commands that a retry repeats and whose events are in the stream. */
-  async #settleRepeated(jobs: readonly Job<C>[]): Promise<readonly Job<C>[]> {
-    const since = jobs.flatMap(({ options }) => (options.handledSince === undefined ? [] : [options.handledSince]));
-    if (since.length === 0) return jobs;
+  /**
+   * Settles those whose events are in the stream since it was last searched for them, before their turn. The rest of the stream, up to what they are
+   * decided on, is read here only when it may hold them.
+   */
+  async #settleRepeated(jobs: readonly Job<C>[], loaded: LoadedState<State>): Promise<readonly Job<C>[]> {
+    const [readTo, end] = [loaded.readTo ?? -1n, loaded.revision ?? -1n];
+    const after = jobs.flatMap(({ search }) =>
+      search !== null && (search.own ? end : readTo) > search.after ? [search.after] : [],
+    );
+    const [first] = after;
+    if (first === undefined) return jobs;
     const found = new Found(jobs);
-    let from = since[0] === undefined ? 0n : since[0] + 1n;
-    for (const revision of since) if (revision < from) from = revision + 1n;
-    for (let end = false; !end; ) {
+    let from = after.reduce((least, each) => (each < least ? each : least), first) + 1n;
+    for (let isEnd = false; !isEnd; ) {
       const slice = await this.#deps.log.readStream(this.#stream, { from, limit: PAGE, personal: 'omit' });
       for (const event of slice.events) found.see(event);
       from = (slice.events.at(-1)?.revision ?? from) + 1n;
-      end = slice.end;
+      isEnd = slice.end;
     }
     return found.settle();
-  }
-
-  #asRefusal(error: unknown): unknown {
-    if (isStoreError(error, 'ERASED'))
-      return new Refusal('unauthenticated', 'this account was erased', { cause: error });
-    if (isStoreError(error, 'UNAVAILABLE', 'CLOSED', 'VERSION_CONFLICT')) {
-      return new Refusal('unavailable', 'nothing was written; try again', { retryAfterMs: 1_000, cause: error });
-    }
-    if (isStoreError(error, 'UNKNOWN')) {
-      const detail = 'it may have been written; repeat it with the same Idempotency-Key to find out';
-      return new Refusal('outcome-unknown', detail, { retryAfterMs: 1_000, cause: error });
-    }
-    return error;
-  }
-}
-
-/** Looks for the events of waiting commands among those of a stream. */
-class Found<C extends Command<string, unknown>> {
-  readonly #jobs: readonly Job<C>[];
-  readonly #ids: ReadonlySet<string>;
-  readonly #events = new Map<string, RecordedEvent[]>();
-
-  constructor(jobs: readonly Job<C>[]) {
-    this.#jobs = jobs;
-    this.#ids = new Set(jobs.map(({ command }) => command.metadata.commandId));
-  }
-
-  see(event: RecordedEvent): void {
-    const { commandId } = event.metadata;
-    if (!this.#ids.has(commandId)) return;
-    const events = this.#events.get(commandId);
-    if (events === undefined) this.#events.set(commandId, [event]);
-    else events.push(event);
-  }
-
-  /** Settles those that were found and returns the others. */
-  settle(): readonly Job<C>[] {
-    return this.#jobs.filter((job) => {
-      const events = this.#events.get(job.command.metadata.commandId);
-      const last = events?.at(-1);
-      if (events === undefined || last === undefined) return true;
-      job.resolve({ events, revision: last.revision, position: last.position });
-      return false;
-    });
   }
 }

@@ -112,6 +112,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   ];
   const conversations = createConversations({ commands, log, logger });
   const claims = createClaims({ ...system, log, commands, secret: secrets.ids });
+  closing.defer(() => claims.close());
   const { readModels } = projections;
   const shared = { ...system, telemetry, readinessChecks, config: http };
   const app =

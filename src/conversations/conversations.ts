@@ -2,9 +2,9 @@ import { conversation } from '../aggregates/conversation/decider.ts';
 import type { LiveConversation } from '../aggregates/conversation/state.ts';
 import { marks } from '../aggregates/marks/decider.ts';
 import { activeAccountOf, user } from '../aggregates/user/decider.ts';
-import type { CommandHandler, Handled } from '../commands/command-handler.ts';
+import type { CommandHandler } from '../commands/command-handler.ts';
 import type { ConversationCommand } from '../commands/conversation.ts';
-import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import { type EarlierOutcome, mainOptions, type RequestContext } from '../commands/request-context.ts';
 import type { CommandMetadata } from '../kernel/command.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { directConversationId, uuidv5 } from '../kernel/ids.ts';
@@ -63,8 +63,9 @@ const MARKS_BETWEEN_SUMMARIES = 500;
 export function createConversations(deps: { commands: CommandHandler; log: EventLog; logger: Logger }): Conversations {
   const { commands, log, logger } = deps;
 
-  /** Throws `not-found` unless the account is active: other accounts could never read a message. */
-  async function requireUser(userId: string): Promise<void> {
+  /** Throws `not-found` unless the account is active: other accounts could never read a message. Not asked again for an answered request. */
+  async function requireUser(userId: string, { earlier }: RequestContext): Promise<void> {
+    if (earlier !== undefined) return;
     for (const how of ['cached', 'fresh'] as const) {
       const { state } = await commands.load(user, userId, how);
       if (activeAccountOf(state) !== null) return;
@@ -76,12 +77,10 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     command: ConversationCommand,
     context: RequestContext,
     expected?: readonly bigint[],
-  ): Promise<Handled> {
+  ): Promise<EarlierOutcome> {
+    if (context.earlier !== undefined) return context.earlier;
     const { conversationId } = command.data;
-    return commands.handle(conversation, conversationId, command, {
-      ...(expected === undefined ? {} : { expected }),
-      ...mainOptions(context),
-    });
+    return commands.handle(conversation, conversationId, command, { expected, ...mainOptions(context) });
   }
 
   function messageData(message: NewMessage, context: RequestContext) {
@@ -92,7 +91,7 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
 
   return {
     async create({ name, participants }, context) {
-      await Promise.all(participants.map(requireUser));
+      await Promise.all(participants.map((userId) => requireUser(userId, context)));
       const conversationId = context.ids.objectId('conversation');
       const data = { conversationId, name, participants: [...participants] };
       const handled = await handle({ type: 'CreateGroup', data, metadata: context.metadata }, context);
@@ -106,7 +105,7 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     },
 
     async addMember(conversationId, userId, context, expected) {
-      await requireUser(userId);
+      await requireUser(userId, context);
       const { metadata } = context;
       const handled = await handle(
         { type: 'AddMember', data: { conversationId, userId }, metadata },
@@ -139,7 +138,7 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     },
 
     async sendTo(otherUserId, message, context) {
-      await requireUser(otherUserId);
+      await requireUser(otherUserId, context);
       const conversationId = directConversationId(context.metadata.actor ?? '', otherUserId);
       const data = { conversationId, otherUserId, ...messageData(message, context) };
       const handled = await handle({ type: 'SendDirectMessage', data, metadata: context.metadata }, context);
@@ -147,7 +146,8 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     },
 
     async open(conversationId, seq, context) {
-      const { metadata } = context;
+      const { metadata, earlier } = context;
+      if (earlier !== undefined) return done(conversationId, conversationId, earlier);
       const userId = metadata.actor ?? '';
       const { lastSeq, members } = await conversationOf(conversationId, userId, seq ?? 0);
       const data = { userId, conversationId, seq: seq ?? lastSeq, memberCount: members.size };
@@ -191,7 +191,7 @@ function seqTooHigh(lastSeq: number): Refusal {
   return new Refusal('out-of-range', `the last message of the conversation has number ${lastSeq}`, { errors });
 }
 
-function done(_id: string, conversationId: string, handled: Handled): Done {
-  if (handled.position === null) throw new Error(`a command left conversation ${conversationId} without events`);
-  return { _id, conversationId, position: handled.position };
+function done(_id: string, conversationId: string, { position }: EarlierOutcome): Done {
+  if (position === null) throw new Error(`a command left conversation ${conversationId} without events`);
+  return { _id, conversationId, position };
 }

@@ -158,7 +158,7 @@ function headersOf({ config }: RouteOptions, schema: FastifySchema): readonly ob
       ? [
           header(
             'Idempotency-Key',
-            'A repeated request with the same key gets the same answer and changes nothing again.',
+            'A repeated request with the same key gets the same answer and changes nothing again, for 48 hours. Refused requests do not use up a key.',
             '5f0c9f0e-ada',
           ),
         ]

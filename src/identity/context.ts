@@ -1,5 +1,4 @@
-import type { Handled } from '../commands/command-handler.ts';
-import type { RequestContext } from '../commands/request-context.ts';
+import type { EarlierOutcome, RequestContext } from '../commands/request-context.ts';
 import type { CommandMetadata } from '../kernel/command.ts';
 import { uuidv5 } from '../kernel/ids.ts';
 import type { Position } from '../kernel/position.ts';
@@ -15,7 +14,7 @@ export function laterThan({ metadata }: RequestContext, ms: number): string {
 }
 
 /** The position of the aggregate's last event, after a command that leaves at least one. */
-export function positionOf({ position }: Pick<Handled, 'position'>): Position {
+export function positionOf({ position }: EarlierOutcome): Position {
   if (position === null) throw new Error('a handled command left an aggregate without events');
   return position;
 }

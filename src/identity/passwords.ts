@@ -1,7 +1,7 @@
 import { address, username } from '../aggregates/reservation/decider.ts';
 import { type Account, accountOf, invalidLink, isLinkGood, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import { mainOptions, type RequestContext, stepOptions } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import { positionOf, stepOf } from './context.ts';
@@ -52,6 +52,7 @@ export function createPasswords(
     async setPassword({ token, password, confirmPassword }: NewPassword, context: RequestContext) {
       const link = read(token);
       const { userId, linkId } = link;
+      if (context.earlier !== undefined) return { userId, position: positionOf(context.earlier) };
       const account = await ownerOf(link);
       // A repeated request may have used the link itself; the command handler then finds the earlier outcome.
       if (context.handledSince === undefined && !isLinkGood(account, linkId, context.metadata.at)) throw invalidLink();
@@ -83,26 +84,21 @@ async function confirmNames({ commands, names }: Deps, account: Account, context
   if (account.username === null || account.email === null) throw invalidLink();
   const holder = account.userId;
   const metadata = (step: string) => ({ ...stepOf(context, step), actor: holder });
+  const options = stepOptions(context);
   const usernameId = names.username(account.username);
   try {
-    const own = { kind: 'username' as const, holder };
-    await commands.handle(username, usernameId, {
-      type: 'ConfirmName',
-      data: own,
-      metadata: metadata('confirm username'),
-    });
+    const data = { kind: 'username' as const, holder };
+    const confirm = { type: 'ConfirmName' as const, data, metadata: metadata('confirm username') };
+    await commands.handle(username, usernameId, confirm, options);
     try {
       const data = { kind: 'address' as const, holder };
-      const command = { type: 'ConfirmName' as const, data, metadata: metadata('confirm address') };
-      await commands.handle(address, names.address(account.email), command);
+      const confirm = { type: 'ConfirmName' as const, data, metadata: metadata('confirm address') };
+      await commands.handle(address, names.address(account.email), confirm, options);
     } catch (error) {
       // This account can never be used, so its username must not stay reserved.
       if (isHeldByAnother(error)) {
-        await commands.handle(username, usernameId, {
-          type: 'ReleaseName',
-          data: own,
-          metadata: metadata('give up username'),
-        });
+        const release = { type: 'ReleaseName' as const, data, metadata: metadata('give up username') };
+        await commands.handle(username, usernameId, release, options);
       }
       throw error;
     }

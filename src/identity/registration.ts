@@ -1,7 +1,7 @@
 import { address, username } from '../aggregates/reservation/decider.ts';
 import { accountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import { mainOptions, type RequestContext, stepOptions } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { laterPosition, type Position } from '../kernel/position.ts';
 import { laterThan, positionOf, stepOf } from './context.ts';
@@ -40,6 +40,7 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
   const { commands, names } = deps;
   return async (input, context) => {
     const userId = context.ids.objectId('user');
+    if (context.earlier !== undefined) return { userId, position: positionOf(context.earlier) };
     const plan: Plan = {
       input,
       context,
@@ -115,7 +116,7 @@ async function notifyHolder(
 ): Promise<Position> {
   const data = { userId: holder, linkId, linkExpiresAt: until };
   // The holder's stream is short, so a repeated request can search all of it.
-  const options = context.handledSince === undefined ? {} : { handledSince: -1n };
+  const options = { ...mainOptions(context), handledSince: context.handledSince === undefined ? undefined : -1n };
   const { metadata } = context;
   return positionOf(await commands.handle(user, holder, { type: 'RepeatRegistration', data, metadata }, options));
 }
@@ -128,7 +129,8 @@ async function reserve(commands: CommandHandler, plan: Plan, kind: Kind, { id, h
   const metadata = stepOf(plan.context, `reserve ${kind} ${id} ${holder}`);
   const data = { kind, holder, until: plan.until };
   try {
-    await commands.handle(reservations[kind], id, { type: 'ReserveName', data, metadata });
+    const command = { type: 'ReserveName' as const, data, metadata };
+    await commands.handle(reservations[kind], id, command, stepOptions(plan.context));
     return true;
   } catch (error) {
     if (error instanceof Refusal && error.code === 'already-exists') return false;
@@ -138,9 +140,8 @@ async function reserve(commands: CommandHandler, plan: Plan, kind: Kind, { id, h
 
 async function release(commands: CommandHandler, plan: Plan, kind: Kind, { id, holder }: Name): Promise<Position> {
   const metadata = stepOf(plan.context, `release ${kind} ${id} ${holder}`);
-  return positionOf(
-    await commands.handle(reservations[kind], id, { type: 'ReleaseName', data: { kind, holder }, metadata }),
-  );
+  const command = { type: 'ReleaseName' as const, data: { kind, holder }, metadata };
+  return positionOf(await commands.handle(reservations[kind], id, command, stepOptions(plan.context)));
 }
 
 const reservations = { username, address };

@@ -8,7 +8,7 @@ export type Secrets = Readonly<{
   links: Uint8Array;
   /** Refresh tokens. */
   refresh: Uint8Array;
-  /** Ids of requests with an `Idempotency-Key`, see `derivedIds`. */
+  /** Names of the streams of claims, see `createClaims`. */
   ids: Uint8Array;
   /** The check value by which the secret is recognized at the start. */
   check: Uint8Array;

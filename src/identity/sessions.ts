@@ -114,7 +114,8 @@ export function createSessions(
     },
 
     async signOut({ userId, sessionId }, context) {
-      const { metadata } = context;
+      const { metadata, earlier } = context;
+      if (earlier !== undefined) return { userId, position: positionOf(earlier) };
       const command = { type: 'EndSession' as const, data: { userId, sessionId }, metadata };
       const handled = await commands.handle(sessions, userId, command, mainOptions(context));
       liveSessions.forget(userId);

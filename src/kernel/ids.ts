@@ -70,8 +70,8 @@ export type IdSource = Readonly<{
 }>;
 
 /**
- * Ids that derive from a secret and what an `Idempotency-Key` stands for, so that a retry makes the same ones on every node.
- * The secret keeps others from foreseeing them. A UUID's time part is derived too, because the retry comes later than the first try.
+ * Ids that derive from a secret, or from the seed of a claim, and a scope: a repetition of a request makes the same ones on every node.
+ * A UUID's time part is derived too, because the repetition comes later than the first request.
  */
 export function derivedIds(secret: Uint8Array, scope: string): IdSource {
   const derive = (name: string): Buffer => createHmac('sha256', secret).update(`${scope}\n${name}`).digest();

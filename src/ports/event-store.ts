@@ -34,7 +34,7 @@ export interface EventStore {
 
   /**
    * Sets what a stream may forget; replaces what was set before. Forgotten records are hidden from `readStream` at once and removed from the whole
-   * log later. The revisions of those that stay do not change, and a stream that forgot everything still knows its last one.
+   * log later. The revisions of those that stay do not change, and a stream that forgot everything still knows its last one, unless it is disposable.
    * May throw `UNKNOWN`; repeating it is harmless.
    */
   setRetention(stream: string, retention: Retention): Promise<void>;
@@ -159,4 +159,9 @@ export type Retention = Readonly<{
   maxCount?: number;
   /** All below this revision. */
   truncateBefore?: bigint;
+  /**
+   * Once everything was forgotten, the stream itself may be forgotten too, with its retention. It then starts again at revision 0, or goes on from its
+   * last one where the store keeps that: those who append must be prepared for both.
+   */
+  disposable?: boolean;
 }>;

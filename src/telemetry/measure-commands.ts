@@ -1,17 +1,17 @@
-import type { CommandHandler } from '../commands/command-handler.ts';
+import { AlreadyClaimed, type CommandHandler } from '../commands/command-handler.ts';
 import { Refusal, type RefusalCode } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { Telemetry } from '../ports/telemetry.ts';
 import { DURATION_BUCKETS, secondsSince } from './durations.ts';
 
-/** `error`: it failed with something other than a `Refusal`. */
-type Outcome = 'done' | 'unchanged' | RefusalCode | 'error';
+/** `repeated`: its `Idempotency-Key` was used before, and the request starts again. `error`: it failed with anything else but a `Refusal`. */
+type Outcome = 'done' | 'unchanged' | 'repeated' | RefusalCode | 'error';
 
 /** The same command handler, with its commands measured. */
 export function measureCommands(commands: CommandHandler, telemetry: Telemetry, clock: Clock): CommandHandler {
   const handled = telemetry.counter({
     name: 'parley_commands_total',
-    help: 'Commands handled: done, unchanged (nothing had to change), or the code of the refusal.',
+    help: 'Commands handled: done, unchanged (nothing had to change), repeated (its key was used before), or the code of the refusal.',
     labels: ['type', 'outcome'],
   });
   const duration = telemetry.histogram({
@@ -32,6 +32,7 @@ export function measureCommands(commands: CommandHandler, telemetry: Telemetry, 
         return result;
       } catch (error) {
         if (error instanceof Refusal) outcome = error.code;
+        else if (error instanceof AlreadyClaimed) outcome = 'repeated';
         throw error;
       } finally {
         duration.observe(secondsSince(clock, startedAt), { type });

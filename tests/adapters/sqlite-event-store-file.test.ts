@@ -94,8 +94,8 @@ describe('the file', () => {
   });
 
   it.each([
-    ['1', 'an older, incompatible version'],
-    ['3', 'a newer version'],
+    ['2', 'an older, incompatible version'],
+    ['4', 'a newer version'],
   ])('is rejected when it has format %s, and left unchanged', async (format, writer) => {
     await (await open(path)).close();
     const database = new DatabaseSync(path);
@@ -104,7 +104,7 @@ describe('the file', () => {
     const bytes = await readFile(path);
     await expect(open(path)).rejects.toMatchObject({
       code: 'UNAVAILABLE',
-      message: `the event store ${path} has format ${format} and cannot be read: it was written by ${writer} (this version uses format 2)`,
+      message: `the event store ${path} has format ${format} and cannot be read: it was written by ${writer} (this version uses format 3)`,
     });
     expect(await readFile(path)).toEqual(bytes);
   });

@@ -3,7 +3,7 @@ import type { SqliteEventStore } from '../../src/adapters/sqlite/event-store.ts'
 import { UUID } from '../../src/kernel/ids.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { SubscriptionBatch } from '../../src/ports/event-store.ts';
-import { newRecord, newStream, note, notes, withSource } from '../contracts/events.ts';
+import { newRecord, newStream, note, notes, textsOf, withSource } from '../contracts/events.ts';
 import { follow, readAll, readStream, readToEnd, subscribe, untilCaughtUp } from '../contracts/following.ts';
 import { open } from './sqlite-event-store.ts';
 
@@ -110,6 +110,39 @@ describe('scavenging', () => {
     expect(await store.scavenge()).toBe(3);
     expect((await readStream(store, stream)).records).toEqual([]);
     await expect(store.append(stream, [note('a')], { expect: 'none' })).rejects.toMatchObject({ actual: 30n });
+  });
+
+  it('removes a disposable stream of which nothing is left, which then starts again', async () => {
+    await store.append('once-1', notes(3), { expect: 'none' });
+    await store.setRetention('once-1', { maxAgeMs: HOUR, disposable: true });
+    now += HOUR / 2;
+    await store.append('once-1', [note('later')], { expect: 2n });
+    await store.append('other-1', [note('the last of the log')], { expect: 'none' });
+    now += HOUR / 2 + 1;
+    expect(await store.scavenge()).toBe(3);
+    // One of its records is left, so it goes on.
+    await expect(store.append('once-1', [note('a')], { expect: 'none' })).rejects.toMatchObject({ actual: 3n });
+    now += HOUR / 2;
+    expect(await store.scavenge()).toBe(1);
+    const { revision } = await store.append('once-1', [note('new')], { expect: 'none' });
+    expect(revision).toBe(0n);
+    expect(textsOf((await readStream(store, 'once-1')).records)).toEqual(['new']);
+    now += 2 * HOUR;
+    // Its retention was removed with it.
+    expect(await store.scavenge()).toBe(0);
+  });
+
+  it('lets a disposable stream start again in the same commit as its removal', async () => {
+    await store.append('once-1', notes(2), { expect: 'none' });
+    await store.append('other-1', [note('the last of the log')], { expect: 'none' });
+    await store.setRetention('once-1', { maxAgeMs: HOUR, disposable: true });
+    now += HOUR + 1;
+    const scavenging = store.scavenge();
+    // In the same group as the removal.
+    const appending = store.append('once-1', [note('again')], { expect: 'none' });
+    expect(await scavenging).toBe(2);
+    expect(await appending).toMatchObject({ revision: 0n });
+    expect(textsOf((await readStream(store, 'once-1')).records)).toEqual(['again']);
   });
 
   it('never removes the last record of the log, so that no position is assigned twice', async () => {

@@ -1,9 +1,12 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import type { Claim, Claimed } from '../../src/commands/claims.ts';
-import { type MemoryStores, openMemoryStores } from '../support/stores.ts';
-import { execute, group, message, messagesOf, newId, newUuid, startNode, type TestNode } from './node.ts';
+import type { EarlierOutcome } from '../../src/commands/request-context.ts';
+import { manualClock } from '../support/manual-clock.ts';
+import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
+import { type CommandBody, execute, group, message, messagesOf, newId, startNode, type TestNode } from './node.ts';
 
+const HOUR = 60 * 60_000;
 const ann = newId();
 let stores: MemoryStores;
 
@@ -24,16 +27,26 @@ const claimOf = (key: string, bodyHash = 'body'): Claim => ({
   correlationId: 'c',
 });
 
+/** Handles a command of a request with a key, as the workflows do it. */
+async function executeClaimed(node: TestNode, { earlier, ids: _, ...options }: Claimed, body: CommandBody) {
+  return earlier ?? (await execute(node, ann, body, options));
+}
+
 /** Sends a message as a route does it: with the ids and the command id that come with the claim. */
 function sendOnce(node: TestNode, id: string, claim: Claim, onRun: () => void = () => {}) {
   return node.claims.run(claim, { aggregate: conversation, id: () => id }, async (claimed: Claimed) => {
     onRun();
-    const { commandId, ids, handledSince } = claimed;
-    const options = handledSince === undefined ? { commandId } : { commandId, handledSince };
-    const messageId = ids.uuid('message', 0);
-    const { position } = await execute(node, ann, message(id, 'hello', messageId), options);
+    const messageId = claimed.ids.uuid('message', 0);
+    const { position } = await executeClaimed(node, claimed, message(id, 'hello', messageId));
     return { _id: messageId, position };
   });
+}
+
+/** Removes every claim, as retention does it. */
+async function forgetClaims(): Promise<void> {
+  const filter = { types: ['CommandClaimed'] };
+  const { events } = await stores.log.readAll({ direction: 'forwards', from: null, limit: 4_096, filter });
+  for (const { stream, revision } of events) await stores.log.setRetention(stream, { truncateBefore: revision + 1n });
 }
 
 describe('a command with an idempotency key', () => {
@@ -110,8 +123,8 @@ describe('a command with an idempotency key', () => {
     const lost = dying.claims.run(
       claimOf('k1'),
       { aggregate: conversation, id: () => id },
-      async ({ commandId, ids }) => {
-        await execute(dying, ann, message(id, 'hello', ids.uuid('message', 0)), { commandId });
+      async (claimed): Promise<EarlierOutcome> => {
+        await executeClaimed(dying, claimed, message(id, 'hello', claimed.ids.uuid('message', 0)));
         throw new Error('killed before it could answer');
       },
     );
@@ -120,6 +133,31 @@ describe('a command with an idempotency key', () => {
     const [sent] = await messagesOf(stores, id);
     expect(answer._id).toBe(sent?.messageId);
     expect(await messagesOf(stores, id)).toHaveLength(1);
+  });
+
+  it('has one outcome when a repetition on another node overtakes it after its claim', async () => {
+    const [slow, fast] = [await startNode(stores), await startNode(stores)];
+    const bob = newId();
+    const id = await group(fast, bob, ann);
+    const leave = (node: TestNode) =>
+      node.claims.run(claimOf('k1'), { aggregate: conversation, id: () => id }, (claimed) =>
+        executeClaimed(node, claimed, { type: 'LeaveConversation', data: { conversationId: id } }),
+      );
+    const append = slow.log.append.bind(slow.log);
+    let overtaking: EarlierOutcome | null = null;
+    slow.log.append = async (stream, ...args) => {
+      const appended = await append(stream, ...args);
+      if (stream.startsWith('command-') && overtaking === null) {
+        overtaking = await leave(fast);
+        // By now she is not a member, so that the command would be refused.
+        await slow.commands.load(conversation, id, 'fresh');
+      }
+      return appended;
+    };
+    const { position } = await leave(slow);
+    expect(overtaking).toMatchObject({ position });
+    const { events } = await stores.log.readStream(`conversation-${id}`);
+    expect(events.map(({ type }) => type)).toEqual(['ConversationCreated', 'MemberRemoved']);
   });
 
   it('is another command on another route, or for another owner', async () => {
@@ -131,35 +169,40 @@ describe('a command with an idempotency key', () => {
     expect(new Set([first._id, elsewhere._id, ofAnother._id]).size).toBe(3);
   });
 
-  it('is a new command once its claim was removed by retention', async () => {
+  it('is a new command with new ids once its claim was removed by retention', async () => {
     const node = await startNode(stores);
     const id = await group(node, ann);
-    let commandId = '';
-    await node.claims.run(claimOf('k1'), { aggregate: conversation, id: () => id }, async (claimed) => {
-      commandId = claimed.commandId;
-    });
-    await stores.log.setRetention(`command-${commandId}`, { truncateBefore: 1n });
-    const again = await node.claims.run(
-      claimOf('k1', 'another'),
-      { aggregate: conversation, id: () => id },
-      async (claimed) => claimed,
-    );
-    expect(again.handledSince).toBeUndefined();
-    expect(newUuid()).not.toBe(commandId);
+    const first = await sendOnce(node, id, claimOf('k1'));
+    await forgetClaims();
+    const second = await sendOnce(node, id, claimOf('k1', 'another'));
+    expect(second._id).not.toBe(first._id);
+    expect((await messagesOf(stores, id)).map(({ messageId }) => messageId)).toEqual([first._id, second._id]);
+    expect(await sendOnce(node, id, claimOf('k1', 'another'))).toEqual(second);
   });
 
-  it('is a new command on one of two nodes that find its claim removed at the same time, and a repeated one on the other', async () => {
+  it('is a new command with new ids after 48 hours, also when nothing removed its claim', async () => {
+    const clock = manualClock(system.clock.now());
+    const node = await startNode(stores, clock);
+    const id = await group(node, ann);
+    const first = await sendOnce(node, id, claimOf('k1'));
+    await clock.advance(47 * HOUR);
+    expect(await sendOnce(node, id, claimOf('k1'))).toEqual(first);
+    await clock.advance(HOUR + 60_000);
+    const second = await sendOnce(node, id, claimOf('k1', 'another'));
+    expect((await messagesOf(stores, id)).map(({ messageId }) => messageId)).toEqual([first._id, second._id]);
+  });
+
+  it('is handled once by two nodes that find its claim removed at the same time', async () => {
     const nodes = [await startNode(stores), await startNode(stores)] as const;
     const id = await group(nodes[0], ann);
-    const run = ({ claims }: TestNode, claim: Claim): Promise<Claimed> =>
-      claims.run(claim, { aggregate: conversation, id: () => id }, async (claimed) => claimed);
     for (let round = 0; round < 10; round++) {
       const claim = claimOf(`k${round}`);
-      const { commandId } = await run(nodes[0], claim);
-      await stores.log.setRetention(`command-${commandId}`, { truncateBefore: 1n });
-      const again = await Promise.all(nodes.map((node) => run(node, claim)));
-      expect(again.filter(({ handledSince }) => handledSince === undefined)).toHaveLength(1);
+      await sendOnce(nodes[0], id, claim);
+      await forgetClaims();
+      const [one, other] = await Promise.all(nodes.map((node) => sendOnce(node, id, claim)));
+      expect(other).toEqual(one);
     }
+    expect(await messagesOf(stores, id)).toHaveLength(20);
   });
 
   it('has a claim whose event id none of its own events has', async () => {

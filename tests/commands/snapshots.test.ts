@@ -1,8 +1,9 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
+import type { ConversationCommand } from '../../src/commands/conversation.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { type MemoryStores, openMemoryStores } from '../support/stores.ts';
-import { execute, group, history, message, newId, startNode } from './node.ts';
+import { type CommandBody, commandMetadata, execute, group, history, message, newId, startNode } from './node.ts';
 
 const ann = newId();
 let stores: MemoryStores;
@@ -25,6 +26,23 @@ async function longConversation(): Promise<string> {
   await execute(node, ann, message(id));
   await node.commands.close();
   return id;
+}
+
+/** The conversation with states so heavy that no cache keeps them. */
+const evicted = { ...conversation, weight: () => 1e15 };
+
+/** Creates a conversation of so many events, without a snapshot. */
+async function conversationOf(events: number): Promise<string> {
+  const node = await startNode(stores, manualClock());
+  const id = await group(node, ann);
+  await Promise.all(Array.from({ length: events - 1 }, () => execute(node, ann, message(id))));
+  await node.commands.close();
+  return id;
+}
+
+/** The snapshot of a conversation, if there is one. */
+async function snapshotOf(id: string) {
+  return [...(await stores.documents.getMany('snapshots', [`conversation-${id}`])).values()];
 }
 
 describe('a snapshot', () => {
@@ -90,5 +108,59 @@ describe('a snapshot', () => {
     const third = await longConversation();
     await node.commands.load(conversation, third, 'cached');
     expect(node.log.counts.read - before).toBe(1);
+  });
+
+  it.each([
+    [200, 0],
+    [201, 1],
+    [1_200, 1],
+  ])('of a state that is evicted at once is written by a load that reads %i events: %i', async (count, written) => {
+    const id = await conversationOf(count);
+    // The clock stands still: nothing is due by time.
+    const node = await startNode(stores, manualClock());
+    expect((await node.commands.load(evicted, id, 'cached')).revision).toBe(BigInt(count - 1));
+    await node.commands.close();
+    expect(await snapshotOf(id)).toHaveLength(written);
+    const other = await startNode(stores, manualClock());
+    await other.commands.load(evicted, id, 'cached');
+    await other.commands.load(evicted, id, 'cached');
+    expect(other.log.counts.read).toBe(written === 1 ? 2 : 2 * count);
+  });
+
+  it('of an evicted state is written again once a load had to read more than 200 events after it', async () => {
+    const id = await conversationOf(300);
+    const node = await startNode(stores, manualClock());
+    await node.commands.load(evicted, id, 'cached');
+    await node.commands.close();
+    const [first] = await snapshotOf(id);
+    const writer = await startNode(stores);
+    await Promise.all(Array.from({ length: 201 }, () => execute(writer, ann, message(id))));
+    const other = await startNode(stores, manualClock());
+    expect((await other.commands.load(evicted, id, 'cached')).revision).toBe(500n);
+    await other.commands.close();
+    const [second] = await snapshotOf(id);
+    expect([first?.body.revision, second?.body.revision]).toEqual(['299', '500']);
+  });
+
+  it('of an evicted state leads to the same decisions and the same state as the whole stream', async () => {
+    const id = await conversationOf(250);
+    const node = await startNode(stores, manualClock());
+    const command = (body: CommandBody) =>
+      node.commands.handle(evicted, id, { ...body, metadata: commandMetadata(ann) } as ConversationCommand);
+    const bob = newId();
+    await command({ type: 'AddMember', data: { conversationId: id, userId: bob } });
+    const repeated = message(id);
+    for (let i = 0; i < 3; i++) {
+      const { events } = await command(repeated);
+      expect(events).toHaveLength(i === 0 ? 1 : 0);
+    }
+    await command({ type: 'RemoveMember', data: { conversationId: id, userId: bob } });
+    await node.commands.close();
+    expect(await snapshotOf(id)).toHaveLength(1);
+    const { state } = await (await startNode(stores)).commands.load(conversation, id, 'cached');
+    const events = await history(stores, id);
+    const folded = events.reduce((now, event) => conversation.evolve(now, event), conversation.initialState);
+    expect(conversation.freeze(state)).toEqual(conversation.freeze(folded));
+    expect(state).toMatchObject({ lastSeq: 250 });
   });
 });

@@ -59,6 +59,19 @@ export function retentionContract(store: () => EventStore): void {
       expect((await revisions(stream)).slice(-4)).toEqual([2, 3, 4, 5]);
     });
 
+    it('a disposable stream without remaining records starts again, or goes on', async () => {
+      const stream = await written(2);
+      await store().setRetention(stream, { maxAgeMs: 1_000, disposable: true });
+      await vi.waitFor(async () => expect(await revisions(stream)).toEqual([]), { timeout: 10_000, interval: 50 });
+      const appended = await store()
+        .append(stream, [note('again')], { expect: 'none' })
+        .catch((error: unknown) => {
+          expect(error).toMatchObject({ code: 'VERSION_CONFLICT', actual: 1n });
+          return store().append(stream, [note('again')], { expect: 1n });
+        });
+      expect([0n, 2n]).toContain(appended.revision);
+    });
+
     it('a stream without remaining records keeps its last revision', async () => {
       const stream = await written(3);
       await store().setRetention(stream, { truncateBefore: 3n });

@@ -118,7 +118,13 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     memberCount: 2,
   },
   MarksSummarised: { userId: ann, marks: [{ conversationId: group, readSeq: 8, receivedSeq: 9, openedAt: at }] },
-  CommandClaimed: { bodyHash: 'c2hhMjU2', stream: `conversation-${group}`, revision: '-1' },
+  CommandClaimed: {
+    bodyHash: 'c2hhMjU2',
+    stream: `conversation-${group}`,
+    revision: '-1',
+    seed: '0123456789abcdef0123456789abcdef',
+  },
+  CommandAnswered: { position: '0000000000000042' },
 };
 
 /** A key store of fixed keys, or of destroyed ones. */

@@ -10,7 +10,7 @@ import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { Mailer } from '../../src/ports/mailer.ts';
 import type { Hub } from '../../src/push/hub.ts';
 import { type FaultyEventStore, faultyStore } from './faulty-event-log.ts';
-import { openMemoryStores, SERVER_SECRET, system } from './stores.ts';
+import { type MemoryStores, openMemoryStores, SERVER_SECRET, system } from './stores.ts';
 
 export const PUBLIC_URL = 'http://parley.test';
 export const PASSWORD = 'correct horse battery';
@@ -63,6 +63,10 @@ export type ServerOptions = Readonly<{
   folder?: string;
   /** The document store of the node: the embedded one that it is given, with faults, or another one. */
   documents?: (embedded: DocumentStore) => DocumentStore;
+  /** Runs on the stores of others, which it does not close, without running projections. */
+  stores?: Pick<MemoryStores, 'store' | 'documents' | 'keys'>;
+  /** Whether other nodes write to the same log. */
+  singleWriter?: boolean;
 }>;
 
 /** Sends nothing: mails are tested elsewhere. */
@@ -72,8 +76,11 @@ const noMailer: Mailer = { send: async () => {}, close: async () => {} };
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { logger, clock } = { ...system, ...options };
   const { random } = system;
-  const { folder } = options;
-  const stores = await openMemoryStores({ clock, ...(folder !== undefined && { folder }) });
+  const { folder, singleWriter = true } = options;
+  const opened =
+    options.stores === undefined ? await openMemoryStores({ clock, ...(folder !== undefined && { folder }) }) : null;
+  const stores = opened ?? options.stores;
+  if (stores === undefined) throw new Error('there are no stores');
   const events = faultyStore(stores.store);
   const closing = new AsyncDisposableStack();
   const http = {
@@ -88,9 +95,9 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     ...options.config,
   } as const;
   const settings: NodeSettings = {
-    roles: new Set<NodeRole>(options.roles ?? ['api', 'projections']),
-    name: 'test',
-    singleWriter: true,
+    roles: new Set<NodeRole>(options.roles ?? (opened === null ? ['api'] : ['api', 'projections'])),
+    name: opened === null ? `node ${random.objectId()}` : 'test',
+    singleWriter,
     http,
     limits: 'off',
     readinessChecks: options.readinessChecks ?? [],
@@ -110,7 +117,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     ask: (person, asking) => ask(node.app, person, asking),
     async close() {
       await closing.disposeAsync();
-      await stores.close();
+      await opened?.close();
     },
   };
 }

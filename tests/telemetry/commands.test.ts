@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
-import type { CommandHandler, Handled } from '../../src/commands/command-handler.ts';
+import { AlreadyClaimed, type CommandHandler, type Handled } from '../../src/commands/command-handler.ts';
 import type { Command } from '../../src/kernel/command.ts';
 import type { Aggregate } from '../../src/kernel/decider.ts';
 import { Refusal, type RefusalCode } from '../../src/kernel/errors.ts';
@@ -70,11 +70,12 @@ describe('a measured command handler', () => {
   it('counts commands by type and outcome, and measures them by type', async () => {
     const codes: readonly RefusalCode[] = ['rule-broken', 'unavailable', 'outcome-unknown', 'revision-mismatch'];
     const refusals = codes.map((code) => new Refusal(code, 'refused'));
+    const repeated = new AlreadyClaimed();
     const bug = new TypeError('a bug');
-    const { measured, telemetry, clock } = setUp(done, done, unchanged, ...refusals, bug, done);
+    const { measured, telemetry, clock } = setUp(done, done, unchanged, ...refusals, bug, repeated, done);
     for (let i = 0; i < 3; i++) await measured.handle(counter, 'one', raise);
     for (const refusal of refusals) expect(await rejection(measured.handle(counter, 'one', raise))).toBe(refusal);
-    expect(await rejection(measured.handle(counter, 'one', raise))).toBe(bug);
+    for (const error of [bug, repeated]) expect(await rejection(measured.handle(counter, 'one', raise))).toBe(error);
     await measured.handle(counter, 'one', { ...raise, type: 'Lower' });
     const metrics = await collected(telemetry);
     expect(valuesOf(metrics.get('parley_commands_total'))).toEqual({
@@ -82,12 +83,13 @@ describe('a measured command handler', () => {
       'outcome=unchanged,type=Raise': 1,
       ...Object.fromEntries(codes.map((code) => [`outcome=${code},type=Raise`, 1])),
       'outcome=error,type=Raise': 1,
+      'outcome=repeated,type=Raise': 1,
       'outcome=done,type=Lower': 1,
     });
     expect(summaryOf(metrics.get('parley_command_duration_seconds'))).toEqual({
-      'type=Raise': [8, 8 * TICK],
+      'type=Raise': [9, 9 * TICK],
       'type=Lower': [1, TICK],
     });
-    expect(clock.readings()).toBe(2 * 9);
+    expect(clock.readings()).toBe(2 * 10);
   });
 });

@@ -47,6 +47,7 @@ export type StoredRetention = {
   readonly maxAgeMs: number | null;
   readonly maxCount: number | null;
   readonly truncateBefore: number | null;
+  readonly disposable: boolean;
   due: number | null;
 };
 
@@ -66,12 +67,13 @@ type HeadRow = readonly [
   maxAgeMs: number | null,
   maxCount: number | null,
   truncateBefore: number | null,
+  disposable: number | null,
   due: number | null,
 ];
 
 const SELECT_HEAD = `
   SELECT s.id, s.forgotten, (SELECT MAX(e.revision) FROM events e WHERE e.stream = s.id),
-    r.stream, r.max_age_ms, r.max_count, r.truncate_before, r.due
+    r.stream, r.max_age_ms, r.max_count, r.truncate_before, r.disposable, r.due
   FROM streams s LEFT JOIN retention r ON r.stream = s.id WHERE s.name = ?`;
 
 /** The streams by name, with a bounded cache: an append to a cached stream reads nothing. */
@@ -80,26 +82,29 @@ export class Streams {
   readonly #categories: Dictionary;
   readonly #select: (name: string) => HeadRow[];
   readonly #insert: (name: string, category: number) => number;
+  readonly #delete: (id: number) => void;
 
   constructor(database: DatabaseSync, categories: Dictionary) {
     this.#categories = categories;
     this.#select = prepareTuples<HeadRow>(database, SELECT_HEAD);
     const insert = database.prepare('INSERT INTO streams (name, category) VALUES (?, ?)');
     this.#insert = (name, category) => Number(insert.run(name, category).lastInsertRowid);
+    const remove = database.prepare('DELETE FROM streams WHERE id = ?');
+    this.#delete = (id) => void remove.run(id);
   }
 
-  /** `undefined` for a stream that was never written. */
+  /** `undefined` for a stream that was never written, or was removed. */
   find(name: string): StreamHead | undefined {
     const cached = this.#cache.get(name);
     if (cached !== undefined) return cached;
     const [row] = this.#select(name);
     if (row === undefined) return undefined;
-    const [id, forgotten, last, retention, maxAgeMs, maxCount, truncateBefore, due] = row;
+    const [id, forgotten, last, retention, maxAgeMs, maxCount, truncateBefore, disposable, due] = row;
     return this.#keep({
       id,
       name,
       last: Math.max(forgotten, last ?? -1),
-      retention: retention === null ? null : { maxAgeMs, maxCount, truncateBefore, due },
+      retention: retention === null ? null : { maxAgeMs, maxCount, truncateBefore, disposable: disposable === 1, due },
     });
   }
 
@@ -109,6 +114,12 @@ export class Streams {
     if (found !== undefined) return found;
     const id = this.#insert(name, this.#categories.ensure(categoryOf(name)));
     return this.#keep({ id, name, last: -1, retention: null });
+  }
+
+  /** Removes a stream without records. Only within a transaction. */
+  remove({ id, name }: StreamHead): void {
+    this.#delete(id);
+    this.#cache.delete(name);
   }
 
   /** Clears the cache; to be called after a rollback. */

@@ -40,7 +40,7 @@ export class RetentionRules {
     const { database } = deps;
     this.#deps = deps;
     this.#remove = database.prepare('DELETE FROM retention WHERE stream = ?');
-    this.#upsert = database.prepare('INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?)');
+    this.#upsert = database.prepare('INSERT OR REPLACE INTO retention VALUES (?, ?, ?, ?, ?, ?)');
     this.#setDue = database.prepare('UPDATE retention SET due = ? WHERE stream = ?');
     this.#setForgotten = database.prepare('UPDATE streams SET forgotten = ? WHERE id = ?');
     this.#deleteRecords = database.prepare('DELETE FROM events WHERE stream = ? AND revision <= ?');
@@ -57,7 +57,7 @@ export class RetentionRules {
   /** Replaces the retention of a stream. */
   set(stream: string, retention: Retention): void {
     const head = this.#deps.streams.ensure(stream);
-    const { maxAgeMs = null, maxCount = null } = retention;
+    const { maxAgeMs = null, maxCount = null, disposable = false } = retention;
     const truncateBefore = retention.truncateBefore === undefined ? null : toNumber(retention.truncateBefore);
     if (maxAgeMs === null && maxCount === null && truncateBefore === null) {
       this.#remove.run(head.id);
@@ -66,8 +66,8 @@ export class RetentionRules {
     }
     const due =
       maxCount === null && truncateBefore === null ? this.#oldestExpiry(head, maxAgeMs ?? 0) : this.#deps.now();
-    this.#upsert.run(head.id, maxAgeMs, maxCount, truncateBefore, due);
-    head.retention = { maxAgeMs, maxCount, truncateBefore, due };
+    this.#upsert.run(head.id, maxAgeMs, maxCount, truncateBefore, disposable ? 1 : 0, due);
+    head.retention = { maxAgeMs, maxCount, truncateBefore, disposable, due };
   }
 
   /** To be called after records from revision `first` on were appended: schedules their removal. */
@@ -104,11 +104,14 @@ export class RetentionRules {
     const firstKept = rows.findIndex((row) => !isRemovable(row) || row[0] >= this.#deps.committed());
     const count = Math.min(firstKept === -1 ? rows.length : firstKept, limit);
     const last = rows[count - 1];
-    if (last !== undefined) {
-      this.#deleteRecords.run(head.id, last[1]);
-      this.#setForgotten.run(last[1], head.id);
-    }
     const next = rows[count];
+    if (last !== undefined) this.#deleteRecords.run(head.id, last[1]);
+    if (next === undefined && rules.disposable) {
+      this.#remove.run(head.id);
+      this.#deps.streams.remove(head);
+      return count;
+    }
+    if (last !== undefined) this.#setForgotten.run(last[1], head.id);
     if (next === undefined) this.#schedule(head, rules, null);
     else if (!isRemovable(next))
       this.#schedule(head, rules, rules.maxAgeMs === null ? null : expiryOf(next[2], rules.maxAgeMs));

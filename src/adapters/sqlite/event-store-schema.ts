@@ -3,7 +3,7 @@ import { StoreError } from '../../kernel/errors.ts';
 import { asStoreError, inTransaction, openDatabase, prepareTuples } from './database.ts';
 
 /** Version of the tables below and of their contents. */
-const FORMAT = 2;
+const FORMAT = 3;
 
 /**
  * A record refers to its stream and its type by integers: half the size and twice the throughput of names.
@@ -20,7 +20,8 @@ const TABLES = `
     id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE, category INTEGER NOT NULL, forgotten INTEGER NOT NULL DEFAULT -1
   ) STRICT;
   CREATE TABLE retention (
-    stream INTEGER PRIMARY KEY, max_age_ms INTEGER, max_count INTEGER, truncate_before INTEGER, due INTEGER
+    stream INTEGER PRIMARY KEY, max_age_ms INTEGER, max_count INTEGER, truncate_before INTEGER,
+    disposable INTEGER NOT NULL, due INTEGER
   ) STRICT;
   CREATE INDEX retention_due ON retention (due) WHERE due IS NOT NULL;
   CREATE TABLE events (

@@ -25,7 +25,8 @@ export const accountDescriptions: readonly CommandDescription[] = [
     problems: ['username-taken'],
     // Two strangers may choose the same key, so that it counts together with the address.
     owner: (_services, { email }) => email.toLowerCase(),
-    target: { aggregate: user, id: (_input, { ids }) => ids.objectId('user') },
+    // Its outcome is in the streams of names and of other accounts too, and none of these may be distinguishable.
+    target: { aggregate: user, id: (_input, { ids }) => ids.objectId('user'), noted: true },
     async perform({ identity }, { email, username, firstname = null, lastname = null }, { context }) {
       const { userId, position } = await identity.register({ email, username, firstname, lastname }, context);
       return { _id: userId, position };
@@ -65,7 +66,8 @@ export const accountDescriptions: readonly CommandDescription[] = [
     tag: 'sessions',
     input: closed({}),
     paths: [{ method: 'DELETE', path: '/api/v1/sessions/current' }],
-    target: { aggregate: sessions, id: (_input, { owner }) => owner },
+    target: { aggregate: sessions, id: (_input, { owner }) => owner, noted: true },
+    subject: ({ sessionId }) => sessionId,
     async perform({ identity }, _input, { context, principal }) {
       const { position } = await identity.signOut(principal, context);
       return { _id: principal.sessionId, position };

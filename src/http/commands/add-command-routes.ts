@@ -62,9 +62,10 @@ async function perform(
 ): Promise<Outcome> {
   const expected = command.ifMatch === true ? expectedRevisions(request) : undefined;
   const owner = command.access === 'public' ? command.owner(deps, input) : principalOf(request).userId;
-  const { aggregate, id } = command.target;
-  const target: Target = { aggregate, id: (ids) => id(input, { ids, owner }) };
-  return runCommand(deps, request, { owner, target }, (context) => {
+  const subject = command.access === 'public' ? undefined : command.subject?.(principalOf(request));
+  const { aggregate, id, noted } = command.target;
+  const target: Target = { aggregate, id: (ids) => id(input, { ids, owner }), noted };
+  return runCommand(deps, request, { owner, subject, target }, (context) => {
     const call: PublicCall = { context, expected };
     return command.access === 'public'
       ? command.perform(deps, input, call)

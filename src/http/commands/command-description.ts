@@ -61,6 +61,8 @@ type Description<Properties extends TProperties, Done extends Outcome> = Readonl
   target: Readonly<{
     aggregate: Target['aggregate'];
     id(input: Input<Properties>, claim: { ids: IdSource; owner: string }): string;
+    /** See `Target`. */
+    noted?: boolean;
   }>;
   /** Path of the resource that shows the outcome. */
   location(done: Done, input: Input<Properties>): string;
@@ -70,6 +72,8 @@ type Description<Properties extends TProperties, Done extends Outcome> = Readonl
 type SignedInDescription<Properties extends TProperties, Done extends Outcome> = Description<Properties, Done> &
   Readonly<{
     frame?: FrameBinding<keyof Properties & string>;
+    /** What the command is about besides its input: the same `Idempotency-Key` for another subject is refused. */
+    subject?(principal: Principal): string;
     perform(services: CommandServices, input: Input<Properties>, call: SignedInCall): Promise<Done>;
   }>;
 

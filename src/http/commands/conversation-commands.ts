@@ -130,7 +130,8 @@ export const conversationDescriptions: readonly CommandDescription[] = [
     example: { seq: 12 },
     paths: [{ method: 'PUT', path: '/api/v1/conversations/:id/read', params: inConversation }],
     frame: { type: 'open' },
-    target: { aggregate: marks, id: (_input, { owner }) => owner },
+    // Events of marks are removed once they were summarised.
+    target: { aggregate: marks, id: (_input, { owner }) => owner, noted: true },
     perform: ({ conversations }, { conversationId, seq }, { context }) =>
       conversations.open(conversationId, seq, context),
     location: ({ conversationId }) => pathOf(conversationId),

@@ -4,19 +4,21 @@ import type { Target } from '../../commands/claims.ts';
 import type { RequestContext } from '../../commands/request-context.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import type { AppDeps } from '../deps.ts';
-import { contextOf } from '../request/request-context.ts';
+import { contextOf, signalOf } from '../request/request-context.ts';
+import type { Outcome } from './command-description.ts';
 
 const KEY = /^[\x20-\x7e]{1,128}$/;
 
 /**
- * Runs a command. With an `Idempotency-Key` header it happens once, however often it is sent: the ids derive from owner, route and key, and the
- * same key for another request is refused (`key-reused`).
+ * Runs a command. With an `Idempotency-Key` header it happens once, however often it is sent: a repetition gets the
+ * same ids and the same answer, and the same key for another request is refused (`key-reused`).
  * @param owner owner of the key: the user, or without a session the person that the request is about
+ * @param subject what the request is about besides its content, if anything
  */
-export async function runCommand<Result>(
+export async function runCommand<Result extends Outcome>(
   deps: Pick<AppDeps, 'claims' | 'clock' | 'random'>,
   request: FastifyRequest,
-  { owner, target }: { owner: string; target: Target },
+  { owner, subject, target }: { owner: string; subject: string | undefined; target: Target },
   execute: (context: RequestContext) => Promise<Result>,
 ): Promise<Result> {
   const key = request.headers['idempotency-key'];
@@ -27,8 +29,9 @@ export async function runCommand<Result>(
   }
   const { method, url: route } = request.routeOptions;
   const actor = request.principal?.userId ?? null;
-  const bodyHash = hashOf(request, key);
-  const claim = { owner, route: `${method} ${route}`, key, bodyHash, actor, correlationId: request.id };
+  const bodyHash = hashOf(request, key, subject);
+  const signal = signalOf(request);
+  const claim = { owner, route: `${method} ${route}`, key, bodyHash, actor, correlationId: request.id, signal };
   return deps.claims.run(claim, target, (claimed) => execute(contextOf(request, deps, claimed)));
 }
 
@@ -36,9 +39,9 @@ export async function runCommand<Result>(
  * Identifies the content of a request, the same for JSON and forms. The hash is stored and a body may hold a password. The key is not stored, so
  * guesses cannot be tested against the hash.
  */
-function hashOf({ params, query, body }: FastifyRequest, key: string): string {
+function hashOf({ params, query, body }: FastifyRequest, key: string, subject: string | undefined): string {
   return createHmac('sha256', key)
-    .update(canonical([params, query, body ?? null]))
+    .update(canonical([params, query, body ?? null, ...(subject === undefined ? [] : [subject])]))
     .digest('base64url');
 }
 

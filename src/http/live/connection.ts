@@ -73,6 +73,11 @@ export class LiveConnection implements Client {
     if (bearer !== null) this.#enqueue(() => this.#handle({ type: 'auth', token: bearer }));
   }
 
+  /** What a command of a frame is performed with. */
+  get #request() {
+    return { correlationId: this.#correlationId, signal: this.#ended.signal };
+  }
+
   get userId(): string {
     return this.#principal?.userId ?? '';
   }
@@ -164,8 +169,7 @@ export class LiveConnection implements Client {
       if (principal === null) throw new Refusal('unauthenticated', 'the first frame must be auth');
       if (frame.type === 'resume') return await this.#resume(frame.after, frame.id);
       await this.#release(null);
-      const outcome =
-        frame.type === 'ping' ? {} : await performCommand(this.#deps, principal, frame, this.#correlationId);
+      const outcome = frame.type === 'ping' ? {} : await performCommand(this.#deps, principal, frame, this.#request);
       this.#answer(frame.id, outcome);
     } catch (error) {
       this.#fail(frame.id, error);
