@@ -25,7 +25,7 @@ export type Aggregate<State, C extends Command<string, unknown>, E extends Event
     thaw(frozen: Json): State;
     /** The state contains personal data: it is kept in memory and never written as a snapshot. Default `false`. */
     isPersonal?: boolean;
-    /** Approximate memory of a state, in units of 200 bytes, by which caches are limited. Must be cheap to compute. */
+    /** Approximate memory of a state, in bytes, by which caches are limited. Must be cheap to compute. */
     weight(state: State): number;
   }>;
 

@@ -88,7 +88,7 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       [group, deleted],
       [erased(group), erased(sent(1))],
     ].map((history) => history.map(({ type, data }) => stored(type, data))),
-    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640' },
+    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c' },
   },
   marks: {
     histories: [

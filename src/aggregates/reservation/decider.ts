@@ -91,7 +91,7 @@ function reservation(
     },
     evolve,
     ...plainState<ReservationState>(),
-    weight: () => 1,
+    weight: () => 200,
   };
 }
 

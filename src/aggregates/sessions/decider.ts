@@ -129,6 +129,11 @@ function evolve(state: SessionsState, event: SessionsEvent): SessionsState {
   }
 }
 
+/** Approximate memory of a state, of an open session and of the id of an ended one. */
+const BASE_BYTES = 200;
+const SESSION_BYTES = 300;
+const ID_BYTES = 70;
+
 /** The sessions of one user. Setting a password also ends all earlier sessions; that is recorded in the user's own stream only. */
 export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> = {
   category: 'sessions',
@@ -148,5 +153,5 @@ export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> 
   },
   evolve,
   ...plainState<SessionsState>(),
-  weight: ({ open, over }) => 1 + open.length + over.length,
+  weight: ({ open, over }) => BASE_BYTES + open.length * SESSION_BYTES + over.length * ID_BYTES,
 };
