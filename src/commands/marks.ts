@@ -11,8 +11,8 @@ export const marksCommands = {
     /** Members that the conversation has at this time. */
     memberCount: Type.Integer({ minimum: 1 }),
   }),
-  /** Repeats all marks at the end of the stream, so that older events can be removed. */
-  SummariseMarks: closed({ userId: UserId }),
+  /** Repeats the oldest marks at the end of the stream, so that older events can be removed, and drops those of conversations that the user has left. */
+  SummariseMarks: closed({ userId: UserId, left: Type.Array(ConversationId) }),
 };
 
 export type MarksCommand = CommandsOf<typeof marksCommands>;

@@ -13,6 +13,12 @@ export const sessionsCommands = {
   /** The refresh token with this counter was presented. The caller has verified it. */
   RefreshSession: closed({ userId: UserId, sessionId: SessionId, counter: Type.Integer({ minimum: 0 }) }),
   EndSession: closed({ userId: UserId, sessionId: SessionId }),
+  /** Repeats the live sessions at the end of the stream, so that older events can be removed. */
+  SummariseSessions: closed({
+    userId: UserId,
+    /** As they were given when the sessions started; others are not known. */
+    userAgents: Type.Array(closed({ sessionId: SessionId, userAgent: Type.String() })),
+  }),
 };
 
 export type SessionsCommand = CommandsOf<typeof sessionsCommands>;

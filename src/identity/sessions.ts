@@ -1,9 +1,11 @@
 import { address } from '../aggregates/reservation/decider.ts';
-import { liveSession, sessionOver, sessions } from '../aggregates/sessions/decider.ts';
+import { liveSession, type SessionsState, sessionOver, sessions } from '../aggregates/sessions/decider.ts';
 import type { SessionsEvent } from '../aggregates/sessions/events.ts';
 import { type ActiveAccount, activeAccountOf, user } from '../aggregates/user/decider.ts';
-import type { CommandHandler } from '../commands/command-handler.ts';
+import type { Books, ToSummarise } from '../commands/books.ts';
+import type { CommandHandler, Handled } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import type { SessionsCommand } from '../commands/sessions.ts';
 import { displayNameOf } from '../kernel/display-name.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { ACCESS_TOKEN_S, type AccessTokens } from './access-tokens.ts';
@@ -25,6 +27,7 @@ const SIGN_IN_FAILED =
 
 type Deps = Readonly<{
   commands: CommandHandler;
+  books: Books;
   names: NameIds;
   hasher: PasswordHasher;
   accessTokens: AccessTokens;
@@ -36,7 +39,7 @@ type Deps = Readonly<{
 
 /** Sign-in, refresh, sign-out, and authentication of access tokens. */
 export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' | 'signOut' | 'authenticate'> {
-  const { commands, accessTokens, refreshTokens, liveSessions, throttle } = deps;
+  const { commands, books, accessTokens, refreshTokens, liveSessions, throttle } = deps;
 
   async function tokens(account: ActiveAccount, subject: RefreshTokenSubject): Promise<SignedIn> {
     return {
@@ -55,9 +58,14 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
     // The node that set the password may have a clock ahead of this one's; a session that started before the password was set would be void.
     const at = context.metadata.at < account.passwordSetAt ? account.passwordSetAt : context.metadata.at;
     const metadata = { ...context.metadata, actor: userId, at };
-    await commands.handle(sessions, userId, { type: 'StartSession', data, metadata }, mainOptions(context));
+    const command = { type: 'StartSession' as const, data, metadata };
+    considerBooks(userId, await commands.handle(sessions, userId, command, mainOptions(context)), context);
     liveSessions.forget(userId);
     return tokens(account, { userId, sessionId, counter: 0 });
+  }
+
+  function considerBooks(userId: string, handled: Handled, { metadata }: RequestContext): void {
+    books.consider(handled, { aggregate: sessions, id: userId, metadata, summarise: (from) => summary(userId, from) });
   }
 
   return {
@@ -93,8 +101,9 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       }
       const metadata = { ...context.metadata, actor: userId };
       const command = { type: 'RefreshSession' as const, data: subject, metadata };
-      const { events } = await commands.handle(sessions, userId, command, mainOptions(context));
-      const counter = currentCounter(events as readonly SessionsEvent[]);
+      const handled = await commands.handle(sessions, userId, command, mainOptions(context));
+      considerBooks(userId, handled, context);
+      const counter = currentCounter(handled.events as readonly SessionsEvent[]);
       if (counter === null) {
         liveSessions.forget(userId);
         throw sessionOver();
@@ -116,6 +125,21 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
       return { userId, sessionId, expiresAt };
     },
   };
+}
+
+/** The summary of a user's sessions. The state does not hold the user agents, which are personal: they come from the events that it was folded from. */
+async function summary(userId: string, { events, metadata }: ToSummarise<SessionsState>): Promise<SessionsCommand> {
+  const userAgents: { sessionId: string; userAgent: string }[] = [];
+  const note = (sessionId: string, userAgent: string | null | undefined): void => {
+    if (typeof userAgent === 'string') userAgents.push({ sessionId, userAgent });
+  };
+  // The stream has events of sessions only.
+  for (const { type, data } of (await events()) as unknown as readonly SessionsEvent[]) {
+    if (type === 'SessionStarted') note(data.sessionId, data.userAgent);
+    if (type !== 'SessionsSummarised') continue;
+    for (const [i, { sessionId }] of data.sessions.entries()) note(sessionId, data.userAgents?.[i]);
+  }
+  return { type: 'SummariseSessions', data: { userId, userAgents }, metadata };
 }
 
 /** The active account with this address and password, otherwise `null`. Costs the same in both cases. */
