@@ -15,7 +15,7 @@ import type { CommandHandler, Handled, LoadedAggregate } from './command-handler
 const KEPT_MS = 48 * 60 * 60 * 1_000;
 /** Closings at once. Where there are more, the stream is closed after its next `every` events. */
 const AT_ONCE = 4;
-/** Attempts when the stream is written to while its summary is made. */
+/** Attempts when the summary is refused because the stream was written to while it was made. */
 const ATTEMPTS = 3;
 const PAGE = 512;
 
@@ -36,16 +36,16 @@ export type Closing<State, C extends Command<string, unknown>, E extends Event> 
   /** Metadata of the command that was handled. */
   metadata: CommandMetadata;
   /**
-   * The command that repeats at the end of the stream what only its older events hold; `null` when the signal was aborted. Left out for aggregates whose
-   * latest event holds everything.
+   * The command that repeats at the end of the stream what only its older events hold; `null` when the signal was aborted. It may be refused with
+   * `revision-mismatch` when the state has changed meanwhile, and is then made again. Left out for aggregates whose latest event holds everything.
    */
   summarise?: (from: ToSummarise<State>) => Promise<C | null>;
 }>;
 
 /**
  * Closes the books of streams that would otherwise grow without end: a summary is appended, and then what it repeats is removed from the stream.
- * Both steps can be lost or repeated, and several nodes can take them at once: the summary is appended only if the stream is still what it was made
- * from, and what may be removed follows from the state at a revision alone. What a step left undone, the next closing does.
+ * Both steps can be lost or repeated, and several nodes can take them at once: the aggregate decides the summary from its current state, and what may
+ * be removed follows from the state at a revision alone. What a step left undone, the next closing does.
  */
 export interface Books {
   /** To be called after a command was handled. Closes the books in the background when it is time. Never throws, never waits. */
@@ -93,7 +93,7 @@ export function createBooks(deps: { commands: CommandHandler; log: EventLog; clo
       const command = await summarise({ loaded, metadata: own, events, signal });
       if (command === null) return;
       try {
-        await commands.handle(aggregate, id, command, { expected: revision });
+        await commands.handle(aggregate, id, command);
         return;
       } catch (error) {
         const isOutdated = error instanceof Refusal && error.code === 'revision-mismatch';
@@ -146,7 +146,7 @@ export function createBooks(deps: { commands: CommandHandler; log: EventLog; clo
       const rule = aggregate.books;
       if (rule === undefined || revision === null || signal.aborted) return;
       // One of the command's events was the last one of a period.
-      if (revision % rule.every >= events.length) return;
+      if ((revision + 1n) % rule.every >= events.length) return;
       const stream = `${aggregate.category}-${id}`;
       if (running.has(stream) || running.size >= AT_ONCE) return;
       const task = closeBooks(stream, closing, rule)

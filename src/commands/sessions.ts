@@ -16,8 +16,8 @@ export const sessionsCommands = {
   /** Repeats the live sessions at the end of the stream, so that older events can be removed. */
   SummariseSessions: closed({
     userId: UserId,
-    /** As they were given when the sessions started; others are not known. */
-    userAgents: Type.Array(closed({ sessionId: SessionId, userAgent: Type.String() })),
+    /** Of all sessions, as they were given when these started. */
+    userAgents: Type.Array(closed({ sessionId: SessionId, userAgent: Type.Union([Type.String(), Type.Null()]) })),
   }),
 };
 

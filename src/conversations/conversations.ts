@@ -156,10 +156,11 @@ export function createConversations({ commands, books }: { commands: CommandHand
     userId: string,
     { loaded, metadata, signal }: ToSummarise<MarksState>,
   ): Promise<MarksCommand | null> {
-    const left: string[] = [];
+    const left: { conversationId: string; readSeq: number; openedAt: string }[] = [];
     for (const mark of oldestMarks(loaded.state)) {
       if (signal.aborted) return null;
-      if (await hasLeft(userId, mark)) left.push(mark.conversationId);
+      const { conversationId, readSeq, openedAt } = mark;
+      if (await hasLeft(userId, mark)) left.push({ conversationId, readSeq, openedAt });
     }
     return { type: 'SummariseMarks', data: { userId, left }, metadata };
   }

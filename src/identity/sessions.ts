@@ -129,15 +129,14 @@ export function createSessions(deps: Deps): Pick<Identity, 'signIn' | 'refresh' 
 
 /** The summary of a user's sessions. The state does not hold the user agents, which are personal: they come from the events that it was folded from. */
 async function summary(userId: string, { events, metadata }: ToSummarise<SessionsState>): Promise<SessionsCommand> {
-  const userAgents: { sessionId: string; userAgent: string }[] = [];
-  const note = (sessionId: string, userAgent: string | null | undefined): void => {
-    if (typeof userAgent === 'string') userAgents.push({ sessionId, userAgent });
-  };
+  const userAgents: { sessionId: string; userAgent: string | null }[] = [];
   // The stream has events of sessions only.
   for (const { type, data } of (await events()) as unknown as readonly SessionsEvent[]) {
-    if (type === 'SessionStarted') note(data.sessionId, data.userAgent);
+    if (type === 'SessionStarted') userAgents.push({ sessionId: data.sessionId, userAgent: data.userAgent });
     if (type !== 'SessionsSummarised') continue;
-    for (const [i, { sessionId }] of data.sessions.entries()) note(sessionId, data.userAgents?.[i]);
+    for (const [i, { sessionId }] of data.sessions.entries()) {
+      userAgents.push({ sessionId, userAgent: data.userAgents?.[i] ?? null });
+    }
   }
   return { type: 'SummariseSessions', data: { userId, userAgents }, metadata };
 }

@@ -14,10 +14,17 @@ const open = (conversation: number, seq: number, seconds: number): MarksCommand 
   data: { userId, conversationId: id(conversation), seq, memberCount: 2 },
   metadata: by(alice, seconds),
 });
-/** `left`: conversations that the user has left. */
-const summarise = (...left: readonly number[]): MarksCommand => ({
+/** `left`: conversations that the user has left, each with `readSeq` and the seconds of `openedAt` of the mark that was seen. */
+const summarise = (...left: readonly (readonly [number, number, number])[]): MarksCommand => ({
   type: 'SummariseMarks',
-  data: { userId, left: left.map(id) },
+  data: {
+    userId,
+    left: left.map(([conversation, readSeq, seconds]) => ({
+      conversationId: id(conversation),
+      readSeq,
+      openedAt: at(seconds),
+    })),
+  },
   metadata: by(null),
 });
 
@@ -116,7 +123,7 @@ describe('SummariseMarks', () => {
 
   it('drops the marks of conversations that the user has left', () => {
     const state = given(marks, [opened(1, 1, 1), opened(2, 2, 2), opened(3, 3, 3)])
-      .when(summarise(2, 9))
+      .when(summarise([2, 2, 2], [9, 1, 1]))
       .decides([
         summarised(
           [
@@ -128,8 +135,20 @@ describe('SummariseMarks', () => {
       ]);
     expect(marksIn(state)).toStrictEqual({ [id(1)]: mark(1, 1), [id(3)]: mark(3, 3) });
     given(marks, [opened(1, 1, 1)])
-      .when(summarise(1))
+      .when(summarise([1, 1, 1]))
       .decides([summarised([], [1])]);
+  });
+
+  it('keeps a mark that has changed since it was seen', () => {
+    const history = [opened(1, 1, 1), opened(2, 2, 2), opened(1, 1, 5), opened(2, 3, 6)];
+    given(marks, history)
+      .when(summarise([1, 1, 1], [2, 2, 2]))
+      .decides([
+        summarised([
+          [1, mark(1, 5)],
+          [2, mark(3, 6)],
+        ]),
+      ]);
   });
 
   it('repeats a limited number of marks, however many there are, and all of them with the next summaries', () => {
@@ -177,7 +196,12 @@ it('marks only move forward for any sequence of commands', () => {
     },
     {
       weight: 1,
-      arbitrary: fc.array(fc.integer({ min: 1, max: 12 }), { maxLength: 3 }).map((left) => summarise(...left)),
+      arbitrary: fc
+        .uniqueArray(fc.tuple(fc.integer({ min: 1, max: 12 }), fc.nat(9), fc.nat(30)), {
+          maxLength: 40,
+          selector: ([n]) => n,
+        })
+        .map((left) => summarise(...left)),
     },
   );
   checkRules<MarksState, MarksCommand, MarksEvent>(marks, {

@@ -25,7 +25,7 @@ const end = (n: number, seconds = 10): SessionsCommand => ({
   metadata: by(alice, seconds),
 });
 
-const summarise = (userAgents: Record<number, string> = {}, seconds = 10): SessionsCommand => ({
+const summarise = (userAgents: Record<number, string | null> = {}, seconds = 10): SessionsCommand => ({
   type: 'SummariseSessions',
   data: {
     userId,
@@ -195,7 +195,7 @@ describe('SummariseSessions', () => {
 
   it('repeats the live sessions with their user agents, and the ids of the others', () => {
     const state = given(sessions, [...history, ended(4, 'signed-out')])
-      .when(summarise({ 3: 'Browser', 9: 'Unknown' }))
+      .when(summarise({ 1: null, 3: 'Browser', 9: 'Unknown' }))
       .decides([summarised([first, third], [null, 'Browser'], [4, 2])]);
     expect(state).toStrictEqual({ open: [first, third], over: [uuid(4), uuid(2)], sinceSummary: 0 });
   });
@@ -205,6 +205,12 @@ describe('SummariseSessions', () => {
     given(sessions, [...history, summarised([first], [null], [2])])
       .when(summarise())
       .decides([]);
+  });
+
+  it('is refused when a session has started that it does not know', () => {
+    given(sessions, history)
+      .when(summarise({ 1: null, 3: 'Browser' }))
+      .refused('revision-mismatch');
   });
 
   it('has room for as many sessions as there can be', () => {
@@ -240,7 +246,11 @@ it('sessions keep their rules for any sequence of commands', () => {
       fc.tuple(fill, seconds).map(([n, s]) => start(n, s)),
       { weight: 5, arbitrary: fc.tuple(session, fc.nat(3), seconds).map(([n, c, s]) => refresh(n, c, s)) },
       fc.tuple(session, seconds).map(([n, s]) => end(n, s)),
-      fc.tuple(fc.string(), seconds).map(([userAgent, s]) => summarise({ 1: userAgent }, s)),
+      fc
+        .tuple(fc.string(), seconds, fc.constantFrom(2, 3, 400))
+        .map(([userAgent, s, most]) =>
+          summarise(Object.fromEntries(numbers(1, most).map((n) => [n, n === 1 ? userAgent : null])), s),
+        ),
     ),
     again: ({ type }) => (type === 'RefreshSession' ? 'anew' : 'nothing'),
     invariant: (state, history) => {
@@ -268,6 +278,7 @@ it('sessions keep their rules for any sequence of commands', () => {
       'SessionsSummarised',
       'unauthenticated',
       'not-found',
+      'revision-mismatch',
     ],
   });
 });

@@ -37,11 +37,17 @@ export function openConversation(
 
 /**
  * Repeats the marks that were recorded longest ago, so that the events that recorded them can be removed: however many marks there are, each summary is
- * one event of limited size. Drops the marks of conversations that the user has left. `[]` when all marks are in the latest event.
+ * one event of limited size. Drops the marks of conversations that the user has left, unless they have changed since: then the user is a member
+ * again. `[]` when all marks are in the latest event.
  */
 export function summariseMarks({ data }: CommandOf<MarksCommand, 'SummariseMarks'>, state: MarksState): MarksEvent[] {
   const { userId, left } = data;
-  const dropped = left.filter((conversationId) => state.marks.has(conversationId));
+  const dropped = left
+    .filter(({ conversationId, readSeq, openedAt }) => {
+      const mark = state.marks.get(conversationId);
+      return mark?.readSeq === readSeq && mark.openedAt === openedAt;
+    })
+    .map(({ conversationId }) => conversationId);
   if (dropped.length === 0 && neededEvents(state) === 1) return [];
   const kept = oldestMarks(state).filter(({ conversationId }) => !dropped.includes(conversationId));
   return [{ type: 'MarksSummarised', data: { userId, marks: kept, dropped } }];

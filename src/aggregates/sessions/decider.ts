@@ -83,7 +83,10 @@ export function endSession(
   return [ended(userId, sessionId, 'signed-out', metadata.at)];
 }
 
-/** Repeats the sessions that are live and the ids of the others. `[]` when there are no events since the last summary. */
+/**
+ * Repeats the sessions that are live and the ids of the others. `[]` when there are no events since the last summary. Refused with `revision-mismatch`
+ * when a session has started since the user agents were read.
+ */
 export function summariseSessions(
   { data, metadata }: CommandOf<SessionsCommand, 'SummariseSessions'>,
   state: SessionsState,
@@ -91,6 +94,9 @@ export function summariseSessions(
   if (state.sinceSummary === 0) return [];
   const { open, over } = close(state, ({ expiresAt }) => expiresAt <= metadata.at);
   const known = new Map(data.userAgents.map(({ sessionId, userAgent }) => [sessionId, userAgent]));
+  if (open.some(({ sessionId }) => !known.has(sessionId))) {
+    throw new Refusal('revision-mismatch', 'another session has started meanwhile');
+  }
   const userAgents = open.map(({ sessionId }) => known.get(sessionId) ?? null);
   return [
     { type: 'SessionsSummarised', data: { userId: data.userId, sessions: [...open], userAgents, over: [...over] } },
