@@ -7,8 +7,13 @@ import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SnapshotMark, Snapshots } from './snapshots.ts';
 
-/** Weight of all cached states together, in entries of about 200 bytes; see `Aggregate.weight`. */
-const WEIGHT_MAX = 1_000_000;
+/**
+ * Memory of all cached states together, in bytes: about 2,000 conversations of 1,000 messages, 400 that know as many messages as they can, or 30,000
+ * users with their sessions. Others are read from their snapshots.
+ */
+const CACHE_BYTES = 64 * 1024 * 1024;
+/** What an entry takes beside its state, in bytes: its key, the place of its last event, and the cache's own tables. */
+const ENTRY_BYTES = 500;
 const PAGE = 4_096;
 /** Streams whose last drop is remembered, for states that are still being read or appended to. */
 const DROPPED_MAX = 10_000;
@@ -31,7 +36,7 @@ export class AggregateCache {
   readonly #log: EventLog;
   readonly #snapshots: Snapshots;
   readonly #clock: Clock;
-  readonly #states = new LRUCache<string, LoadedState<unknown>>({ maxSize: WEIGHT_MAX });
+  readonly #states = new LRUCache<string, LoadedState<unknown>>({ maxSize: CACHE_BYTES });
   readonly #drops = new LRUCache<string, number>({ max: DROPPED_MAX });
   readonly #loading = new Map<string, Promise<LoadedState<unknown>>>();
 
@@ -100,7 +105,7 @@ export class AggregateCache {
     const current = { state, revision, position, eventId };
     const mark = this.#snapshots.consider(aggregate, stream, current, { last: loaded.snapshot, read });
     const entry = mark === loaded.snapshot ? loaded : { ...loaded, snapshot: mark };
-    this.#states.set(stream, entry, { size: 1 + aggregate.weight(state) });
+    this.#states.set(stream, entry, { size: ENTRY_BYTES + aggregate.weight(state) });
   }
 
   /** Drops a state that may be wrong, also one that is being read or appended to. */

@@ -11,8 +11,14 @@ export const marksCommands = {
     /** Members that the conversation has at this time. */
     memberCount: Type.Integer({ minimum: 1 }),
   }),
-  /** Repeats all marks at the end of the stream, so that older events can be removed. */
-  SummariseMarks: closed({ userId: UserId }),
+  /** Repeats the oldest marks at the end of the stream, so that older events can be removed, and drops those of conversations that the user has left. */
+  SummariseMarks: closed({
+    userId: UserId,
+    /** With the marks that the user had in them: a mark that has changed since is kept. */
+    left: Type.Array(
+      closed({ conversationId: ConversationId, readSeq: Type.Integer({ minimum: 0 }), openedAt: Type.String() }),
+    ),
+  }),
 };
 
 export type MarksCommand = CommandsOf<typeof marksCommands>;

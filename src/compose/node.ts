@@ -1,4 +1,5 @@
 import { eventRegistry } from '../aggregates/registry.ts';
+import { createBooks } from '../commands/books.ts';
 import { createClaims } from '../commands/claims.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import { createCommandHandler } from '../commands/handle-command.ts';
@@ -87,6 +88,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const handler = await createCommandHandler({ ...system, log, documents, singleWriter });
   closing.defer(() => handler.close());
   const commands = measureCommands(handler, telemetry, clock);
+  const books = createBooks({ ...system, commands, log });
+  closing.defer(() => books.close());
   const run = roles.has('projections');
   const projections = createProjections({ ...system, log, documents, projections: catalogue, node, run });
   closing.defer(() => projections.close());
@@ -94,7 +97,15 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   await projections.prepare();
   projections.start();
 
-  const identity = await createIdentity({ ...system, ...settings, commands, keys, secrets, publicUrl: http.publicUrl });
+  const identity = await createIdentity({
+    ...system,
+    ...settings,
+    commands,
+    books,
+    keys,
+    secrets,
+    publicUrl: http.publicUrl,
+  });
   const accountMails = createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl });
   const lease = new Leases({ ...system, documents, role: 'mail', node, partitions: 1 });
   const mails = createReactionRunner({ ...system, log, documents, lease }, accountMails);
@@ -110,7 +121,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),
     ...(settings.readinessChecks ?? []),
   ];
-  const conversations = createConversations({ commands, log, logger });
+  const conversations = createConversations({ commands, books });
   const claims = createClaims({ ...system, log, commands, secret: secrets.ids });
   closing.defer(() => claims.close());
   const { readModels } = projections;

@@ -1,16 +1,15 @@
 import { conversation } from '../aggregates/conversation/decider.ts';
 import type { LiveConversation } from '../aggregates/conversation/state.ts';
-import { marks } from '../aggregates/marks/decider.ts';
+import { type Mark, type MarksState, marks, oldestMarks } from '../aggregates/marks/decider.ts';
 import { activeAccountOf, user } from '../aggregates/user/decider.ts';
-import type { CommandHandler } from '../commands/command-handler.ts';
+import type { Books, ToSummarise } from '../commands/books.ts';
+import type { CommandHandler, Handled } from '../commands/command-handler.ts';
 import type { ConversationCommand } from '../commands/conversation.ts';
+import type { MarksCommand } from '../commands/marks.ts';
 import { type EarlierOutcome, mainOptions, type RequestContext } from '../commands/request-context.ts';
-import type { CommandMetadata } from '../kernel/command.ts';
 import { Refusal } from '../kernel/errors.ts';
-import { directConversationId, uuidv5 } from '../kernel/ids.ts';
-import type { Logger } from '../kernel/logger.ts';
+import { directConversationId } from '../kernel/ids.ts';
 import type { Position } from '../kernel/position.ts';
-import type { EventLog } from '../log/event-log.ts';
 
 /** Content of a 202 response: the id of what was created or changed, its conversation, and the position of the outcome in the log. */
 export type Done = Readonly<{ _id: string; conversationId: string; position: Position }>;
@@ -57,12 +56,7 @@ export interface Conversations {
   open(conversationId: string, seq: number | undefined, context: RequestContext): Promise<Done>;
 }
 
-/** Events of one user's marks after which they are summarised; events before the latest summary can be removed. */
-const MARKS_BETWEEN_SUMMARIES = 500;
-
-export function createConversations(deps: { commands: CommandHandler; log: EventLog; logger: Logger }): Conversations {
-  const { commands, log, logger } = deps;
-
+export function createConversations({ commands, books }: { commands: CommandHandler; books: Books }): Conversations {
   /** Throws `not-found` unless the account is active: other accounts could never read a message. Not asked again for an answered request. */
   async function requireUser(userId: string, { earlier }: RequestContext): Promise<void> {
     if (earlier !== undefined) return;
@@ -150,13 +144,13 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
       if (earlier !== undefined) return done(conversationId, conversationId, earlier);
       const userId = metadata.actor ?? '';
       const { lastSeq, members } = await conversationOf(conversationId, userId, seq ?? 0);
-      const data = { userId, conversationId, seq: seq ?? lastSeq, memberCount: members.size };
-      if (data.seq > lastSeq) throw seqTooHigh(lastSeq);
+      if (seq !== undefined && seq > lastSeq) throw seqTooHigh(lastSeq);
+      // Messages up to the joining cannot be read, so a mark before it is always one of an earlier membership.
+      const readSeq = Math.max(seq ?? lastSeq, members.get(userId) ?? 0);
+      const data = { userId, conversationId, seq: readSeq, memberCount: members.size };
       const command = { type: 'OpenConversation' as const, data, metadata };
       const handled = await commands.handle(marks, userId, command, mainOptions(context));
-      await summarise(userId, metadata).catch((error: unknown) => {
-        logger.warn({ err: error, userId }, 'summarising marks failed; retrying with the next mark');
-      });
+      books.consider(handled, { aggregate: marks, id: userId, metadata, summarise: (from) => summary(userId, from) });
       return done(conversationId, conversationId, handled);
     },
   };
@@ -171,18 +165,31 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     throw new Refusal('not-found', 'there is no such conversation');
   }
 
-  /** Summarises the marks if it is time to, and removes the events before the summary. */
-  async function summarise(userId: string, metadata: CommandMetadata): Promise<void> {
-    const { state } = await commands.load(marks, userId, 'cached');
-    if (state.sinceSummary < MARKS_BETWEEN_SUMMARIES) return;
-    const own = { ...metadata, commandId: uuidv5(metadata.commandId, 'summary') };
-    const { events, revision } = await commands.handle(marks, userId, {
-      type: 'SummariseMarks',
-      data: { userId },
-      metadata: own,
-    });
-    if (revision === null || events.length === 0) return;
-    await log.setRetention(`marks-${userId}`, { truncateBefore: revision - BigInt(events.length - 1) });
+  /** The summary of the oldest marks, without those of conversations that the user has left. */
+  async function summary(
+    userId: string,
+    { loaded, metadata, signal }: ToSummarise<MarksState>,
+  ): Promise<MarksCommand | null> {
+    const left: { conversationId: string; readSeq: number; openedAt: string }[] = [];
+    for (const mark of oldestMarks(loaded.state)) {
+      if (signal.aborted) return null;
+      const { conversationId, readSeq, openedAt } = mark;
+      if (await hasLeft(userId, mark)) left.push({ conversationId, readSeq, openedAt });
+    }
+    return { type: 'SummariseMarks', data: { userId, left }, metadata };
+  }
+
+  async function hasLeft(
+    userId: string,
+    { conversationId, readSeq }: Mark & { conversationId: string },
+  ): Promise<boolean> {
+    for (const how of ['cached', 'fresh'] as const) {
+      const { state } = await commands.load(conversation, conversationId, how);
+      const joinedSeq = state.status === 'live' ? state.members.get(userId) : undefined;
+      // A user who left and was added again has a mark of before.
+      if (joinedSeq !== undefined && joinedSeq <= readSeq) return false;
+    }
+    return true;
   }
 }
 

@@ -1,3 +1,4 @@
+import type { Books } from '../commands/books.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
@@ -19,6 +20,7 @@ import { SignInThrottle } from './sign-in-throttle.ts';
 
 export type IdentityDeps = Readonly<{
   commands: CommandHandler;
+  books: Books;
   keys: KeyStore;
   clock: Clock;
   random: Random;
@@ -36,7 +38,7 @@ export type IdentityLimits = Readonly<{
 
 /** Creates the identity of this node, and the signing key if there is none yet. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
-  const { commands, clock, random, secrets, publicUrl, limits } = deps;
+  const { commands, books, clock, random, secrets, publicUrl, limits } = deps;
   const monotonic = () => clock.monotonic();
   const names = createNameIds(secrets.names);
   const links = createPasswordLinks(secrets.links);
@@ -46,6 +48,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
   const liveSessions = new LiveSessions({ commands, clock });
   const sessions = createSessions({
     commands,
+    books,
     names,
     hasher,
     accessTokens,
@@ -54,7 +57,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     throttle: limits === 'off' ? null : new SignInThrottle(secrets.names, monotonic, limits.signInFailures),
   });
   return {
-    register: createRegistration({ commands, names, allowance }),
+    register: createRegistration({ commands, books, names, allowance }),
     ...createPasswords({ commands, clock, names, links, hasher, liveSessions }),
     ...sessions,
     jwks: () => accessTokens.jwks(),

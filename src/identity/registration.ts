@@ -1,5 +1,6 @@
 import { address, username } from '../aggregates/reservation/decider.ts';
 import { accountOf, user } from '../aggregates/user/decider.ts';
+import type { Books } from '../commands/books.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext, stepOptions } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
@@ -11,8 +12,12 @@ import type { NameIds } from './names.ts';
 
 /** Lifetime of the link to set the first password, and of the reservations of the account's names, in ms. */
 export const WELCOME_MS = 24 * 60 * 60_000;
+/** Hexadecimal digits of the ids of decoys: a limited number of streams, and so many that two registrations rarely meet in one. */
+const DECOY_DIGITS = 3;
+/** The reservation of a decoy never hinders another one. */
+const EXPIRED = new Date(0).toISOString();
 
-type Deps = Readonly<{ commands: CommandHandler; names: NameIds; allowance: MailAllowance }>;
+type Deps = Readonly<{ commands: CommandHandler; books: Books; names: NameIds; allowance: MailAllowance }>;
 
 /** One registration: its input, and the ids and times made for it. */
 type Plan = Readonly<{
@@ -37,7 +42,7 @@ type Plan = Readonly<{
  *    Either way the owner of the address gets one link.
  */
 export function createRegistration(deps: Deps): (input: Registration, context: RequestContext) => Promise<Accepted> {
-  const { commands, names } = deps;
+  const { names } = deps;
   return async (input, context) => {
     const userId = context.ids.objectId('user');
     if (context.earlier !== undefined) return { userId, position: positionOf(context.earlier) };
@@ -50,8 +55,8 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
       linkId: context.ids.uuid('link', Date.parse(context.metadata.at)),
       until: laterThan(context, WELCOME_MS),
     };
-    if (!(await reserve(commands, plan, 'username', { id: plan.usernameId, holder: userId }))) throw usernameTaken();
-    const isFree = await reserve(commands, plan, 'address', { id: plan.addressId, holder: userId });
+    if (!(await reserve(deps, plan, 'username', { id: plan.usernameId, holder: userId }))) throw usernameTaken();
+    const isFree = await reserve(deps, plan, 'address', { id: plan.addressId, holder: userId });
     return { userId, position: isFree ? await openAccount(deps, plan, userId) : await addressInUse(deps, plan) };
   };
 }
@@ -78,33 +83,33 @@ async function addressInUse(deps: Deps, plan: Plan): Promise<Position> {
   const { state } = await commands.load(user, holder, 'fresh');
 
   if (state.status === 'none') {
-    await release(commands, plan, 'username', { id: usernameId, holder: userId });
-    if (!(await reserve(commands, plan, 'username', { id: usernameId, holder }))) throw usernameTaken();
+    await release(deps, plan, 'username', { id: usernameId, holder: userId });
+    if (!(await reserve(deps, plan, 'username', { id: usernameId, holder }))) throw usernameTaken();
     return openAccount(deps, plan, holder);
   }
   const account = accountOf(state);
   // An erased account has no owner who could be notified.
-  if (account === null || account.username === null || !allowance.take(addressId)) return decoy(commands, plan, null);
-  if (account.status === 'active') return decoy(commands, plan, holder);
+  if (account === null || account.username === null || !allowance.take(addressId)) return decoy(deps, plan, null);
+  if (account.status === 'active') return decoy(deps, plan, holder);
 
   // The names of a pending account are reserved for as long as its new link is good. The username first: an account without its username can
   // never be activated, so the reservation of its address must expire.
   const own = { id: names.username(account.username), holder };
-  if (!(await reserve(commands, plan, 'username', own))) return decoy(commands, plan, null);
+  if (!(await reserve(deps, plan, 'username', own))) return decoy(deps, plan, null);
   const [, position] = await Promise.all([
-    reserve(commands, plan, 'address', { id: addressId, holder }),
+    reserve(deps, plan, 'address', { id: addressId, holder }),
     notifyHolder(commands, plan, holder),
   ]);
   return position;
 }
 
 /** Does as much work as the creation of an account: reserves and releases a name that cannot be requested. Notifies the holder, if there is one. */
-async function decoy(commands: CommandHandler, plan: Plan, holder: string | null): Promise<Position> {
-  const name = { id: `decoy-${plan.userId}`, holder: plan.userId };
-  await reserve(commands, plan, 'address', name);
+async function decoy(deps: Deps, plan: Plan, holder: string | null): Promise<Position> {
+  const name = { id: `decoy-${plan.userId.slice(-DECOY_DIGITS)}`, holder: plan.userId, until: EXPIRED };
+  await reserve(deps, plan, 'address', name);
   const [released, notified] = await Promise.all([
-    release(commands, plan, 'address', name),
-    holder === null ? null : notifyHolder(commands, plan, holder),
+    release(deps, plan, 'address', name),
+    holder === null ? null : notifyHolder(deps.commands, plan, holder),
   ]);
   return laterPosition(released, notified) ?? released;
 }
@@ -122,15 +127,18 @@ async function notifyHolder(
 }
 
 type Kind = 'username' | 'address';
-type Name = Readonly<{ id: string; holder: string }>;
+/** `until`: by default, the end of the registration's link. */
+type Name = Readonly<{ id: string; holder: string; until?: string }>;
 
 /** Reserves a name for the lifetime of the registration's link. `false` when another user holds it. */
-async function reserve(commands: CommandHandler, plan: Plan, kind: Kind, { id, holder }: Name): Promise<boolean> {
+async function reserve({ commands, books }: Deps, plan: Plan, kind: Kind, name: Name): Promise<boolean> {
+  const { id, holder, until = plan.until } = name;
   const metadata = stepOf(plan.context, `reserve ${kind} ${id} ${holder}`);
-  const data = { kind, holder, until: plan.until };
+  const data = { kind, holder, until };
   try {
     const command = { type: 'ReserveName' as const, data, metadata };
-    await commands.handle(reservations[kind], id, command, stepOptions(plan.context));
+    const handled = await commands.handle(reservations[kind], id, command, stepOptions(plan.context));
+    books.consider(handled, { aggregate: reservations[kind], id, metadata });
     return true;
   } catch (error) {
     if (error instanceof Refusal && error.code === 'already-exists') return false;
@@ -138,10 +146,12 @@ async function reserve(commands: CommandHandler, plan: Plan, kind: Kind, { id, h
   }
 }
 
-async function release(commands: CommandHandler, plan: Plan, kind: Kind, { id, holder }: Name): Promise<Position> {
+async function release({ commands, books }: Deps, plan: Plan, kind: Kind, { id, holder }: Name): Promise<Position> {
   const metadata = stepOf(plan.context, `release ${kind} ${id} ${holder}`);
   const command = { type: 'ReleaseName' as const, data: { kind, holder }, metadata };
-  return positionOf(await commands.handle(reservations[kind], id, command, stepOptions(plan.context)));
+  const handled = await commands.handle(reservations[kind], id, command, stepOptions(plan.context));
+  books.consider(handled, { aggregate: reservations[kind], id, metadata });
+  return positionOf(handled);
 }
 
 const reservations = { username, address };

@@ -1,9 +1,11 @@
 import { address } from '../aggregates/reservation/decider.ts';
-import { liveSession, sessionOver, sessions } from '../aggregates/sessions/decider.ts';
+import { liveSession, type SessionsState, sessionOver, sessions } from '../aggregates/sessions/decider.ts';
 import type { SessionsEvent } from '../aggregates/sessions/events.ts';
 import { type ActiveAccount, activeAccountOf, user } from '../aggregates/user/decider.ts';
-import type { CommandHandler } from '../commands/command-handler.ts';
+import type { Books, ToSummarise } from '../commands/books.ts';
+import type { CommandHandler, Handled } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext } from '../commands/request-context.ts';
+import type { SessionsCommand } from '../commands/sessions.ts';
 import { Refusal } from '../kernel/errors.ts';
 import type { Position } from '../kernel/position.ts';
 import { ACCESS_TOKEN_S, type AccessTokens } from './access-tokens.ts';
@@ -25,6 +27,7 @@ const SIGN_IN_FAILED =
 
 type Deps = Readonly<{
   commands: CommandHandler;
+  books: Books;
   names: NameIds;
   hasher: PasswordHasher;
   accessTokens: AccessTokens;
@@ -38,7 +41,7 @@ type Deps = Readonly<{
 export function createSessions(
   deps: Deps,
 ): Pick<Identity, 'signIn' | 'refresh' | 'profile' | 'signOut' | 'authenticate' | 'isGenuine'> {
-  const { commands, accessTokens, refreshTokens, liveSessions, throttle } = deps;
+  const { commands, books, accessTokens, refreshTokens, liveSessions, throttle } = deps;
 
   async function tokens(account: ActiveAccount, subject: RefreshTokenSubject, position: Position): Promise<SignedIn> {
     return {
@@ -60,8 +63,13 @@ export function createSessions(
     const metadata = { ...context.metadata, actor: userId, at };
     const command = { type: 'StartSession' as const, data, metadata };
     const handled = await commands.handle(sessions, userId, command, mainOptions(context));
+    considerBooks(userId, handled, context);
     liveSessions.forget(userId);
     return tokens(account, { userId, sessionId, counter: 0 }, positionOf(handled));
+  }
+
+  function considerBooks(userId: string, handled: Handled, { metadata }: RequestContext): void {
+    books.consider(handled, { aggregate: sessions, id: userId, metadata, summarise: (from) => summary(userId, from) });
   }
 
   return {
@@ -98,6 +106,7 @@ export function createSessions(
       const metadata = { ...context.metadata, actor: userId };
       const command = { type: 'RefreshSession' as const, data: subject, metadata };
       const handled = await commands.handle(sessions, userId, command, mainOptions(context));
+      considerBooks(userId, handled, context);
       const counter = currentCounter(handled.events as readonly SessionsEvent[]);
       if (counter === null) {
         liveSessions.forget(userId);
@@ -130,6 +139,20 @@ export function createSessions(
 
     isGenuine: (accessToken) => accessTokens.isGenuine(accessToken),
   };
+}
+
+/** The summary of a user's sessions. The state does not hold the user agents, which are personal: they come from the events that it was folded from. */
+async function summary(userId: string, { events, metadata }: ToSummarise<SessionsState>): Promise<SessionsCommand> {
+  const userAgents: { sessionId: string; userAgent: string | null }[] = [];
+  // The stream has events of sessions only.
+  for (const { type, data } of (await events()) as unknown as readonly SessionsEvent[]) {
+    if (type === 'SessionStarted') userAgents.push({ sessionId: data.sessionId, userAgent: data.userAgent });
+    if (type !== 'SessionsSummarised') continue;
+    for (const [i, { sessionId }] of data.sessions.entries()) {
+      userAgents.push({ sessionId, userAgent: data.userAgents?.[i] ?? null });
+    }
+  }
+  return { type: 'SummariseSessions', data: { userId, userAgents }, metadata };
 }
 
 /** The active account with this address and password, otherwise `null`. Costs the same in both cases. */

@@ -25,9 +25,21 @@ export type Aggregate<State, C extends Command<string, unknown>, E extends Event
     thaw(frozen: Json): State;
     /** The state contains personal data: it is kept in memory and never written as a snapshot. Default `false`. */
     isPersonal?: boolean;
-    /** Approximate memory of a state, in units of 200 bytes, by which caches are limited. Must be cheap to compute. */
+    /** Approximate memory of a state, in bytes, by which caches are limited. Must be cheap to compute. */
     weight(state: State): number;
+    /** For streams that would otherwise grow without end; see `commands/books.ts`. */
+    books?: BooksRule<State>;
   }>;
+
+/** When the books of a stream are closed, and what may be removed from it then. */
+export type BooksRule<State> = Readonly<{
+  /** Events between two closings. */
+  every: bigint;
+  /** How many of the latest events the state can be folded from, at least 1. Events of types that are unknown here are not counted. */
+  needed(state: State): number;
+  /** Whether this is the first of those events: nothing is removed unless it is, so that events of later versions do no harm. */
+  isFirstNeeded(state: State, event: Event): boolean;
+}>;
 
 /** The state after a sequence of events. */
 export function fold<State, E extends Event>(

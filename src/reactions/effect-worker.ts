@@ -21,6 +21,8 @@ const STORE_BACK_OFF: BackOffSettings = { firstMs: 250, longestMs: 15_000 };
 const GIVE_UP_MS = 24 * 60 * 60_000;
 /** How long the document of a performed effect is kept, in ms: longer than any replay of the log that a late checkpoint can cause. */
 const KEPT_MS = 7 * 24 * 60 * 60_000;
+/** How long an effect that was given up is kept for operators, in ms. */
+const PARKED_KEPT_MS = 90 * 24 * 60 * 60_000;
 /** The longest wait until the queue is read again, in ms. */
 const LOOK_MS = 60_000;
 /** Attempts that are in progress when the worker is stopped get this long, in ms; after that another worker repeats them. */
@@ -76,6 +78,7 @@ async function performDue(
   }
   if (due.length > 0) return;
   await queue.delete(await queue.due('done', clock.now()));
+  await queue.delete(await queue.due('parked', clock.now() - PARKED_KEPT_MS));
   const nextAt = running.size < AT_ONCE ? await queue.nextDueAt() : null;
   await pause(deps, nextAt, notified, signal);
 }

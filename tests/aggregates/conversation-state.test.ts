@@ -2,6 +2,7 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import type { ConversationEvent } from '../../src/aggregates/conversation/events.ts';
+import { bytesOf, messageById, sizeOf } from '../../src/aggregates/conversation/known-messages.ts';
 import { KNOWN_MESSAGES } from '../../src/aggregates/conversation/limits.ts';
 import type { ConversationState } from '../../src/aggregates/conversation/state.ts';
 import type { ConversationCommand } from '../../src/commands/conversation.ts';
@@ -32,10 +33,10 @@ describe('known messages', () => {
   it('are the latest ones, at most KNOWN_MESSAGES', () => {
     const { messages, lastSeq } = live(fold(conversation, longGroup(700)));
     expect(lastSeq).toBe(KNOWN_MESSAGES + 700);
-    expect(messages.byId.size).toBe(KNOWN_MESSAGES);
-    expect(messages.ring.size).toBe(KNOWN_MESSAGES);
-    expect(messages.byId.has(uuid(700))).toBe(false);
-    expect(messages.byId.get(uuid(701))).toMatchObject({ seq: 701, senderId: alice, isReply: false });
+    expect(sizeOf(messages)).toBe(KNOWN_MESSAGES);
+    expect(messageById(messages, uuid(700))).toBeUndefined();
+    expect(messageById(messages, uuid(701))).toMatchObject({ seq: 701, senderId: alice, isReply: false });
+    expect(messageById(messages, uuid(lastSeq))).toMatchObject({ seq: lastSeq, senderId: alice, isReply: false });
   });
 
   it('detect a repeated send', () => {
@@ -135,8 +136,12 @@ describe('an event changes only its part of the state', () => {
   });
 
   it('the weight of a state counts its members and messages', () => {
-    expect(conversation.weight(before)).toBe(1 + 2_002 + 1);
-    expect(conversation.weight(conversation.initialState)).toBe(1);
+    const base = conversation.weight(conversation.initialState);
+    expect(conversation.weight(before)).toBe(base + 2_002 * 190 + bytesOf(before.messages));
+    expect(bytesOf(before.messages)).toBeGreaterThan(0);
+    const full = live(fold(conversation, longGroup(0)));
+    expect(conversation.weight(full)).toBeLessThan(base + 3 * 190 + 256 * 1024);
+    expect(conversation.weight(full)).toBeGreaterThan(base + KNOWN_MESSAGES * 24);
   });
 });
 

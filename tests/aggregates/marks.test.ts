@@ -14,7 +14,19 @@ const open = (conversation: number, seq: number, seconds: number): MarksCommand 
   data: { userId, conversationId: id(conversation), seq, memberCount: 2 },
   metadata: by(alice, seconds),
 });
-const summarise: MarksCommand = { type: 'SummariseMarks', data: { userId }, metadata: by(null) };
+/** `left`: conversations that the user has left, each with `readSeq` and the seconds of `openedAt` of the mark that was seen. */
+const summarise = (...left: readonly (readonly [number, number, number])[]): MarksCommand => ({
+  type: 'SummariseMarks',
+  data: {
+    userId,
+    left: left.map(([conversation, readSeq, seconds]) => ({
+      conversationId: id(conversation),
+      readSeq,
+      openedAt: at(seconds),
+    })),
+  },
+  metadata: by(null),
+});
 
 const mark = (readSeq: number, seconds: number, receivedSeq = readSeq) => ({
   readSeq,
@@ -25,18 +37,30 @@ const opened = (conversation: number, readSeq: number, seconds: number, received
   type: 'ConversationOpened',
   data: { userId, conversationId: id(conversation), ...mark(readSeq, seconds, receivedSeq), memberCount: 2 },
 });
-const summarised = (...of: readonly (readonly [number, ReturnType<typeof mark>])[]): MarksEvent => ({
+const summarised = (
+  of: readonly (readonly [number, ReturnType<typeof mark>])[],
+  dropped: readonly number[] = [],
+): MarksEvent => ({
   type: 'MarksSummarised',
-  data: { userId, marks: of.map(([conversation, its]) => ({ conversationId: id(conversation), ...its })) },
+  data: {
+    userId,
+    marks: of.map(([conversation, its]) => ({ conversationId: id(conversation), ...its })),
+    dropped: dropped.map(id),
+  },
 });
+/** How many of the latest events the state needs. */
+const needed = (state: MarksState): number => marks.books?.needed(state) ?? 0;
+/** The marks, without the events that hold them. */
+const marksIn = ({ marks }: MarksState) =>
+  Object.fromEntries([...marks].map(([conversationId, { event: _, ...mark }]) => [conversationId, mark]));
 
 describe('OpenConversation', () => {
   it('sets the first mark, also in a conversation without messages', () => {
     const state = given(marks, [])
       .when(open(1, 0, 5))
       .decides([opened(1, 0, 5)]);
-    expect(state.marks.get(id(1))).toStrictEqual(mark(0, 5));
-    expect(state.sinceSummary).toBe(1);
+    expect(state.marks.get(id(1))).toStrictEqual({ ...mark(0, 5), event: 1 });
+    expect(needed(state)).toBe(1);
   });
 
   it('moves the mark of one conversation forward', () => {
@@ -75,31 +99,90 @@ describe('OpenConversation', () => {
 });
 
 describe('SummariseMarks', () => {
-  it('repeats all marks, ordered by conversation id', () => {
+  it('repeats all marks, those that were recorded longest ago first', () => {
     const state = given(marks, [opened(2, 1, 1), opened(1, 2, 2), opened(2, 3, 3)])
-      .when(summarise)
-      .decides([summarised([1, mark(2, 2)], [2, mark(3, 3)])]);
-    expect(state.sinceSummary).toBe(0);
+      .when(summarise())
+      .decides([
+        summarised([
+          [1, mark(2, 2)],
+          [2, mark(3, 3)],
+        ]),
+      ]);
+    expect(needed(state)).toBe(1);
   });
 
-  it('decides nothing without events since the last summary', () => {
-    given(marks, []).when(summarise).decides([]);
-    given(marks, [opened(1, 1, 1), summarised([1, mark(1, 1)])])
-      .when(summarise)
+  it('decides nothing when the latest event holds all marks', () => {
+    given(marks, []).when(summarise()).decides([]);
+    given(marks, [opened(1, 1, 1)])
+      .when(summarise())
+      .decides([]);
+    given(marks, [opened(1, 1, 1), summarised([[1, mark(1, 1)]])])
+      .when(summarise())
       .decides([]);
   });
 
-  it('uses several events for very many marks, which alone restore the state', () => {
-    const history = Array.from({ length: MARKS_PER_SUMMARY * 2 + 1 }, (_, n) => opened(n, n, n));
+  it('drops the marks of conversations that the user has left', () => {
+    const state = given(marks, [opened(1, 1, 1), opened(2, 2, 2), opened(3, 3, 3)])
+      .when(summarise([2, 2, 2], [9, 1, 1]))
+      .decides([
+        summarised(
+          [
+            [1, mark(1, 1)],
+            [3, mark(3, 3)],
+          ],
+          [2],
+        ),
+      ]);
+    expect(marksIn(state)).toStrictEqual({ [id(1)]: mark(1, 1), [id(3)]: mark(3, 3) });
+    given(marks, [opened(1, 1, 1)])
+      .when(summarise([1, 1, 1]))
+      .decides([summarised([], [1])]);
+  });
+
+  it('keeps a mark that has changed since it was seen', () => {
+    const history = [opened(1, 1, 1), opened(2, 2, 2), opened(1, 1, 5), opened(2, 3, 6)];
+    given(marks, history)
+      .when(summarise([1, 1, 1], [2, 2, 2]))
+      .decides([
+        summarised([
+          [1, mark(1, 5)],
+          [2, mark(3, 6)],
+        ]),
+      ]);
+  });
+
+  it('repeats a limited number of marks, however many there are, and all of them with the next summaries', () => {
+    const history: MarksEvent[] = Array.from({ length: MARKS_PER_SUMMARY * 2 + 1 }, (_, n) => opened(n, n, n));
     const before = fold(marks, history);
-    const summary = marks.decide(summarise, before);
-    expect(summary.map(({ data }) => 'marks' in data && data.marks.length)).toEqual([
-      MARKS_PER_SUMMARY,
-      MARKS_PER_SUMMARY,
-      1,
-    ]);
-    given(marks, history).when(summarise).decides(summary);
-    expect(marks.freeze(fold(marks, summary))).toStrictEqual(marks.freeze({ ...before, sinceSummary: 0 }));
+    expect(needed(before)).toBe(history.length);
+    for (let summaries = 1; summaries <= 3; summaries++)
+      history.push(...marks.decide(summarise(), fold(marks, history)));
+    const lengths = history.slice(-3).map(({ data }) => 'marks' in data && data.marks.length);
+    expect(lengths).toEqual([MARKS_PER_SUMMARY, MARKS_PER_SUMMARY, MARKS_PER_SUMMARY]);
+    const state = fold(marks, history);
+    expect(needed(state)).toBe(3);
+    expect(marksIn(fold(marks, history.slice(-3)))).toStrictEqual(marksIn(before));
+  });
+});
+
+describe('the first event that is needed', () => {
+  const state = fold(marks, [opened(1, 1, 1), opened(2, 2, 2)]);
+
+  it.each([
+    ['the one that holds the oldest mark', opened(1, 1, 1), true],
+    [
+      'a summary that holds the oldest mark',
+      summarised([
+        [2, mark(2, 2)],
+        [1, mark(1, 1)],
+      ]),
+      true,
+    ],
+    ['not one that holds another mark', opened(2, 2, 2), false],
+    ['not a summary without the oldest mark', summarised([[2, mark(2, 2)]], [1]), false],
+    ['not one of a later version', { type: 'SomethingOfALaterVersion', data: {} }, false],
+  ])('is %s', (_what, event, expected) => {
+    expect(marks.books?.isFirstNeeded(state, event)).toBe(expected);
   });
 });
 
@@ -111,7 +194,15 @@ it('marks only move forward for any sequence of commands', () => {
         .tuple(fc.integer({ min: 1, max: 12 }), fc.nat(9), fc.nat(30))
         .map(([conversation, seq, seconds]) => open(conversation, seq, seconds)),
     },
-    { weight: 1, arbitrary: fc.constant(summarise) },
+    {
+      weight: 1,
+      arbitrary: fc
+        .uniqueArray(fc.tuple(fc.integer({ min: 1, max: 12 }), fc.nat(9), fc.nat(30)), {
+          maxLength: 40,
+          selector: ([n]) => n,
+        })
+        .map((left) => summarise(...left)),
+    },
   );
   checkRules<MarksState, MarksCommand, MarksEvent>(marks, {
     commands: command,
@@ -125,6 +216,10 @@ it('marks only move forward for any sequence of commands', () => {
         expect(receivedSeq).toBeGreaterThanOrEqual(earlier?.receivedSeq ?? 0);
         expect(openedAt >= (earlier?.openedAt ?? '')).toBe(true);
       }
+      // The events before the needed ones make no difference, and the first needed one is recognised.
+      const count = needed(state);
+      expect(marksIn(fold(marks, history.slice(-count)))).toStrictEqual(marksIn(state));
+      expect(history.slice(-count).findIndex((event) => marks.books?.isFirstNeeded(state, event))).toBe(0);
     },
     reaches: ['ConversationOpened', 'MarksSummarised'],
   });

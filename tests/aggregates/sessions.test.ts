@@ -25,6 +25,15 @@ const end = (n: number, seconds = 10): SessionsCommand => ({
   metadata: by(alice, seconds),
 });
 
+const summarise = (userAgents: Record<number, string | null> = {}, seconds = 10): SessionsCommand => ({
+  type: 'SummariseSessions',
+  data: {
+    userId,
+    userAgents: Object.entries(userAgents).map(([n, userAgent]) => ({ sessionId: uuid(Number(n)), userAgent })),
+  },
+  metadata: by(alice, seconds),
+});
+
 const started = (n: number, seconds = 0, expires = 100, userAgent: string | null = null): SessionsEvent => ({
   type: 'SessionStarted',
   data: { userId, sessionId: uuid(n), userAgent, startedAt: at(seconds), expiresAt: at(expires) },
@@ -43,6 +52,16 @@ const ended = (n: number, reason: EndReason, seconds = 10): SessionsEvent => ({
   data: { userId, sessionId: uuid(n), reason, endedAt: at(seconds) },
 });
 
+type Repeated = Extract<SessionsEvent, { type: 'SessionsSummarised' }>['data'];
+const summarised = (
+  of: readonly Repeated['sessions'][number][],
+  userAgents: Repeated['userAgents'],
+  over: readonly number[],
+): SessionsEvent => ({
+  type: 'SessionsSummarised',
+  data: { userId, sessions: [...of], userAgents, over: over.map(uuid) },
+});
+
 const numbers = (from: number, to: number): number[] => Array.from({ length: to - from + 1 }, (_, i) => from + i);
 
 describe('StartSession', () => {
@@ -51,7 +70,7 @@ describe('StartSession', () => {
       .when(start(1, 5, 100, 'Browser'))
       .decides([started(1, 5, 100, 'Browser')]);
     const session = { sessionId: uuid(1), counter: 0, forgiven: false, startedAt: at(5), expiresAt: at(100) };
-    expect(state).toStrictEqual({ open: [session], over: [] });
+    expect(state).toStrictEqual({ open: [session], over: [], sinceSummary: 1 });
   });
 
   it('decides nothing the second time, also when the session has ended since', () => {
@@ -114,7 +133,7 @@ describe('RefreshSession', () => {
     const state = given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1)])
       .when(refresh(1, 0))
       .decides([ended(1, 'reused-token')]);
-    expect(state).toStrictEqual({ open: [], over: [uuid(1)] });
+    expect(state).toStrictEqual({ open: [], over: [uuid(1)], sinceSummary: 4 });
   });
 
   it('ends the session when an older token is presented', () => {
@@ -162,6 +181,48 @@ describe('EndSession', () => {
   });
 });
 
+describe('SummariseSessions', () => {
+  const history = [
+    started(1),
+    started(2, 1, 5),
+    started(3, 2, 100, 'Browser'),
+    refreshed(1, 1),
+    forgiven(1, 1),
+    started(4),
+  ];
+  const first = { sessionId: uuid(1), counter: 1, forgiven: true, startedAt: at(0), expiresAt: at(100) };
+  const third = { sessionId: uuid(3), counter: 0, forgiven: false, startedAt: at(2), expiresAt: at(100) };
+
+  it('repeats the live sessions with their user agents, and the ids of the others', () => {
+    const state = given(sessions, [...history, ended(4, 'signed-out')])
+      .when(summarise({ 1: null, 3: 'Browser', 9: 'Unknown' }))
+      .decides([summarised([first, third], [null, 'Browser'], [4, 2])]);
+    expect(state).toStrictEqual({ open: [first, third], over: [uuid(4), uuid(2)], sinceSummary: 0 });
+  });
+
+  it('decides nothing without events since the last summary', () => {
+    given(sessions, []).when(summarise()).decides([]);
+    given(sessions, [...history, summarised([first], [null], [2])])
+      .when(summarise())
+      .decides([]);
+  });
+
+  it('is refused when a session has started that it does not know', () => {
+    given(sessions, history)
+      .when(summarise({ 1: null, 3: 'Browser' }))
+      .refused('revision-mismatch');
+  });
+
+  it('has room for as many sessions as there can be', () => {
+    const most = numbers(1, SESSIONS_MAX).map((n) => started(n, 0, 100, 'x'.repeat(256)));
+    const over = numbers(201, 300).flatMap((n) => [started(n, 0), ended(n, 'signed-out')]);
+    const userAgents = Object.fromEntries(numbers(1, SESSIONS_MAX).map((n) => [n, '\u{10ffff}'.repeat(128)]));
+    const [event] = sessions.decide(summarise(userAgents), fold(sessions, [...over, ...most]));
+    expect(event?.data).toMatchObject({ sessions: { length: SESSIONS_MAX }, over: { length: 100 } });
+    expect(JSON.stringify(event).length).toBeLessThan(100_000);
+  });
+});
+
 it('the state is bounded for any number of sessions', () => {
   const history = numbers(1, 1_000).flatMap((n) => [started(n, n, n + 50), ended(n, 'signed-out', n)]);
   const { open, over } = fold(sessions, history);
@@ -185,9 +246,15 @@ it('sessions keep their rules for any sequence of commands', () => {
       fc.tuple(fill, seconds).map(([n, s]) => start(n, s)),
       { weight: 5, arbitrary: fc.tuple(session, fc.nat(3), seconds).map(([n, c, s]) => refresh(n, c, s)) },
       fc.tuple(session, seconds).map(([n, s]) => end(n, s)),
+      fc
+        .tuple(fc.string(), seconds, fc.constantFrom(2, 3, 400))
+        .map(([userAgent, s, most]) =>
+          summarise(Object.fromEntries(numbers(1, most).map((n) => [n, n === 1 ? userAgent : null])), s),
+        ),
     ),
     again: ({ type }) => (type === 'RefreshSession' ? 'anew' : 'nothing'),
-    invariant: ({ open, over }, history) => {
+    invariant: (state, history) => {
+      const { open, over } = state;
       const ids = open.map(({ sessionId }) => sessionId);
       expect(new Set([...ids, ...over]).size).toBe(ids.length + over.length);
       expect(ids.length).toBeLessThanOrEqual(SESSIONS_MAX);
@@ -197,14 +264,21 @@ it('sessions keep their rules for any sequence of commands', () => {
         );
         expect(rotations).toHaveLength(counter);
       }
+      // The events before the needed ones make no difference.
+      const needed = sessions.books?.needed(state) ?? 0;
+      if (needed > history.length) return;
+      expect(sessions.books?.isFirstNeeded(state, history[history.length - needed]!)).toBe(true);
+      expect(fold(sessions, history.slice(-needed))).toStrictEqual(state);
     },
     reaches: [
       'SessionStarted',
       'SessionRefreshed',
       'SessionRefreshForgiven',
       'SessionEnded',
+      'SessionsSummarised',
       'unauthenticated',
       'not-found',
+      'revision-mismatch',
     ],
   });
 });

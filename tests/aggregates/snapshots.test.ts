@@ -78,8 +78,18 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
         stored('SessionRefreshForgiven', { ...session(2), counter: 1 }),
         stored('SessionEnded', { ...session(3), reason: 'signed-out', endedAt: at(30) }),
       ],
+      [
+        stored('SessionStarted', { ...session(1), userAgent: null, startedAt: at(0), expiresAt: at(10) }),
+        stored('SessionsSummarised', {
+          userId: alice,
+          sessions: [{ sessionId: uuid(1), counter: 2, forgiven: true, startedAt: at(0), expiresAt: at(10) }],
+          userAgents: ['Browser'],
+          over: [uuid(7)],
+        }),
+        stored('SessionRefreshed', { ...session(1), counter: 3, refreshedAt: at(5) }),
+      ],
     ],
-    golden: { 1: '0b8e1480bc079666' },
+    golden: { 1: '0b8e1480bc079666', 2: '1e75654b1c6a26e9' },
   },
   conversation: {
     histories: [
@@ -88,7 +98,7 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       [group, deleted],
       [erased(group), erased(sent(1))],
     ].map((history) => history.map(({ type, data }) => stored(type, data))),
-    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640' },
+    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c' },
   },
   marks: {
     histories: [
@@ -98,9 +108,10 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
         ...Array.from({ length: 20 }, (_, n) =>
           stored('ConversationOpened', { userId: alice, ...mark(30 - n, n), memberCount: 2 }),
         ),
+        stored('MarksSummarised', { userId: alice, marks: [mark(30, 0)], dropped: [id(2)] }, 2),
       ],
     ],
-    golden: { 1: 'd51c0139799f52e2' },
+    golden: { 1: 'd51c0139799f52e2', 2: 'de010e4eeaf41c73' },
   },
 };
 

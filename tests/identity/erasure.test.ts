@@ -175,9 +175,11 @@ describe('an account whose key was destroyed, before UserErased is appended', ()
       jwks: () => ({ keys: [] }),
     };
     const throttle = null;
+    // No command is handled, so that there are no books to close.
+    const books = { consider: () => expect.unreachable(), idle: async () => {}, close: async () => {} };
     return {
       hasher,
-      sessions: createSessions({ commands, names, hasher, accessTokens, refreshTokens, liveSessions, throttle }),
+      sessions: createSessions({ commands, books, names, hasher, accessTokens, refreshTokens, liveSessions, throttle }),
       passwords: createPasswords({ commands, clock, names, links, hasher, liveSessions }),
       mailAccounts: createMailAccounts({ commands, clock, links, publicUrl: PUBLIC_URL }),
     };

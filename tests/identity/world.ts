@@ -1,3 +1,4 @@
+import { type Books, createBooks } from '../../src/commands/books.ts';
 import type { CommandHandler } from '../../src/commands/command-handler.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
 import type { RequestContext } from '../../src/commands/request-context.ts';
@@ -26,7 +27,7 @@ export async function openWorld(): Promise<World> {
 }
 
 /** One node: its own caches over the shared stores. */
-export type Node = Readonly<{ log: FaultyEventLog; commands: CommandHandler; identity: Identity }>;
+export type Node = Readonly<{ log: FaultyEventLog; commands: CommandHandler; books: Books; identity: Identity }>;
 
 const LIMITS: IdentityLimits = { signInFailures: 5, mails: { perHour: 2, perDay: 5 } };
 
@@ -34,8 +35,10 @@ export async function startNode(world: World, limits: IdentityLimits | 'off' = L
   const { clock, keys, documents } = world;
   const log = faulty(openLog(world));
   const commands = await createCommandHandler({ log, documents, clock, random, logger, singleWriter: true });
+  const books = createBooks({ commands, log, clock, logger });
   const identity = await createIdentity({
     commands,
+    books,
     keys,
     clock,
     random,
@@ -43,7 +46,7 @@ export async function startNode(world: World, limits: IdentityLimits | 'off' = L
     publicUrl: PUBLIC_URL,
     limits,
   });
-  return { log, commands, identity };
+  return { log, commands, books, identity };
 }
 
 /** The context of a request at the current time. With a key, the ids are the same each time. */

@@ -69,6 +69,12 @@ export const samples: Readonly<Record<string, JsonObject>> = {
   },
   SessionRefreshed: { userId: ann, sessionId: uuid(2), counter: 1, refreshedAt: at },
   SessionRefreshForgiven: { userId: ann, sessionId: uuid(2), counter: 1 },
+  SessionsSummarised: {
+    userId: ann,
+    sessions: [{ sessionId: uuid(2), counter: 1, forgiven: true, startedAt: at, expiresAt: at }],
+    userAgents: ['Browser/1.0 (Système)'],
+    over: [uuid(6)],
+  },
   SessionEnded: { userId: ann, sessionId: uuid(2), reason: 'signed-out', endedAt: at },
   ConversationCreated: {
     conversationId: group,
@@ -117,7 +123,11 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     openedAt: at,
     memberCount: 2,
   },
-  MarksSummarised: { userId: ann, marks: [{ conversationId: group, readSeq: 8, receivedSeq: 9, openedAt: at }] },
+  MarksSummarised: {
+    userId: ann,
+    marks: [{ conversationId: group, readSeq: 8, receivedSeq: 9, openedAt: at }],
+    dropped: ['0123456789abcdef000000bb'],
+  },
   CommandClaimed: {
     bodyHash: 'c2hhMjU2',
     stream: `conversation-${group}`,

@@ -236,6 +236,7 @@ describe('memberships', () => {
           { conversationId: objectId(1), readSeq: 5, receivedSeq: 6, openedAt: time(10) },
           { conversationId: objectId(9), readSeq: 1, receivedSeq: 1, openedAt: time(10) },
         ],
+        dropped: [],
       },
     };
     const alone = project(memberships, created(1, [1]), summary);

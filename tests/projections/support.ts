@@ -240,6 +240,7 @@ export const anyEvent: fc.Arbitrary<AnyEvent> = fc.oneof(
         maxLength: 3,
         selector: (mark) => mark.conversationId,
       }),
+      dropped: fc.uniqueArray(conversationId, { maxLength: 2 }),
     }),
   }),
 );

@@ -167,6 +167,21 @@ describe('an effect', () => {
     for (const id of slow) await until('it is done', statusIs(id, 'done'));
   });
 
+  it('is deleted 90 days after it was parked', async () => {
+    const { reaction } = recording(async () => {
+      throw new RangeError('never');
+    });
+    const { clock } = await run(reaction);
+    const id = await appendEvent(log);
+    await until('it is parked', statusIs(id, 'parked'));
+    await clock.advance(90 * 24 * HOUR - 120_000);
+    expect(await effectOf(documents, id)).toMatchObject({ status: 'parked' });
+    await until('it is deleted', async () => {
+      await clock.advance(60_000);
+      return (await effectOf(documents, id)) === undefined;
+    });
+  });
+
   it('is deleted a week after it was done', async () => {
     const { reaction } = recording();
     const { clock } = await run(reaction);

@@ -5,7 +5,7 @@ import { Refusal } from '../../kernel/errors.ts';
 import { directConversationId } from '../../kernel/ids.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import type { ConversationEvent } from './events.ts';
-import { mayBeForgotten } from './known-messages.ts';
+import { mayBeForgotten, messageById } from './known-messages.ts';
 import { KNOWN_MESSAGES, MEMBERS_MAX } from './limits.ts';
 import {
   type ConversationState,
@@ -133,10 +133,10 @@ function send(
 ): ConversationEvent[] {
   const { conversationId, messageId, content, replyTo } = data;
   const { members, messages, lastSeq } = conversation;
-  const known = messages.byId.get(messageId);
+  const known = messageById(messages, messageId);
   if (known?.senderId === senderId) return [];
   if (known !== undefined) throw new Refusal('already-exists', 'another message already has this id');
-  if (mayBeForgotten(messages, messageId, lastSeq)) {
+  if (mayBeForgotten(messages, messageId)) {
     const text = `this id is older than the latest ${KNOWN_MESSAGES} messages, so the message may have been sent already: look it up by its id`;
     throw new Refusal('send-uncertain', text);
   }
@@ -152,7 +152,7 @@ function send(
 }
 
 function requireRepliable({ members, messages }: LiveConversation, replyTo: string, senderId: string): void {
-  const message = messages.byId.get(replyTo);
+  const message = messageById(messages, replyTo);
   const joinedSeq = members.get(senderId) ?? 0;
   if (message === undefined || message.seq <= joinedSeq) {
     throw new Refusal(
@@ -195,7 +195,7 @@ function notFound(): Refusal {
 /** A 1-1 conversation or a group. */
 export const conversation: Aggregate<ConversationState, ConversationCommand, ConversationEvent> = {
   category: 'conversation',
-  snapshotVersion: 2,
+  snapshotVersion: 3,
   initialState,
   decide(command, state) {
     switch (command.type) {

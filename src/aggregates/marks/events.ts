@@ -1,8 +1,8 @@
 import { Type } from 'typebox';
 import { closed, type EventsOf, event, ObjectId, Sequence, Time } from '../event-spec.ts';
 
-/** Marks that one event summarises at most; more of them take several events. */
-export const MARKS_PER_SUMMARY = 500;
+/** Marks that one event repeats at most. */
+export const MARKS_PER_SUMMARY = 256;
 
 const mark = { readSeq: Sequence, receivedSeq: Sequence, openedAt: Time };
 
@@ -17,13 +17,18 @@ export const marksEvents = {
     memberCount: Type.Integer({ minimum: 1 }),
   }),
   /**
-   * Repeats the current marks, ordered by conversation id. One append contains the events that together summarise all marks; the events before the
-   * first of them can be removed from the stream.
+   * Repeats the marks that were recorded longest ago, unchanged, so that the events with them can be removed from the stream. `dropped`: conversations
+   * that the user has left, whose marks are forgotten.
    */
-  MarksSummarised: event({
-    userId: ObjectId,
-    marks: Type.Array(closed({ conversationId: ObjectId, ...mark }), { minItems: 1, maxItems: MARKS_PER_SUMMARY }),
-  }),
+  MarksSummarised: event(
+    {
+      userId: ObjectId,
+      marks: Type.Array(closed({ conversationId: ObjectId, ...mark }), { maxItems: 500 }),
+      dropped: Type.Array(ObjectId, { maxItems: 500 }),
+    },
+    // Before, marks were never dropped.
+    { upcasters: [(data) => ({ ...data, dropped: [] })] },
+  ),
 };
 
 export type MarksEvent = EventsOf<typeof marksEvents>;

@@ -4,7 +4,7 @@ import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import { plainState } from '../plain-state.ts';
 import { unknownCommand } from '../unknown-command.ts';
-import type { ReservationEvent } from './events.ts';
+import { type ReservationEvent, reservationEvents } from './events.ts';
 
 /** Who holds a name. A `reserved` name can be taken over from `until` on. */
 export type ReservationState =
@@ -91,7 +91,9 @@ function reservation(
     },
     evolve,
     ...plainState<ReservationState>(),
-    weight: () => 1,
+    weight: () => 200,
+    // Each event says who holds the name now.
+    books: { every: 64n, needed: () => 1, isFirstNeeded: (_state, { type }) => type in reservationEvents },
   };
 }
 

@@ -20,8 +20,11 @@ export type Session = Readonly<{
   expiresAt: string;
 }>;
 
-/** `open` in the order in which they started, expired ones included: see `liveSession`. `over`: ids of ended sessions, the latest last. */
-export type SessionsState = Readonly<{ open: readonly Session[]; over: readonly string[] }>;
+/**
+ * `open` in the order in which they started, expired ones included: see `liveSession`. `over`: ids of ended sessions, the latest last.
+ * `sinceSummary`: events since the last summary, or since the start.
+ */
+export type SessionsState = Readonly<{ open: readonly Session[]; over: readonly string[]; sinceSummary: number }>;
 
 /** The session with this id, `undefined` when there is none, it was ended, or it has expired at this time. */
 export function liveSession(state: SessionsState, sessionId: string, at: string): Session | undefined {
@@ -80,6 +83,26 @@ export function endSession(
   return [ended(userId, sessionId, 'signed-out', metadata.at)];
 }
 
+/**
+ * Repeats the sessions that are live and the ids of the others. `[]` when there are no events since the last summary. Refused with `revision-mismatch`
+ * when a session has started since the user agents were read.
+ */
+export function summariseSessions(
+  { data, metadata }: CommandOf<SessionsCommand, 'SummariseSessions'>,
+  state: SessionsState,
+): SessionsEvent[] {
+  if (state.sinceSummary === 0) return [];
+  const { open, over } = close(state, ({ expiresAt }) => expiresAt <= metadata.at);
+  const known = new Map(data.userAgents.map(({ sessionId, userAgent }) => [sessionId, userAgent]));
+  if (open.some(({ sessionId }) => !known.has(sessionId))) {
+    throw new Refusal('revision-mismatch', 'another session has started meanwhile');
+  }
+  const userAgents = open.map(({ sessionId }) => known.get(sessionId) ?? null);
+  return [
+    { type: 'SessionsSummarised', data: { userId: data.userId, sessions: [...open], userAgents, over: [...over] } },
+  ];
+}
+
 /** One text for everything that can be wrong with a session. */
 export function sessionOver(): Refusal {
   return new Refusal('unauthenticated', 'this session has ended; sign in again');
@@ -100,6 +123,7 @@ function close(state: SessionsState, isOver: (session: Session) => boolean): Ses
   const closed = state.open.filter(isOver).map(({ sessionId }) => sessionId);
   if (closed.length === 0) return state;
   return {
+    ...state,
     open: state.open.filter((session) => !isOver(session)),
     over: [...state.over, ...closed].slice(-OVER_MAX),
   };
@@ -110,13 +134,17 @@ function change(state: SessionsState, sessionId: string, changes: Partial<Sessio
   return { ...state, open };
 }
 
-function evolve(state: SessionsState, event: SessionsEvent): SessionsState {
+function evolve(before: SessionsState, event: SessionsEvent): SessionsState {
+  const state = { ...before, sinceSummary: before.sinceSummary + 1 };
   switch (event.type) {
     case 'SessionStarted': {
       const { sessionId, startedAt, expiresAt } = event.data;
-      const { open, over } = close(state, (session) => session.expiresAt <= startedAt);
-      return { open: [...open, { sessionId, counter: 0, forgiven: false, startedAt, expiresAt }], over };
+      const others = close(state, (session) => session.expiresAt <= startedAt);
+      const started = { sessionId, counter: 0, forgiven: false, startedAt, expiresAt };
+      return { ...others, open: [...others.open, started] };
     }
+    case 'SessionsSummarised':
+      return { open: event.data.sessions, over: event.data.over, sinceSummary: 0 };
     case 'SessionRefreshed':
       return change(state, event.data.sessionId, { counter: event.data.counter, forgiven: false });
     case 'SessionRefreshForgiven':
@@ -125,15 +153,20 @@ function evolve(state: SessionsState, event: SessionsEvent): SessionsState {
       return close(state, ({ sessionId }) => sessionId === event.data.sessionId);
     default:
       event satisfies never;
-      return state;
+      return before;
   }
 }
+
+/** Approximate memory of a state, of an open session and of the id of an ended one. */
+const BASE_BYTES = 200;
+const SESSION_BYTES = 300;
+const ID_BYTES = 70;
 
 /** The sessions of one user. Setting a password also ends all earlier sessions; that is recorded in the user's own stream only. */
 export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> = {
   category: 'sessions',
-  snapshotVersion: 1,
-  initialState: { open: [], over: [] },
+  snapshotVersion: 2,
+  initialState: { open: [], over: [], sinceSummary: 0 },
   decide(command, state) {
     switch (command.type) {
       case 'StartSession':
@@ -142,11 +175,19 @@ export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> 
         return refreshSession(command, state);
       case 'EndSession':
         return endSession(command, state);
+      case 'SummariseSessions':
+        return summariseSessions(command, state);
       default:
         return unknownCommand(command);
     }
   },
   evolve,
   ...plainState<SessionsState>(),
-  weight: ({ open, over }) => 1 + open.length + over.length,
+  weight: ({ open, over }) => BASE_BYTES + open.length * SESSION_BYTES + over.length * ID_BYTES,
+  // The summary, and what came after it.
+  books: {
+    every: 128n,
+    needed: ({ sinceSummary }) => sinceSummary + 1,
+    isFirstNeeded: (_state, { type }) => type === 'SessionsSummarised',
+  },
 };

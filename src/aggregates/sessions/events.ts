@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { type EventsOf, event, ObjectId, Sequence, Time, Uuid } from '../event-spec.ts';
+import { closed, type EventsOf, event, ObjectId, Sequence, Time, Uuid } from '../event-spec.ts';
 
 /** The sessions of one user; stream `sessions-<userId>`. */
 export const sessionsEvents = {
@@ -25,6 +25,28 @@ export const sessionsEvents = {
     reason: Type.Enum(['signed-out', 'reused-token', 'superseded']),
     endedAt: Time,
   }),
+  /**
+   * Repeats the live sessions, in the order in which they started, and the ids of those that ended last, so that all events before can be removed from
+   * the stream. `userAgents`: of each of the sessions.
+   */
+  SessionsSummarised: event(
+    {
+      userId: ObjectId,
+      sessions: Type.Array(
+        closed({
+          sessionId: Uuid,
+          counter: Sequence,
+          forgiven: Type.Boolean(),
+          startedAt: Time,
+          expiresAt: Time,
+        }),
+        { maxItems: 1_000 },
+      ),
+      userAgents: Type.Array(Type.Union([Type.String({ maxLength: 256 }), Type.Null()]), { maxItems: 1_000 }),
+      over: Type.Array(Uuid, { maxItems: 100 }),
+    },
+    { personal: { userAgents: 'userId' } },
+  ),
 };
 
 export type SessionsEvent = EventsOf<typeof sessionsEvents>;
