@@ -25,7 +25,7 @@ const MESSAGES = 2_000;
 
 type Held = Readonly<{
   documents: DocumentStore;
-  /** Resolves once a projection has stored a part of its documents, and waits. */
+  /** Resolves once a projection waits. */
   halfway: Promise<void>;
   /** Lets the projections go on: those of these names, or all. */
   release(...names: readonly string[]): void;
@@ -49,7 +49,7 @@ function heldDocuments(documents: DocumentStore): Held {
       ...store,
       async apply(batch) {
         if (!mayWrite(batch)) {
-          if (parts > 0) halfway.resolve();
+          halfway.resolve();
           await new Promise<void>((resolve) => {
             const check = (): void => {
               if (!mayWrite(batch)) return;

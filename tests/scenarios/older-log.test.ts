@@ -40,4 +40,4 @@ it('a log restored from an older backup is refused with newer documents, and wor
   const again = await signIn(scene, ann);
   const { position: next } = await talk(scene, again, bob);
   expect(await readBack(scene, again, bob, next)).toHaveLength(2);
-});
+}, 60_000);

@@ -171,11 +171,18 @@ export class SharedFollower {
     this.#dispatched = laterPosition(this.#dispatched, step.position);
     const upTo = checkpointAfter(step, this.#taken);
     const members = [...this.#members];
-    await together(members.map((projector) => projector.take(step.events, upTo, step.caughtUp)));
-    await this.#purge(members);
-    for (const projector of members) if (projector.parked !== null) this.#members.delete(projector);
-    await together(members.map(async (projector) => this.#options.moved(projector)));
+    await together(members.map((projector) => this.#feed(projector, step, upTo)));
+    const due = members.filter(({ isPurgeDue }) => isPurgeDue);
+    await this.#purge(due);
+    for (const projector of due) await this.#options.moved(projector);
     this.#taken = upTo;
+  }
+
+  /** Reports the projector as soon as it has moved, however long the others take; after an erasure, once the store was purged. */
+  async #feed(projector: Projector, { events, caughtUp }: EventBatch, upTo: Checkpoint): Promise<void> {
+    await projector.take(events, upTo, caughtUp);
+    if (projector.parked !== null) this.#members.delete(projector);
+    if (!projector.isPurgeDue) await this.#options.moved(projector);
   }
 
   /**
