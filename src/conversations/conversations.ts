@@ -37,8 +37,18 @@ export interface Conversations {
   create(input: { name: string; participants: readonly string[] }, context: RequestContext): Promise<Done>;
   /** Performs a command that needs nothing but the conversation itself. `expected`: the revisions that the caller accepts. */
   change(change: ConversationChange, context: RequestContext, expected?: readonly bigint[]): Promise<Done>;
-  addMember(conversationId: string, userId: string, context: RequestContext, expected?: readonly bigint[]): Promise<Done>;
-  removeMember(conversationId: string, userId: string, context: RequestContext, expected?: readonly bigint[]): Promise<Done>;
+  addMember(
+    conversationId: string,
+    userId: string,
+    context: RequestContext,
+    expected?: readonly bigint[],
+  ): Promise<Done>;
+  removeMember(
+    conversationId: string,
+    userId: string,
+    context: RequestContext,
+    expected?: readonly bigint[],
+  ): Promise<Done>;
   leave(conversationId: string, context: RequestContext): Promise<Done>;
   send(conversationId: string, message: NewMessage, context: RequestContext): Promise<Done>;
   /** Sends to the 1-1 conversation with another user, which the first message creates. */
@@ -62,7 +72,11 @@ export function createConversations(deps: { commands: CommandHandler; log: Event
     throw new Refusal('not-found', 'there is no such user');
   }
 
-  async function handle(command: ConversationCommand, context: RequestContext, expected?: readonly bigint[]): Promise<Handled> {
+  async function handle(
+    command: ConversationCommand,
+    context: RequestContext,
+    expected?: readonly bigint[],
+  ): Promise<Handled> {
     const { conversationId } = command.data;
     return commands.handle(conversation, conversationId, command, {
       ...(expected === undefined ? {} : { expected }),

@@ -29,7 +29,7 @@ export function replaceable(first: EventLog): ReplaceableLog {
     setRetention: (stream, retention) => current.setRetention(stream, retention),
     head: () => current.head(),
     isPosition: (text) => current.isPosition(text),
-      idAt: (position) => current.idAt(position),
+    idAt: (position) => current.idAt(position),
     countAfter: (position) => current.countAfter(position),
     // A copy has the epoch of its original.
     epoch: () => first.epoch(),
