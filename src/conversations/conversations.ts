@@ -3,7 +3,7 @@ import type { LiveConversation } from '../aggregates/conversation/state.ts';
 import { type Mark, type MarksState, marks, oldestMarks } from '../aggregates/marks/decider.ts';
 import { activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { Books, ToSummarise } from '../commands/books.ts';
-import type { CommandHandler, Handled } from '../commands/command-handler.ts';
+import type { CommandHandler } from '../commands/command-handler.ts';
 import type { ConversationCommand } from '../commands/conversation.ts';
 import type { MarksCommand } from '../commands/marks.ts';
 import { type EarlierOutcome, mainOptions, type RequestContext } from '../commands/request-context.ts';
