@@ -3,6 +3,7 @@ import type { TypeBoxTypeProvider } from '@fastify/type-provider-typebox';
 import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
 import type { App, AppDeps } from './deps.ts';
+import { opensWebSocket } from './live/upgrade.ts';
 import { describeRoutes } from './openapi.ts';
 import { limitByNetwork } from './request/authentication.ts';
 import { addBodyParsers } from './request/body-parsers.ts';
@@ -34,7 +35,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
     requestTimeout: 30_000,
     connectionTimeout: 60_000,
     keepAliveTimeout: 72_000,
-    http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000 },
+    http: { maxHeaderSize: 16 * 1024, headersTimeout: 15_000, shouldUpgradeCallback: opensWebSocket },
     forceCloseConnections: 'idle',
     // `addRequestHooks` answers with a problem instead.
     return503OnClosing: false,
