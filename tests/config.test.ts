@@ -36,7 +36,13 @@ describe('an empty environment', () => {
       allowedOrigins: [],
       metricsToken: null,
       logLevel: 'info',
-      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      limits: {
+        rates: {},
+        signInFailures: 5,
+        mails: { perHour: 2, perDay: 5 },
+        socketsPerUser: 20,
+        anonymousSockets: 100,
+      },
       roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
     });
     expect(warnings({})).toEqual([]);
@@ -79,7 +85,13 @@ describe('valid values', () => {
       allowedOrigins: ['https://app.example.org', 'http://localhost:5173'],
       metricsToken: 'a-token-for-prometheus',
       logLevel: 'debug',
-      limits: { rates: {}, signInFailures: 5, mails: { perHour: 2, perDay: 5 }, socketsPerUser: 20 },
+      limits: {
+        rates: {},
+        signInFailures: 5,
+        mails: { perHour: 2, perDay: 5 },
+        socketsPerUser: 20,
+        anonymousSockets: 100,
+      },
       roles: new Set(['api', 'mail']),
     });
   });
@@ -123,6 +135,8 @@ describe('valid values', () => {
       RATE_LIMIT_MAILS_HOUR: '8',
       RATE_LIMIT_MAILS_DAY: '9',
       RATE_LIMIT_SOCKETS: '10',
+      RATE_LIMIT_UPGRADE: '12/min',
+      RATE_LIMIT_ANONYMOUS_SOCKETS: '11',
     });
     expect(limits).toEqual({
       rates: {
@@ -132,10 +146,12 @@ describe('valid values', () => {
         message: { perMinute: 4, burst: 4 },
         registration: { perMinute: 5, burst: 5 },
         frame: { perMinute: 6, burst: 6 },
+        upgrade: { perMinute: 12, burst: 12 },
       },
       signInFailures: 7,
       mails: { perHour: 8, perDay: 9 },
       socketsPerUser: 10,
+      anonymousSockets: 11,
     });
   });
 });
@@ -215,7 +231,8 @@ describe('invalid values', () => {
   it('include unknown limits, which would have no effect', () => {
     expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
       'RATE_LIMIT_MESSAGES is not a known variable; known are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
-        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, RATE_LIMIT_SOCKETS',
+        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_FRAME, RATE_LIMIT_UPGRADE, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
+        'RATE_LIMIT_SOCKETS, RATE_LIMIT_ANONYMOUS_SOCKETS',
     ]);
   });
 

@@ -93,6 +93,7 @@ function httpConfigOf(config: Config): HttpConfig {
     trustProxy,
     allowedOrigins,
     socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
+    anonymousSockets: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.anonymousSockets,
     rateLimits: limits === 'off' ? 'off' : limits.rates,
     metricsToken,
   };

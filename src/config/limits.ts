@@ -11,6 +11,7 @@ const RATES = {
   RATE_LIMIT_MESSAGE: 'message',
   RATE_LIMIT_REGISTRATION: 'registration',
   RATE_LIMIT_FRAME: 'frame',
+  RATE_LIMIT_UPGRADE: 'upgrade',
 } as const;
 
 export type RateName = (typeof RATES)[keyof typeof RATES];
@@ -24,9 +25,17 @@ export type LimitSettings = Readonly<{
   mails: Readonly<{ perHour: number; perDay: number }>;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;
+  /** `RATE_LIMIT_ANONYMOUS_SOCKETS`: live connections of one network on one node that are not authenticated yet. */
+  anonymousSockets: number;
 }>;
 
-const OTHERS = ['RATE_LIMIT_SIGN_IN', 'RATE_LIMIT_MAILS_HOUR', 'RATE_LIMIT_MAILS_DAY', 'RATE_LIMIT_SOCKETS'];
+const OTHERS = [
+  'RATE_LIMIT_SIGN_IN',
+  'RATE_LIMIT_MAILS_HOUR',
+  'RATE_LIMIT_MAILS_DAY',
+  'RATE_LIMIT_SOCKETS',
+  'RATE_LIMIT_ANONYMOUS_SOCKETS',
+];
 
 /** Reads `RATE_LIMITS` and all `RATE_LIMIT_…` variables. Unknown `RATE_LIMIT_…` names are errors: a misspelled limit would have no effect. */
 export function readLimits(reader: ConfigReader, names: readonly string[]): LimitSettings | 'off' {
@@ -47,6 +56,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
     signInFailures: count('RATE_LIMIT_SIGN_IN', 5),
     mails: { perHour: count('RATE_LIMIT_MAILS_HOUR', 2), perDay: count('RATE_LIMIT_MAILS_DAY', 5) },
     socketsPerUser: count('RATE_LIMIT_SOCKETS', 20),
+    anonymousSockets: count('RATE_LIMIT_ANONYMOUS_SOCKETS', 100),
   };
   return reader.read('RATE_LIMITS', 'on' as const, oneOf('on', 'off')) === 'off' ? 'off' : limits;
 }

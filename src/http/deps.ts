@@ -39,6 +39,8 @@ export type HttpConfig = Readonly<{
   allowedOrigins: readonly string[];
   /** Maximum number of concurrent WebSockets of one user. */
   socketsPerUser: number;
+  /** Maximum number of concurrent WebSockets of one network that are not authenticated yet. */
+  anonymousSockets: number;
   rateLimits: RateSettings;
   /** Bearer token that `/metrics` requires; `null`: it answers internal networks only. */
   metricsToken: string | null;

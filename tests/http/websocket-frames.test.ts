@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONTENT_MAX } from '../../src/commands/conversation.ts';
+import { BODY_MAX } from '../../src/http/app.ts';
 import { defaultRates } from '../../src/http/request/rate-limits.ts';
 import { type Person, type Server, signUp, startServer } from '../support/http.ts';
 import { closeAll, goLive, type Live, open } from '../support/live.ts';
@@ -106,9 +107,9 @@ describe('an invalid frame', () => {
     expect(live.frames.slice(before).map(({ type }) => type)).toStrictEqual(['error', 'ack']);
   });
 
-  it('of more than 128 KiB closes the connection with 1009, and no other', async () => {
+  it('of more than 256 KiB closes the connection with 1009, and no other', async () => {
     const other = await goLive(server, ann);
-    live.send({ type: 'ping', id: 'x'.repeat(128 * 1024) });
+    live.send({ type: 'ping', id: 'x'.repeat(BODY_MAX) });
     expect(await live.closed).toMatchObject({ code: 1009 });
     expect(await other.request({ type: 'ping' })).toMatchObject({ ok: true });
   });

@@ -125,6 +125,7 @@ async function run(seed: string): Promise<Outcome> {
     trustProxy: [],
     allowedOrigins: [],
     socketsPerUser: 10,
+    anonymousSockets: 100,
     rateLimits: {},
     metricsToken: null,
   };

@@ -78,6 +78,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     trustProxy: [],
     allowedOrigins: [],
     socketsPerUser: 10,
+    anonymousSockets: 100,
     rateLimits: 'off',
     metricsToken: null,
     ...options.config,

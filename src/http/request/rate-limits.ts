@@ -66,8 +66,10 @@ export const defaultRates = {
   message: { burst: 50, perMinute: 300 },
   /** Registrations, per network. */
   registration: { burst: 5, perMinute: 5 },
-  /** WebSocket frames, per user. */
+  /** WebSocket frames, control frames included, per user. */
   frame: { burst: 100, perMinute: 1_200 },
+  /** Requests to open a WebSocket, per network. */
+  upgrade: { burst: 300, perMinute: 300 },
 } as const satisfies Record<string, Rate>;
 
 export type LimitName = keyof typeof defaultRates;
@@ -88,6 +90,7 @@ export function createRateLimits(settings: RateSettings, clock: Pick<Clock, 'mon
     message: limit('message'),
     registration: limit('registration'),
     frame: limit('frame'),
+    upgrade: limit('upgrade'),
   };
 }
 

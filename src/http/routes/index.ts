@@ -79,6 +79,7 @@ async function addLive(app: App, deps: AppDeps, limits: RateLimits): Promise<voi
     logger,
     limits,
     socketsPerUser: config.socketsPerUser,
+    anonymousSockets: config.anonymousSockets,
     allowedOrigins: [new URL(config.publicUrl).origin, ...config.allowedOrigins],
   });
 }
