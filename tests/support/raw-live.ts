@@ -1,4 +1,3 @@
-import { once } from 'node:events';
 import { connect, type Socket } from 'node:net';
 import type { Person, Server } from './http.ts';
 import { addressOf, type Received } from './live.ts';
@@ -72,7 +71,7 @@ export class RawClient {
 
   /** Resolves once the TCP connection is closed. */
   async ended(): Promise<void> {
-    if (!this.tcp.closed) await once(this.tcp, 'close');
+    while (!this.tcp.closed) await this.#changed.promise;
   }
 
   #notify(): void {

@@ -28,7 +28,7 @@ export const DRAIN_MS = 30_000;
 const AUTH_FRAME_MAX = 16 * 1024;
 const AUTH_READ_MAX = 32 * 1024;
 /** What a client may send after its connection was closed, in bytes; then it is cut. Frames may be under way when it learns of that. */
-const LATE_MAX = 1024 * 1024;
+const LATE_MAX = 256 * 1024;
 
 type Options = Readonly<{
   correlationId: string;
