@@ -107,6 +107,17 @@ describe('an invalid frame', () => {
     expect(live.frames.slice(before).map(({ type }) => type)).toStrictEqual(['error', 'ack']);
   });
 
+  it('may be as large as the largest message over REST, however it is escaped', async () => {
+    const content = '\\ud83d\\ude00'.repeat(CONTENT_MAX);
+    const target = await signUp(server, 'bob');
+    live.send(`{"type":"send","id":"largest","otherUserId":"${target.userId}","content":"${content}"}`);
+    const { ok, problem } = await live.frame(({ id }) => id === 'largest');
+    const url = `/api/v1/chat/convo/one-to-one/message?otherUserId=${target.userId}`;
+    const headers = { 'content-type': 'application/json' };
+    const overRest = await server.ask(ann, { method: 'POST', url, payload: `{"content":"${content}"}`, headers });
+    expect([ok, problem?.code ?? 202]).toStrictEqual([overRest.status === 202, overRest.json?.code ?? overRest.status]);
+  });
+
   it('of more than 256 KiB closes the connection with 1009, and no other', async () => {
     const other = await goLive(server, ann);
     live.send({ type: 'ping', id: 'x'.repeat(BODY_MAX) });

@@ -1,7 +1,7 @@
 import type { EndReason } from '../../push/client.ts';
 import type { Excess } from './waiting-bytes.ts';
 
-/** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. docs/websocket.md describes them for clients. */
+/** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. docs/operations.md describes them for clients. */
 export const CLOSE = {
   stopped: 1001,
   tooLarge: 1009,
