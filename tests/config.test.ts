@@ -42,6 +42,7 @@ describe('an empty environment', () => {
         mails: { perHour: 2, perDay: 5 },
         connectionsPerNetwork: 256,
         socketsPerUser: 20,
+        anonymousSockets: 100,
       },
       roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
     });
@@ -108,6 +109,7 @@ describe('valid values', () => {
         mails: { perHour: 2, perDay: 5 },
         connectionsPerNetwork: 256,
         socketsPerUser: 20,
+        anonymousSockets: 100,
       },
       roles: new Set(['api', 'mail']),
     });
@@ -155,6 +157,8 @@ describe('valid values', () => {
       RATE_LIMIT_MAILS_DAY: '9',
       RATE_LIMIT_CONNECTIONS: '11',
       RATE_LIMIT_SOCKETS: '10',
+      RATE_LIMIT_UPGRADE: '12/min',
+      RATE_LIMIT_ANONYMOUS_SOCKETS: '11',
     });
     expect(limits).toEqual({
       rates: {
@@ -165,11 +169,13 @@ describe('valid values', () => {
         registration: { perMinute: 5, burst: 5 },
         directory: { perMinute: 7, burst: 8 },
         frame: { perMinute: 6, burst: 6 },
+        upgrade: { perMinute: 12, burst: 12 },
       },
       signInFailures: 7,
       mails: { perHour: 8, perDay: 9 },
       connectionsPerNetwork: 11,
       socketsPerUser: 10,
+      anonymousSockets: 11,
     });
   });
 });
@@ -250,8 +256,8 @@ describe('invalid values', () => {
   it('include unknown limits, which would have no effect', () => {
     expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
       'RATE_LIMIT_MESSAGES is not a known variable; known are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
-        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_DIRECTORY, RATE_LIMIT_FRAME, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
-        'RATE_LIMIT_CONNECTIONS, RATE_LIMIT_SOCKETS',
+        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_DIRECTORY, RATE_LIMIT_FRAME, RATE_LIMIT_UPGRADE, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
+        'RATE_LIMIT_CONNECTIONS, RATE_LIMIT_SOCKETS, RATE_LIMIT_ANONYMOUS_SOCKETS',
     ]);
   });
 

@@ -103,6 +103,7 @@ function httpConfigOf(config: Config): HttpConfig {
     allowedOrigins,
     connectionsPerNetwork: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.connectionsPerNetwork,
     socketsPerUser: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.socketsPerUser,
+    anonymousSockets: limits === 'off' ? Number.MAX_SAFE_INTEGER : limits.anonymousSockets,
     rateLimits: limits === 'off' ? 'off' : limits.rates,
     metricsToken,
   };

@@ -12,6 +12,7 @@ const RATES = {
   RATE_LIMIT_REGISTRATION: 'registration',
   RATE_LIMIT_DIRECTORY: 'directory',
   RATE_LIMIT_FRAME: 'frame',
+  RATE_LIMIT_UPGRADE: 'upgrade',
 } as const;
 
 export type RateName = (typeof RATES)[keyof typeof RATES];
@@ -27,6 +28,8 @@ export type LimitSettings = Readonly<{
   connectionsPerNetwork: number;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;
+  /** `RATE_LIMIT_ANONYMOUS_SOCKETS`: live connections of one network on one node that are not authenticated yet. */
+  anonymousSockets: number;
 }>;
 
 const OTHERS = [
@@ -35,6 +38,7 @@ const OTHERS = [
   'RATE_LIMIT_MAILS_DAY',
   'RATE_LIMIT_CONNECTIONS',
   'RATE_LIMIT_SOCKETS',
+  'RATE_LIMIT_ANONYMOUS_SOCKETS',
 ];
 
 /** Reads `RATE_LIMITS` and all `RATE_LIMIT_…` variables. Unknown `RATE_LIMIT_…` names are errors: a misspelled limit would have no effect. */
@@ -57,6 +61,7 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
     mails: { perHour: count('RATE_LIMIT_MAILS_HOUR', 2), perDay: count('RATE_LIMIT_MAILS_DAY', 5) },
     connectionsPerNetwork: count('RATE_LIMIT_CONNECTIONS', 256),
     socketsPerUser: count('RATE_LIMIT_SOCKETS', 20),
+    anonymousSockets: count('RATE_LIMIT_ANONYMOUS_SOCKETS', 100),
   };
   return reader.read('RATE_LIMITS', 'on' as const, oneOf('on', 'off')) === 'off' ? 'off' : limits;
 }

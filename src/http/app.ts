@@ -4,6 +4,7 @@ import Fastify from 'fastify';
 import { Refusal } from '../kernel/errors.ts';
 import { networkOf } from '../kernel/network.ts';
 import type { App, AppDeps } from './deps.ts';
+import { opensWebSocket } from './live/upgrade.ts';
 import { describeRoutes } from './openapi.ts';
 import { addBodyParsers, checkEncoding } from './request/body-parsers.ts';
 import { cutUnlessComplete, limitConnections } from './request/connections.ts';
@@ -32,11 +33,13 @@ const SLOW_MS = 2_000;
 export async function buildApp(deps: AppDeps): Promise<App> {
   const { config, logger, clock, random } = deps;
   const headers = securityHeaders(config.publicUrl);
+  const options = serverOptions(config, clock);
   const app: App = Fastify({
     logger: false,
     logController: new QuietLog(logger),
     bodyLimit: BODY_MAX,
-    ...serverOptions(config, clock),
+    ...options,
+    http: { ...options.http, shouldUpgradeCallback: opensWebSocket },
     forceCloseConnections: 'idle',
     // `addRequestHooks` answers with a problem instead.
     return503OnClosing: false,

@@ -41,6 +41,8 @@ export type HttpConfig = Readonly<{
   connectionsPerNetwork: number;
   /** Maximum number of concurrent WebSockets of one user. */
   socketsPerUser: number;
+  /** Maximum number of concurrent WebSockets of one network that are not authenticated yet. */
+  anonymousSockets: number;
   rateLimits: RateSettings;
   /** Bearer token that `/metrics` requires; `null`: it answers internal networks only. */
   metricsToken: string | null;

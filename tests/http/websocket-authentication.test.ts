@@ -76,12 +76,19 @@ describe('authentication is required', () => {
     server.hub.connect = connect;
   });
 
-  it('and malformed frames do not extend the time', async () => {
+  it.each([
+    ['broken JSON', '{'],
+    ['a list', '[]'],
+    ['an empty message', ''],
+    ['a binary message', Buffer.from('{"type":"auth","token":"x"}')],
+    ['an unknown type', '{"type":"shout"}'],
+    ['no token', '{"type":"auth"}'],
+    ['too long a token', JSON.stringify({ type: 'auth', token: 'x'.repeat(8_193) })],
+  ])('and a malformed frame (%s) closes the connection with 4400', async (_name, frame) => {
     const live = await open(server);
-    live.send('{');
-    expect(await live.frame(() => true)).toMatchObject({ type: 'error', problem: { code: 'malformed' } });
-    await clock.advance(AUTH_MS);
-    await isUnauthenticated(live);
+    live.send(frame);
+    expect(await live.closed).toStrictEqual({ code: 4400, reason: 'malformed frame before authentication' });
+    expect(live.frames).toMatchObject([{ type: 'error', problem: { instance: '/api/v1/live' } }]);
   });
 
   it('and a token in the query string is ignored', async () => {

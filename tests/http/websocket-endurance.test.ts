@@ -1,10 +1,11 @@
 import { once } from 'node:events';
-import { connect, type Socket } from 'node:net';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { DRAIN_MS } from '../../src/http/live/connection.ts';
 import { HEARTBEAT_MS } from '../../src/http/live/heartbeat.ts';
 import { group, type Person, type Server, signUp, startServer } from '../support/http.ts';
-import { addressOf, closeAll, goLive, type Live, type Received } from '../support/live.ts';
+import { closeAll, goLive, type Live, type Received } from '../support/live.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
+import { rawLive } from '../support/raw-live.ts';
 
 let clock: ManualClock;
 let server: Server;
@@ -21,65 +22,6 @@ afterEach(async () => {
   await server.close();
 });
 
-/** A client that speaks WebSocket over a bare TCP connection, because no library allows it to stop reading. */
-class RawClient {
-  readonly tcp: Socket;
-  /** Received frames: texts as JSON, and the code of a close frame. */
-  readonly received: Received[] = [];
-  #rest: Buffer | null = null;
-
-  constructor(tcp: Socket) {
-    this.tcp = tcp;
-    tcp.on('data', (chunk) => {
-      // Frames follow the response to the upgrade, which arrives in one piece.
-      this.#rest =
-        this.#rest === null ? chunk.subarray(chunk.indexOf('\r\n\r\n') + 4) : Buffer.concat([this.#rest, chunk]);
-      while (this.#takeFrame());
-    });
-    tcp.on('error', () => {});
-  }
-
-  /** A text frame, masked with zeros (RFC 6455, section 5.2). */
-  send(frame: object): void {
-    const payload = Buffer.from(JSON.stringify(frame));
-    const head = Buffer.from([0x81, 0x80 | 126, payload.length >> 8, payload.length & 0xff, 0, 0, 0, 0]);
-    this.tcp.write(Buffer.concat([head, payload]));
-  }
-
-  /** Resolves once this holds, checked whenever data arrives. */
-  async until(holds: () => boolean): Promise<void> {
-    while (!holds()) await once(this.tcp, 'data');
-  }
-
-  #takeFrame(): boolean {
-    const bytes = this.#rest ?? Buffer.alloc(0);
-    const short = (bytes[1] ?? 0) & 0x7f;
-    const from = short === 126 ? 4 : 2;
-    if (bytes.length < from) return false;
-    const length = short === 126 ? bytes.readUInt16BE(2) : short;
-    if (bytes.length < from + length) return false;
-    const payload = bytes.subarray(from, from + length);
-    const opcode = (bytes[0] ?? 0) & 0x0f;
-    if (opcode === 1) this.received.push(JSON.parse(payload.toString()));
-    if (opcode === 8) this.received.push({ closed: payload.readUInt16BE(0) });
-    this.#rest = bytes.subarray(from + length);
-    return true;
-  }
-}
-
-async function rawClient(person: Person): Promise<RawClient> {
-  const { port } = await addressOf(server);
-  const tcp = connect(port, '127.0.0.1');
-  const client = new RawClient(tcp);
-  const lines = ['GET /api/v1/live HTTP/1.1', 'Host: parley.test', 'Connection: Upgrade', 'Upgrade: websocket'];
-  const key = ['Sec-WebSocket-Version: 13', 'Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA=='];
-  tcp.write(`${[...lines, ...key].join('\r\n')}\r\n\r\n`);
-  client.send({ type: 'auth', id: 'a', token: person.accessToken });
-  client.send({ type: 'ping', id: 'p' });
-  await client.until(() => client.received.length === 2);
-  return client;
-}
-
 const isMessage = ({ event }: Received): boolean => event === 'message:sent';
 const contentOf = ({ payload }: Received): string => payload.message.content.split(' ', 1)[0];
 
@@ -94,7 +36,7 @@ function buffered(): number {
 describe('a client that does not read', () => {
   it('uses a bounded buffer only, is closed with 4408, and can resume', async () => {
     const conversationId = await group(server, ann, bob);
-    const stuck = await rawClient(bob);
+    const stuck = await rawLive(server, bob);
     stuck.tcp.pause();
     const [anns, bobs] = [await goLive(server, ann), await goLive(server, bob)];
     const sent: string[] = [];
@@ -122,7 +64,7 @@ describe('a client that does not read', () => {
   });
 
   it('but sends frames gets no more answers, so that these use a bounded buffer too', async () => {
-    const stuck = await rawClient(bob);
+    const stuck = await rawLive(server, bob);
     stuck.tcp.pause();
     // The answer, a problem, is several times as long as the frame.
     for (let n = 0; n < 60_000; n++) stuck.send({ type: 'shout', id: 'x'.repeat(64) });
@@ -132,6 +74,24 @@ describe('a client that does not read', () => {
       expect(buffered()).toBeLessThan(BUFFERED_MAX);
     }
     stuck.tcp.destroy();
+  });
+
+  it('and sends frames is closed when it still has not read anything half a minute later', async () => {
+    const stuck = await rawLive(server, bob);
+    stuck.tcp.pause();
+    for (let n = 0; n < 60_000; n++) stuck.send({ type: 'shout', id: 'x'.repeat(64) });
+    // The kernel takes no more when nothing has left the server's buffer for a while.
+    for (let turns = 0, last = 0; turns < 200; turns = last >= 64 * 1024 && last === buffered() ? turns + 1 : 0) {
+      last = buffered();
+      await new Promise(setImmediate);
+    }
+    await clock.advance(DRAIN_MS - 1);
+    expect(server.hub.connectionsOf(bob.userId)).toBe(1);
+    await clock.advance(1);
+    expect(server.hub.connectionsOf(bob.userId)).toBe(0);
+    stuck.tcp.resume();
+    await stuck.until(() => stuck.closed !== undefined);
+    expect(stuck.closed).toBe(4408);
   });
 });
 
@@ -163,7 +123,7 @@ describe('heartbeats', () => {
   });
 
   it('detect a dead connection, and cut it', async () => {
-    const dead = await rawClient(ann);
+    const dead = await rawLive(server, ann);
     await clock.advance(HEARTBEAT_MS);
     expect(server.hub.connectionsOf(ann.userId)).toBe(1);
     await clock.advance(HEARTBEAT_MS);

@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import { CONTENT_MAX } from '../../src/commands/conversation.ts';
+import { BODY_MAX } from '../../src/http/app.ts';
 import { defaultRates } from '../../src/http/request/rate-limits.ts';
 import { type Person, type Server, signUp, startServer } from '../support/http.ts';
 import { closeAll, goLive, type Live, open } from '../support/live.ts';
@@ -106,9 +107,20 @@ describe('an invalid frame', () => {
     expect(live.frames.slice(before).map(({ type }) => type)).toStrictEqual(['error', 'ack']);
   });
 
-  it('of more than 128 KiB closes the connection with 1009, and no other', async () => {
+  it('may be as large as the largest message over REST, however it is escaped', async () => {
+    const content = '\\ud83d\\ude00'.repeat(CONTENT_MAX);
+    const target = await signUp(server, 'bob');
+    live.send(`{"type":"send","id":"largest","otherUserId":"${target.userId}","content":"${content}"}`);
+    expect(await live.frame(({ id }) => id === 'largest')).toMatchObject({ ok: true });
+    const url = `/api/v1/chat/convo/one-to-one/message?otherUserId=${target.userId}`;
+    const headers = { 'content-type': 'application/json' };
+    const overRest = await server.ask(ann, { method: 'POST', url, payload: `{"content":"${content}"}`, headers });
+    expect(overRest.status).toBe(202);
+  });
+
+  it('of more than 256 KiB closes the connection with 1009, and no other', async () => {
     const other = await goLive(server, ann);
-    live.send({ type: 'ping', id: 'x'.repeat(128 * 1024) });
+    live.send({ type: 'ping', id: 'x'.repeat(BODY_MAX) });
     expect(await live.closed).toMatchObject({ code: 1009 });
     expect(await other.request({ type: 'ping' })).toMatchObject({ ok: true });
   });

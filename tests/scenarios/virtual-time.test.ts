@@ -126,6 +126,7 @@ async function run(seed: string): Promise<Outcome> {
     allowedOrigins: [],
     connectionsPerNetwork: 10_000,
     socketsPerUser: 10,
+    anonymousSockets: 100,
     rateLimits: {},
     metricsToken: null,
   };

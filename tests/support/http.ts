@@ -90,6 +90,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     allowedOrigins: [],
     connectionsPerNetwork: 10_000,
     socketsPerUser: 10,
+    anonymousSockets: 100,
     rateLimits: 'off',
     metricsToken: null,
     ...options.config,

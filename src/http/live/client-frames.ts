@@ -101,7 +101,7 @@ export function parseClientFrame(data: Buffer, isBinary: boolean): ReceivedFrame
   const fields = frame as Fields;
   const { id, type } = fields;
   return {
-    id: typeof id === 'string' ? id.slice(0, ID_MAX) : undefined,
+    id: answerId(id),
     read() {
       const reader = readers.get(type);
       if (reader !== undefined) return reader(fields);
@@ -110,6 +110,14 @@ export function parseClientFrame(data: Buffer, isBinary: boolean): ReceivedFrame
     },
   };
 }
+
+/** The id for the answer to a message that is refused without being handled; `undefined` when it has none. */
+export function frameIdOf(data: Buffer, isBinary: boolean): string | undefined {
+  const frame = isBinary ? null : parse(data.toString());
+  return typeof frame === 'object' && frame !== null && 'id' in frame ? answerId(frame.id) : undefined;
+}
+
+const answerId = (id: unknown): string | undefined => (typeof id === 'string' ? id.slice(0, ID_MAX) : undefined);
 
 function parse(text: string): unknown {
   try {

@@ -2,31 +2,20 @@ import { sessionOver } from '../../aggregates/sessions/decider.ts';
 import type { Principal } from '../../identity/identity.ts';
 import { Refusal } from '../../kernel/errors.ts';
 import type { Timer } from '../../ports/clock.ts';
-import { within } from '../../ports/within.ts';
+import { LATE, within } from '../../ports/within.ts';
 import type { Client, EndReason } from '../../push/client.ts';
 import type { Frame } from '../../push/frames.ts';
 import { verifyToken } from '../request/authentication.ts';
 import { toProblem } from '../request/problems.ts';
-import { type ClientFrame, parseClientFrame } from './client-frames.ts';
+import { type ClientFrame, frameIdOf, parseClientFrame } from './client-frames.ts';
+import { CLOSE, ends, excesses } from './close-codes.ts';
 import type { LiveDeps } from './deps.ts';
+import { FrameCharges } from './frame-charges.ts';
+import { FrameQueue } from './frame-queue.ts';
 import { performCommand } from './perform-command.ts';
 import type { LiveSocket } from './socket.ts';
-
-/** Close codes: those of RFC 6455, section 7.4.1, and from 4000 on this protocol's own. */
-const CLOSE = {
-  stopped: 1001,
-  failed: 1011,
-  tryLater: 1013,
-  unauthenticated: 4401,
-  tooSlow: 4408,
-  tooMany: 4429,
-} as const;
-
-const ENDS: Readonly<Record<EndReason, readonly [code: number, words: string]>> = {
-  stopped: [CLOSE.stopped, 'the server is stopping'],
-  'session-ended': [CLOSE.unauthenticated, 'the session has ended'],
-  'too-slow': [CLOSE.tooSlow, 'the client reads too slowly; reconnect and resume'],
-};
+import { LIVE_PATH } from './upgrade.ts';
+import { type WaitingBytes, weightOf } from './waiting-bytes.ts';
 
 /** How long the client may take to authenticate, in ms. */
 export const AUTH_MS = 5_000;
@@ -34,48 +23,57 @@ export const AUTH_MS = 5_000;
 export const RESUME_MS = 250;
 /** How long frames in progress may take when the server stops, in ms. */
 const STOP_MS = 2_000;
-/** Client frames that may wait to be handled before reading is suspended. */
-const WAITING_MAX = 64;
-/** Consecutive frames that may exceed the rate limit before the connection is closed. */
-const REFUSED_MAX = 1_000;
-/** The `instance` of problems. */
-const INSTANCE = '/api/v1/live';
+/** How long the client may take to read what fills its socket before a frame of its own is handled, in ms. */
+export const DRAIN_MS = 30_000;
+/** Maximum size in bytes of a frame before authentication, and of what is read until then. A token has at most 8 KiB. */
+const AUTH_FRAME_MAX = 16 * 1024;
+const AUTH_READ_MAX = 32 * 1024;
+/** What a client may send after its connection was closed, in bytes; then it is cut. Frames may be under way when it learns of that. */
+const LATE_MAX = 256 * 1024;
+
+type Options = Readonly<{
+  correlationId: string;
+  /** Where the client is, for rate limits only. */
+  network: string;
+  /** The token that came as a subprotocol, if any. */
+  bearer: string | null;
+  /** What waits in the queues of all connections of this node. */
+  waiting: WaitingBytes;
+  /** Called when the client is authenticated. */
+  onAuthenticated: () => void;
+}>;
 
 /** One WebSocket: authenticates the client, then handles its frames one after the other and delivers the frames of the hub. */
 export class LiveConnection implements Client {
   readonly #deps: LiveDeps;
   readonly #socket: LiveSocket;
-  readonly #correlationId: string;
-  readonly #network: string;
+  readonly #options: Options;
+  readonly #charges: FrameCharges;
+  readonly #queue: FrameQueue;
   readonly #ended = new AbortController();
   /** Closes the connection when the client does not authenticate in time, and later when its token expires. */
   #deadline: Timer;
   #principal: Principal | null = null;
   #released: Promise<void> | null = null;
-  #work: Promise<void> = Promise.resolve();
-  #waiting = 0;
-  #refused = 0;
+  #late = 0;
   #hasTried = false;
   #stopping = false;
 
-  /** `bearer`: the token that came as a subprotocol, if any. `network`: where the client is, for rate limits only. */
-  constructor(
-    deps: LiveDeps,
-    socket: LiveSocket,
-    options: { correlationId: string; network: string; bearer: string | null },
-  ) {
+  constructor(deps: LiveDeps, socket: LiveSocket, options: Options) {
     this.#deps = deps;
     this.#socket = socket;
-    this.#correlationId = options.correlationId;
-    this.#network = options.network;
-    const { bearer } = options;
+    this.#options = options;
+    this.#charges = new FrameCharges(deps.limits.frame);
+    const { bearer, waiting } = options;
+    this.#queue = new FrameQueue({ clock: deps.clock, waiting, read: (on) => socket.read(on) });
     this.#deadline = deps.clock.after(AUTH_MS, () => this.#giveUp());
-    if (bearer !== null) this.#enqueue(() => this.#handle({ type: 'auth', token: bearer }));
+    socket.limitReading(AUTH_READ_MAX);
+    if (bearer !== null) this.#enqueue(bearer.length, () => this.#handle({ type: 'auth', token: bearer }));
   }
 
   /** What a command of a frame is performed with. */
   get #request() {
-    return { correlationId: this.#correlationId, signal: this.#ended.signal };
+    return { correlationId: this.#options.correlationId, signal: this.#ended.signal };
   }
 
   get userId(): string {
@@ -88,7 +86,18 @@ export class LiveConnection implements Client {
 
   /** Takes a message of the client. Never throws. */
   receive(data: Buffer, isBinary: boolean): void {
-    if (!this.#stopping) this.#enqueue(() => this.#take(data, isBinary));
+    if (this.#ended.signal.aborted) this.#ignoreLate(data.length);
+    else if (!this.#stopping) this.#enqueue(data.length, () => this.#take(data, isBinary));
+  }
+
+  /** Takes a ping of the client, and answers it within the limits. Never throws. */
+  pinged(data: Buffer): void {
+    if (this.#takeControl(data.length)) this.#socket.pong(data);
+  }
+
+  /** Takes a pong of the client. Never throws. */
+  ponged(data: Buffer): void {
+    this.#takeControl(data.length);
   }
 
   deliver(frames: readonly Frame[]): number {
@@ -100,13 +109,13 @@ export class LiveConnection implements Client {
   }
 
   end(reason: EndReason): void {
-    this.#close(...ENDS[reason]);
+    this.#close(...ends[reason]);
   }
 
   /** Handles the frames that were received, takes no more, and ends. */
   async stop(): Promise<void> {
     this.#stopping = true;
-    await within(this.#deps.clock, STOP_MS, this.#work);
+    await within(this.#deps.clock, STOP_MS, this.#queue.settled());
     this.end('stopped');
   }
 
@@ -114,6 +123,7 @@ export class LiveConnection implements Client {
   closed(): void {
     this.#ended.abort();
     this.#deadline.cancel();
+    this.#queue.clear();
     this.#deps.hub.disconnect(this);
   }
 
@@ -123,43 +133,62 @@ export class LiveConnection implements Client {
     this.closed();
   }
 
-  #enqueue(work: () => Promise<void>): void {
+  /** A client that goes on sending after its connection was closed is cut, and does not keep the server parsing. */
+  #ignoreLate(length: number): void {
+    this.#late += weightOf(length);
+    if (this.#late > LATE_MAX) this.#socket.cut();
+  }
+
+  #enqueue(length: number, work: () => Promise<void>): void {
     if (this.#ended.signal.aborted) return;
-    if (++this.#waiting === WAITING_MAX) this.#socket.read(false);
-    this.#work = this.#work.then(() => this.#run(work));
+    const owner = this.#principal?.userId ?? this.#options.correlationId;
+    const excess = this.#queue.push(owner, length, () => this.#run(work));
+    if (excess !== null) this.#close(...excesses[excess]);
   }
 
   async #run(work: () => Promise<void>): Promise<void> {
     try {
       // A client that does not read its answers gets no more of them.
-      await this.drained();
+      if (this.#socket.isFull && (await within(this.#deps.clock, DRAIN_MS, this.drained())) === LATE) {
+        this.end('too-slow');
+      }
       if (!this.#ended.signal.aborted) await work();
     } catch (error) {
-      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'live connection failed');
+      this.#deps.logger.error({ err: error, correlationId: this.#options.correlationId }, 'live connection failed');
       this.#close(CLOSE.failed, 'an internal error occurred');
     }
-    if (--this.#waiting === WAITING_MAX / 2) this.#socket.read(true);
   }
 
   async #take(data: Buffer, isBinary: boolean): Promise<void> {
+    if (this.#principal === null && data.length > AUTH_FRAME_MAX) {
+      return this.#close(CLOSE.tooLarge, 'the frame is too large before authentication');
+    }
+    const refusal = this.#charges.take(this.#principal?.userId ?? null, data.length);
     let id: string | undefined;
     try {
+      if (refusal !== null) {
+        id = frameIdOf(data, isBinary);
+        throw refusal;
+      }
       const received = parseClientFrame(data, isBinary);
       id = received.id;
-      this.#charge();
       await this.#handle(received.read());
     } catch (error) {
       this.#fail(id, error);
-      if (this.#refused > REFUSED_MAX) this.#close(CLOSE.tooMany, 'too many frames');
+      if (this.#charges.isExceeded) this.#close(CLOSE.tooMany, 'too many frames');
+      else if (this.#principal === null) this.#close(CLOSE.malformed, 'malformed frame before authentication');
     }
   }
 
-  #charge(): void {
-    const decision = this.#deps.limits.frame.take(this.#principal?.userId ?? this.#correlationId);
-    this.#refused = decision.ok ? 0 : this.#refused + 1;
-    if (decision.ok) return;
-    const { retryAfterMs } = decision;
-    throw new Refusal('too-many-requests', 'too many frames; try again later', { retryAfterMs });
+  /** Charges a control frame like any other. Returns whether it is within the limits. */
+  #takeControl(length: number): boolean {
+    if (this.#ended.signal.aborted) {
+      this.#ignoreLate(length);
+      return false;
+    }
+    const refusal = this.#charges.take(this.#principal?.userId ?? null, length);
+    if (this.#charges.isExceeded) this.#close(CLOSE.tooMany, 'too many frames');
+    return refusal === null;
   }
 
   async #handle(frame: ClientFrame): Promise<void> {
@@ -180,7 +209,10 @@ export class LiveConnection implements Client {
     const { hub, socketsPerUser, clock } = this.#deps;
     const { id, after } = frame;
     this.#hasTried = true;
-    const principal = await verifyToken(this.#deps, frame.token, { address: this.#network, purpose: 'command' });
+    const principal = await verifyToken(this.#deps, frame.token, {
+      address: this.#options.network,
+      purpose: 'command',
+    });
     // A session that ended on another node may still count as live for some seconds; the hub may know of its end already.
     if (hub.hasEnded(principal.sessionId)) throw sessionOver();
     if (this.#ended.signal.aborted) return;
@@ -192,11 +224,13 @@ export class LiveConnection implements Client {
     }
     const place = await this.#connect(principal);
     if (this.#ended.signal.aborted) return;
+    this.#options.onAuthenticated();
+    this.#socket.unlimitReading();
     this.#closeAtExpiry(principal);
     if (after !== undefined) return this.#resume(after, id);
     this.#answer(id, { after: place });
     // A client that does not resume sends another frame, or nothing.
-    clock.after(RESUME_MS, () => this.#enqueue(() => this.#release(null)));
+    clock.after(RESUME_MS, () => this.#enqueue(0, () => this.#release(null)));
   }
 
   #renew(frame: Extract<ClientFrame, { type: 'auth' }>, previous: Principal, principal: Principal): void {
@@ -230,7 +264,6 @@ export class LiveConnection implements Client {
     if (this.#hasTried) {
       this.#close(CLOSE.tryLater, 'the token could not be verified in time; try again');
     } else {
-      this.#deps.limits.badToken.take(this.#network);
       this.#close(CLOSE.unauthenticated, 'the first frame must be auth');
     }
   }
@@ -251,9 +284,9 @@ export class LiveConnection implements Client {
 
   /** Reports an error to the client, and closes the connection when it is not authenticated. */
   #fail(id: string | undefined, error: unknown): void {
-    const { problem, retryAfterS } = toProblem(error, INSTANCE);
+    const { problem, retryAfterS } = toProblem(error, LIVE_PATH);
     if (problem.code === 'internal') {
-      this.#deps.logger.error({ err: error, correlationId: this.#correlationId }, 'client frame failed');
+      this.#deps.logger.error({ err: error, correlationId: this.#options.correlationId }, 'client frame failed');
     }
     const head = id === undefined ? { type: 'error' } : { type: 'ack', id, ok: false };
     this.#send({ ...head, problem, ...(retryAfterS === null ? {} : { retryAfter: retryAfterS }) });

@@ -7,6 +7,8 @@ export type LiveDeps = Pick<AppDeps, 'hub' | 'identity' | 'conversations' | 'clo
     /** Shared with REST. */
     limits: RateLimits;
     socketsPerUser: number;
+    /** Sockets of one network that may wait for authentication. */
+    anonymousSockets: number;
     /** Origins that browsers may connect from. */
     allowedOrigins: readonly string[];
   }>;

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net';
 export interface WebSocketLike {
   send(data: string | Buffer, options: { binary: boolean }): void;
   ping(): void;
+  pong(data: Buffer): void;
   pause(): void;
   resume(): void;
   close(code: number, reason: string): void;
@@ -18,6 +19,9 @@ export interface WebSocketLike {
 export class LiveSocket {
   readonly #ws: WebSocketLike;
   readonly #tcp: Socket;
+  /** Why reading from the client is suspended. */
+  readonly #suspended = new Set<'queue' | 'limit'>();
+  #unlimit: () => void = () => {};
 
   constructor(ws: WebSocketLike, tcp: Socket) {
     this.#ws = ws;
@@ -27,6 +31,11 @@ export class LiveSocket {
   /** Whether reading from the client is suspended. */
   get isPaused(): boolean {
     return this.#ws.isPaused;
+  }
+
+  /** Whether the client has to read before more is sent. */
+  get isFull(): boolean {
+    return this.#tcp.writableNeedDrain;
   }
 
   send(text: string): void {
@@ -62,17 +71,49 @@ export class LiveSocket {
 
   /** Suspends or continues reading from the client. */
   read(on: boolean): void {
-    if (on) this.#ws.resume();
-    else this.#ws.pause();
+    if (on) this.#continue('queue');
+    else this.#suspend('queue');
+  }
+
+  /** Suspends reading from the client once it has sent more than `bytes`, until `unlimitReading`. */
+  limitReading(bytes: number): void {
+    let left = bytes;
+    const count = ({ length }: Buffer): void => {
+      left -= length;
+      if (left < 0) this.#suspend('limit');
+    };
+    this.#tcp.on('data', count);
+    this.#unlimit = () => this.#tcp.off('data', count);
+  }
+
+  unlimitReading(): void {
+    this.#unlimit();
+    this.#continue('limit');
+  }
+
+  #suspend(reason: 'queue' | 'limit'): void {
+    this.#suspended.add(reason);
+    this.#ws.pause();
+  }
+
+  #continue(reason: 'queue' | 'limit'): void {
+    if (this.#suspended.delete(reason) && this.#suspended.size === 0) this.#ws.resume();
   }
 
   ping(): void {
     this.#ws.ping();
   }
 
+  /** Answers a ping, unless the client does not read: then the answers would accumulate. */
+  pong(data: Buffer): void {
+    if (!this.isFull) this.#ws.pong(data);
+  }
+
   /** Sends a close frame, after everything that was sent before. */
   close(code: number, reason: string): void {
     this.#ws.close(code, reason);
+    this.#unlimit();
+    this.#suspended.clear();
     // The client's close frame has to be read.
     this.#ws.resume();
   }

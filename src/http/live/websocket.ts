@@ -2,27 +2,45 @@ import websocket from '@fastify/websocket';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import { Refusal } from '../../kernel/errors.ts';
 import { networkOf } from '../../kernel/network.ts';
-import { LiveConnection } from './connection.ts';
+import { charge } from '../request/rate-limits.ts';
+import { AnonymousSockets } from './anonymous-sockets.ts';
+import { AUTH_MS, LiveConnection } from './connection.ts';
 import type { LiveDeps } from './deps.ts';
 import { Heartbeat } from './heartbeat.ts';
 import { LiveSocket } from './socket.ts';
+import { LIVE_PATH } from './upgrade.ts';
+import { WaitingBytes } from './waiting-bytes.ts';
 
-/** Maximum size of a client frame in bytes. */
-const FRAME_MAX_BYTES = 128 * 1024;
+/** Maximum size of a message of the client in bytes: that of a body over REST. */
+const MESSAGE_MAX_BYTES = 256 * 1024;
+/**
+ * Maximum number of fragments of a message, and of pieces in which a frame may arrive: each takes far more memory than a short one contains. They
+ * allow fragments of 2 KiB and packets of 256 bytes, on average, for the largest message.
+ */
+const FRAGMENTS_MAX = 128;
+const PIECES_MAX = 1_024;
 /** How long a client may take to answer a close frame, in ms; then the connection is cut. */
 const CLOSE_MS = 5_000;
 const BEARER = 'bearer.';
 
 /** `GET /api/v1/live` (spec, section 7). */
 export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): Promise<void> {
-  const { clock, random, logger } = deps;
+  const { clock, random, logger, limits } = deps;
   const connections = new Set<LiveConnection>();
+  const anonymous = new AnonymousSockets({ perNetwork: deps.anonymousSockets, retryAfterMs: AUTH_MS });
+  const waiting = new WaitingBytes();
   const heartbeat = new Heartbeat(clock);
   const stop = new AbortController();
   const pinging = heartbeat.run(stop.signal);
   const options = {
-    maxPayload: FRAME_MAX_BYTES,
+    maxPayload: MESSAGE_MAX_BYTES,
+    maxFragments: FRAGMENTS_MAX,
+    maxBufferedChunks: PIECES_MAX,
     perMessageDeflate: false,
+    // Each frame in a turn of the event loop of its own, so that a burst of one client delays no other.
+    allowSynchronousEvents: false,
+    // Pings are charged before they are answered.
+    autoPong: false,
     // Supported by the package, but missing in its types.
     closeTimeout: CLOSE_MS,
     handleProtocols: chooseProtocol,
@@ -41,22 +59,33 @@ export async function registerWebSocket(app: FastifyInstance, deps: LiveDeps): P
 
   app.route({
     method: 'GET',
-    url: '/api/v1/live',
+    url: LIVE_PATH,
     schema: { hide: true },
-    preValidation: async (request) => requireOrigin(request, deps.allowedOrigins),
+    onRequest: async (request) => charge(limits.upgrade, networkOf(request.ip)),
+    preValidation: async (request) => {
+      requireOrigin(request, deps.allowedOrigins);
+      if (request.ws) anonymous.add(request.raw.socket, networkOf(request.ip));
+    },
     async handler() {
       throw new Refusal('malformed', 'this path requires an upgrade to WebSocket');
     },
     wsHandler(ws, request) {
-      const socket = new LiveSocket(ws, request.raw.socket);
+      const tcp = request.raw.socket;
+      const socket = new LiveSocket(ws, tcp);
       const connection = new LiveConnection(deps, socket, {
         correlationId: random.uuid(clock.now()),
         network: networkOf(request.ip),
         bearer: bearerOf(request),
+        waiting,
+        onAuthenticated: () => anonymous.authenticated(tcp),
       });
       connections.add(connection);
       heartbeat.add(socket);
-      ws.on('pong', () => heartbeat.answered(socket));
+      ws.on('ping', (data) => connection.pinged(data));
+      ws.on('pong', (data) => {
+        heartbeat.answered(socket);
+        connection.ponged(data);
+      });
       ws.on('message', (data, isBinary) => connection.receive(asBuffer(data), isBinary));
       ws.on('close', () => {
         heartbeat.remove(socket);

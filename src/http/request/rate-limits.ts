@@ -68,8 +68,10 @@ export const defaultRates = {
   registration: { burst: 5, perMinute: 5 },
   /** Names read from the directory, in units of `NAMES_PER_UNIT`, per user. */
   directory: { burst: 60, perMinute: 60 },
-  /** WebSocket frames, per user. */
+  /** WebSocket frames, control frames included, per user. */
   frame: { burst: 100, perMinute: 1_200 },
+  /** Requests to open a WebSocket, per network. */
+  upgrade: { burst: 300, perMinute: 300 },
 } as const satisfies Record<string, Rate>;
 
 export type LimitName = keyof typeof defaultRates;
@@ -91,6 +93,7 @@ export function createRateLimits(settings: RateSettings, clock: Pick<Clock, 'mon
     registration: limit('registration'),
     directory: limit('directory'),
     frame: limit('frame'),
+    upgrade: limit('upgrade'),
   };
 }
 

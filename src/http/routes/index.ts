@@ -78,6 +78,7 @@ async function addLive(app: App, deps: AppDeps, limits: RateLimits): Promise<voi
     logger,
     limits,
     socketsPerUser: config.socketsPerUser,
+    anonymousSockets: config.anonymousSockets,
     allowedOrigins: [new URL(config.publicUrl).origin, ...config.allowedOrigins],
   });
   const { 'strict-transport-security': hsts } = securityHeaders(config.publicUrl);
