@@ -5,6 +5,7 @@ import type { Event, RecordedEvent } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
+import { createLru } from '../ports/lru.ts';
 import type { SnapshotMark, Snapshots } from './snapshots.ts';
 
 /**
@@ -37,7 +38,7 @@ export class AggregateCache {
   readonly #snapshots: Snapshots;
   readonly #clock: Clock;
   readonly #states = new LRUCache<string, LoadedState<unknown>>({ maxSize: CACHE_BYTES });
-  readonly #drops = new LRUCache<string, number>({ max: DROPPED_MAX });
+  readonly #drops = createLru<number>(DROPPED_MAX);
   readonly #loading = new Map<string, Promise<LoadedState<unknown>>>();
 
   constructor(deps: { log: EventLog; snapshots: Snapshots; clock: Clock }) {

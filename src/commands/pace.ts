@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import type { Clock } from '../ports/clock.ts';
+import { createLru } from '../ports/lru.ts';
 import type { Random } from '../ports/random.ts';
 
 /** A stream that this node writes without a break is left to other nodes this often, and for this long, in ms. */
@@ -51,7 +51,7 @@ const STREAMS_MAX = 1_024;
 
 /** The pace of each stream that this node has recently written to. */
 export class Paces {
-  readonly #paces = new LRUCache<string, Pace>({ max: STREAMS_MAX });
+  readonly #paces = createLru<Pace>(STREAMS_MAX);
   readonly #clock: Clock;
   readonly #random: Random;
 

@@ -1,8 +1,5 @@
 import { mkdir } from 'node:fs/promises';
 import { join } from 'node:path';
-import { openEventStoreDb } from '../adapters/eventstoredb/event-store.ts';
-import { openMongoDocuments } from '../adapters/mongodb/documents.ts';
-import { openMongoKeys } from '../adapters/mongodb/keys.ts';
 import { createOutboxMailer } from '../adapters/smtp/outbox-mailer.ts';
 import { createSmtpMailer } from '../adapters/smtp/smtp-mailer.ts';
 import { openSqliteDocuments } from '../adapters/sqlite/documents.ts';
@@ -28,24 +25,7 @@ export async function openStores(
     return store;
   };
 
-  const events = own(
-    shared === null
-      ? await openSqliteEventStore({ path: join(dataDir, 'events.db'), clock, random, logger })
-      : await openEventStoreDb({ url: shared.eventStoreUrl, clock, random, logger }),
-  );
-  if (shared === null) await requireFiles(events, dataDir, { secret: config.secret === null });
-  const secret = config.secret ?? (await readOrCreateSecret(dataDir));
-  const serverSecret = Buffer.from(secret);
-  const documents = own(
-    shared === null
-      ? await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger })
-      : await openMongoDocuments({ url: shared.mongoUrl, clock, random, logger }),
-  );
-  const keys = own(
-    shared === null
-      ? await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: serverSecret, random })
-      : await openMongoKeys({ url: shared.mongoUrl, secret: serverSecret, random, logger }),
-  );
+  const { events, secret, documents, keys } = shared === null ? await openEmbedded() : await openShared(shared);
   const from = mailFromOf(config);
   const mailer = own(
     config.smtpUrl === null
@@ -53,4 +33,30 @@ export async function openStores(
       : createSmtpMailer({ url: config.smtpUrl, from, clock }),
   );
   return { secret, events, documents, keys, mailer };
+
+  async function openEmbedded(): Promise<Omit<Stores, 'mailer'>> {
+    const events = own(await openSqliteEventStore({ path: join(dataDir, 'events.db'), clock, random, logger }));
+    await requireFiles(events, dataDir, { secret: config.secret === null });
+    const secret = config.secret ?? (await readOrCreateSecret(dataDir));
+    const documents = own(await openSqliteDocuments({ path: join(dataDir, 'documents.db'), clock, logger }));
+    const keys = own(await openSqliteKeys({ path: join(dataDir, 'keys.db'), secret: Buffer.from(secret), random }));
+    return { secret, events, documents, keys };
+  }
+
+  /** The clients of shared stores are loaded where they are used: they take 20 MB that an embedded node does not need. */
+  async function openShared({
+    eventStoreUrl,
+    mongoUrl,
+  }: NonNullable<Config['shared']>): Promise<Omit<Stores, 'mailer'>> {
+    const [{ openEventStoreDb }, { openMongoDocuments }, { openMongoKeys }] = await Promise.all([
+      import('../adapters/eventstoredb/event-store.ts'),
+      import('../adapters/mongodb/documents.ts'),
+      import('../adapters/mongodb/keys.ts'),
+    ]);
+    const events = own(await openEventStoreDb({ url: eventStoreUrl, clock, random, logger }));
+    const secret = config.secret ?? (await readOrCreateSecret(dataDir));
+    const documents = own(await openMongoDocuments({ url: mongoUrl, clock, random, logger }));
+    const keys = own(await openMongoKeys({ url: mongoUrl, secret: Buffer.from(secret), random, logger }));
+    return { secret, events, documents, keys };
+  }
 }

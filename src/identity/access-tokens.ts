@@ -1,9 +1,9 @@
 import { errors, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from 'jose';
-import { LRUCache } from 'lru-cache';
 import { Refusal } from '../kernel/errors.ts';
 import { OBJECT_ID, UUID } from '../kernel/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
+import { createLru } from '../ports/lru.ts';
 import { readSigningKeys, SIGNING_ALG, type SigningKeys } from './signing-keys.ts';
 
 /** Lifetime of an access token, in seconds. */
@@ -44,9 +44,9 @@ export async function createAccessTokens(deps: {
   issuer: string;
 }): Promise<AccessTokens> {
   const { clock, issuer } = deps;
-  const verified = new LRUCache<string, Verified>({ max: CACHED_MAX });
+  const verified = createLru<Verified>(CACHED_MAX);
   /** Tokens that this installation signed and that have expired. */
-  const expired = new LRUCache<string, true>({ max: EXPIRED_MAX });
+  const expired = createLru<true>(EXPIRED_MAX);
   let keys = await readSigningKeys(deps.keys);
   let readAt = clock.monotonic();
   let reading: Promise<void> | null = null;

@@ -1,9 +1,9 @@
-import { LRUCache } from 'lru-cache';
 import { liveSession, sessions } from '../aggregates/sessions/decider.ts';
 import { activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import { isStoreError, Refusal } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
+import { createLru } from '../ports/lru.ts';
 import { LATE, within } from '../ports/within.ts';
 
 /** For how long a user's sessions are taken from the cache, in ms. */
@@ -26,7 +26,7 @@ type Known = Readonly<{ loadedAt: number; triedAt: number; live: ReadonlySet<str
  * (docs/decisions/0009).
  */
 export class LiveSessions {
-  readonly #known = new LRUCache<string, Known>({ max: USERS_MAX });
+  readonly #known = createLru<Known>(USERS_MAX);
   readonly #loading = new Map<string, Promise<Known>>();
   readonly #commands: CommandHandler;
   readonly #clock: Clock;

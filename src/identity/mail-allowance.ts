@@ -1,4 +1,4 @@
-import { LRUCache } from 'lru-cache';
+import { createLru } from '../ports/lru.ts';
 
 const HOUR_MS = 60 * 60_000;
 const DAY_MS = 24 * HOUR_MS;
@@ -9,7 +9,7 @@ export type MailLimits = Readonly<{ perHour: number; perDay: number }>;
 
 /** Limits the mails that strangers can cause to one address. Counts are per node. */
 export class MailAllowance {
-  readonly #sent = new LRUCache<string, readonly number[]>({ max: KEYS_MAX });
+  readonly #sent = createLru<readonly number[]>(KEYS_MAX);
   readonly #limits: MailLimits | 'off';
   readonly #now: () => number;
 

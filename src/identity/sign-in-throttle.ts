@@ -1,5 +1,5 @@
-import { LRUCache } from 'lru-cache';
 import { networkOf } from '../kernel/network.ts';
+import { createLru } from '../ports/lru.ts';
 import { foldEmail } from './names.ts';
 import { hmac } from './secrets.ts';
 
@@ -33,9 +33,9 @@ export type Attempt = Readonly<{ keys: readonly [FailureDelays, string][]; origi
  * Counts are per node. An attempt counts as failed until its success is reported, so that concurrent attempts have no advantage.
  */
 export class SignInThrottle {
-  readonly #tallies = new LRUCache<string, Tally>({ max: KEYS_MAX });
+  readonly #tallies = createLru<Tally>(KEYS_MAX);
   /** Account and network of successful sign-ins. */
-  readonly #origins = new LRUCache<string, true>({ max: KEYS_MAX });
+  readonly #origins = createLru<true>(KEYS_MAX);
   readonly #secret: Uint8Array;
   readonly #now: () => number;
   readonly #delays: ReturnType<typeof delaysFor>;

@@ -1,6 +1,6 @@
 import { createSecretKey, type KeyObject } from 'node:crypto';
-import { LRUCache } from 'lru-cache';
 import type { KeyStore } from '../ports/keys.ts';
+import { createLru } from '../ports/lru.ts';
 import type { Random } from '../ports/random.ts';
 
 /** Bytes of a key of AES-256. */
@@ -20,7 +20,7 @@ export type PersonalKey = KeyObject | null;
 export class PersonalKeys {
   readonly #keys: KeyStore;
   readonly #random: Random;
-  readonly #cache = new LRUCache<string, { key: PersonalKey }>({ max: CACHED_MAX });
+  readonly #cache = createLru<{ key: PersonalKey }>(CACHED_MAX);
   readonly #creating = new Map<string, Promise<PersonalKey>>();
   /** For each call to the key store in progress, the persons erased since it began: it may still return their keys, which are not to be cached. */
   readonly #erasedMeanwhile = new Set<Set<string>>();

@@ -1,10 +1,10 @@
-import { LRUCache } from 'lru-cache';
 import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { RecordedEvent } from '../kernel/event.ts';
 import { hasReached, laterPosition, type Position } from '../kernel/position.ts';
 import type { Anchor } from '../log/checkpoint.ts';
 import type { EventBatch } from '../log/event-log.ts';
 import { Follower, type FollowerOptions, type FollowerStatus, LogDiverged } from '../log/follower.ts';
+import { createLru } from '../ports/lru.ts';
 import { Audience, type Listener, type LoadMemberships } from './audience.ts';
 import type { Client, Released } from './client.ts';
 import { before, endOf, type Frame, formatFrameId, frameOf, type Place, parseFrameId, resyncFrame } from './frames.ts';
@@ -41,7 +41,7 @@ export class Hub {
   readonly #deps: HubDeps;
   readonly #follower: Follower;
   readonly #audience: Audience;
-  readonly #ended = new LRUCache<string, true>({ max: ENDED_MAX });
+  readonly #ended = createLru<true>(ENDED_MAX);
   readonly #stop = new AbortController();
   readonly #waiters: PositionWaiters;
   readonly #catchingUp = new Set<Promise<void>>();

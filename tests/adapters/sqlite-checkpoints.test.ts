@@ -47,7 +47,7 @@ it('a thread that fails is started again after growing pauses, and copies what w
   await rename(path, join(folder, 'moved.db'));
   await mkdir(path);
   commit();
-  await clock.advance(20);
+  await clock.advance(500);
   await until(() => expect(lines).toEqual(['error: the WAL checkpoint thread failed and will be started again']));
   expect(clock.sleeping()).toBe(1);
   commit();
@@ -71,7 +71,7 @@ it('closes while the thread is to be started again', async () => {
   await rename(path, join(folder, 'moved.db'));
   await mkdir(path);
   checkpoints.touch();
-  await clock.advance(20);
+  await clock.advance(500);
   await until(() => expect(lines).toHaveLength(1));
   await checkpoints.close();
   await clock.advance(60_000);
@@ -82,7 +82,7 @@ it('closes while the thread fails', async () => {
   await rename(path, join(folder, 'moved.db'));
   await mkdir(path);
   checkpoints.touch();
-  await clock.advance(20);
+  await clock.advance(500);
   await checkpoints.close();
   expect([clock.sleeping(), lines]).toEqual([0, []]);
 });

@@ -181,8 +181,9 @@ describe('the first generation', () => {
     const reader = world.node({ node: 'reader', run: false, projections: [counter({})] });
     await reader.prepare();
     await expect(countBody(reader)).rejects.toMatchObject(notBuilt);
-    const node = world.node({ log, projections: [counter({})] });
+    const node = world.node({ log, projections: [counter({})], start: false });
     await node.prepare();
+    node.start();
     expect(await countBody(node)).toBeUndefined();
     expect(await countBody(reader)).toBeUndefined();
   });

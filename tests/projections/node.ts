@@ -20,8 +20,8 @@ export type World = MemoryStores &
     append(...events: readonly AnyEvent[]): Promise<Position>;
     /** Destroys a person's key and appends the erasure; returns its position. */
     erase(userId: number): Promise<Position>;
-    /** A node on these stores; closed at the end of the test. */
-    node(options?: Partial<ProjectionsOptions>): Projections;
+    /** A node on these stores, which is started unless `start` is false; closed at the end of the test. */
+    node(options?: Partial<ProjectionsOptions> & Readonly<{ start?: boolean }>): Projections;
   }>;
 
 /** An empty log and documents in memory. */
@@ -49,7 +49,7 @@ export async function openWorld(): Promise<World> {
       await personalKeys.destroy(objectId(userId));
       return append(erased(userId));
     },
-    node(options = {}) {
+    node({ start = true, ...options } = {}) {
       const node = createProjections({
         ...system,
         log,
@@ -61,7 +61,7 @@ export async function openWorld(): Promise<World> {
       });
       // Before the stores are closed: hooks run in reverse order.
       onTestFinished(() => node.close());
-      node.start();
+      if (start) node.start();
       return node;
     },
   };

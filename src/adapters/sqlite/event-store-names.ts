@@ -1,6 +1,6 @@
 import type { DatabaseSync } from 'node:sqlite';
-import { LRUCache } from 'lru-cache';
 import { categoryOf } from '../../kernel/event.ts';
+import { createLru } from '../../ports/lru.ts';
 import { prepareTuples } from './database.ts';
 
 const CACHED_NAMES = 10_000;
@@ -8,7 +8,7 @@ const CACHED_STREAMS = 50_000;
 
 /** A table that maps names to the integers by which rows refer to them, with a bounded cache. */
 export class Dictionary {
-  readonly #cache = new LRUCache<string, number>({ max: CACHED_NAMES });
+  readonly #cache = createLru<number>(CACHED_NAMES);
   readonly #select: (name: string) => [number][];
   readonly #insert: (name: string) => number;
 
@@ -78,7 +78,7 @@ const SELECT_HEAD = `
 
 /** The streams by name, with a bounded cache: an append to a cached stream reads nothing. */
 export class Streams {
-  readonly #cache = new LRUCache<string, StreamHead>({ max: CACHED_STREAMS });
+  readonly #cache = createLru<StreamHead>(CACHED_STREAMS);
   readonly #categories: Dictionary;
   readonly #select: (name: string) => HeadRow[];
   readonly #insert: (name: string, category: number) => number;

@@ -1,6 +1,6 @@
-import { LRUCache } from 'lru-cache';
 import { Refusal } from '../../kernel/errors.ts';
 import type { Clock } from '../../ports/clock.ts';
+import { createLru } from '../../ports/lru.ts';
 
 /** The rate of one bucket: `burst` at once, and `perMinute` over time. */
 export type Rate = Readonly<{ burst: number; perMinute: number }>;
@@ -26,7 +26,7 @@ export function createRateLimit(rate: Rate | null, clock: Pick<Clock, 'monotonic
   if (rate === null) return { take: () => OK, has: () => true };
   const { burst, perMinute } = rate;
   const perMs = perMinute / 60_000;
-  const buckets = new LRUCache<string, { tokens: number; at: number }>({ max: KEYS_MAX });
+  const buckets = createLru<{ tokens: number; at: number }>(KEYS_MAX);
 
   const refilled = (key: string) => {
     const now = clock.monotonic();

@@ -3,9 +3,9 @@ import { jsonSize } from '../../kernel/json.ts';
 import type { DocumentRef } from '../models/projection.ts';
 import type { DocumentVersion, PendingDocument } from './fold-batch.ts';
 
-/** Bounds of one collection: documents, and characters of JSON (roughly). */
-const DOCUMENTS_MAX = 50_000;
-const CHARACTERS_MAX = 32 * 1024 * 1024;
+/** Bound of one collection, in characters of JSON (roughly), and what a document counts besides its own. */
+const CHARACTERS_MAX = 16 * 1024 * 1024;
+const OVERHEAD = 300;
 /** Changes after which a document is measured again; until then only its growth is added. */
 const MEASURE_EVERY = 10;
 
@@ -24,9 +24,8 @@ export function createDocumentCache(collections: readonly string[]): DocumentCac
     collections.map((collection) => [
       collection,
       new LRUCache<string, Entry>({
-        max: DOCUMENTS_MAX,
         maxSize: CHARACTERS_MAX,
-        sizeCalculation: ({ size }) => size,
+        sizeCalculation: ({ size }) => size + OVERHEAD,
       }),
     ]),
   );
