@@ -1,9 +1,11 @@
 /**
  * Prints each figure with a baseline measured in the same run, and their ratio. `npm run bench` runs all groups, `npm run bench -- appends` those
- * whose name contains that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) set the duration; `BENCH_CPU_PROF=<folder>` writes CPU
+ * whose name contains that word. `BENCH_ROUNDS` (default 3) and `BENCH_SECONDS` (default 5) set the duration, `BENCH_MESSAGES`
+ * (default 100,000) the messages of `endurance`; `BENCH_CPU_PROF=<folder>` writes CPU
  * profiles of the servers.
  */
 import { appendFigures } from './figures/appends.ts';
+import { enduranceFigures } from './figures/endurance.ts';
 import { eventStoreDbFigures } from './figures/eventstoredb.ts';
 import { httpFigures } from './figures/http.ts';
 import { latencyFigures } from './figures/latency.ts';
@@ -22,6 +24,7 @@ const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['streams', longStreamFigures],
   ['projecting', projectingFigures],
   ['latency', latencyFigures],
+  ['endurance', enduranceFigures],
   ['eventstoredb', eventStoreDbFigures],
   ['nodes', nodesFigures],
   ['mongodb', mongoFigures],
