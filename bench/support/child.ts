@@ -1,14 +1,26 @@
 import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 
 /** A server in a process of its own, apart from the load of its clients. */
 export type Child = Readonly<{ url: string; process: ChildProcess; stop: () => Promise<void> }>;
 
+/** The options of Node with which `npm start` runs the server. */
+const NODE_OPTIONS =
+  startScript()
+    .match(/ --\S+/g)
+    ?.map((option) => option.trim()) ?? [];
+
+function startScript(): string {
+  const file = new URL('../../package.json', import.meta.url);
+  return (JSON.parse(readFileSync(file, 'utf8')) as { scripts: { start: string } }).scripts.start;
+}
+
 /** Starts a script and waits for the line with its address. */
 export async function startChild(script: string, env: Readonly<Record<string, string>>): Promise<Child> {
   const flags =
     process.env.BENCH_CPU_PROF === undefined ? [] : ['--cpu-prof', `--cpu-prof-dir=${process.env.BENCH_CPU_PROF}`];
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', ...flags, script], {
+  const child = spawn(process.execPath, [...NODE_OPTIONS, ...flags, script], {
     env: { ...process.env, ...env },
     stdio: ['ignore', 'pipe', 'inherit'],
   });

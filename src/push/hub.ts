@@ -15,7 +15,7 @@ import { ResumeBuffer } from './resume-buffer.ts';
 
 const FILTER = { types: liveTypes };
 /** What the resume buffer holds at most, and how much of it is read back when a node starts. */
-const BUFFER = { frames: 100_000, bytes: 32 * 1024 * 1024, ageMs: 10 * 60_000 };
+const BUFFER = { frames: 100_000, bytes: 16 * 1024 * 1024, ageMs: 10 * 60_000 };
 const READ_BACK = { ageMs: BUFFER.ageMs, events: 10_000 };
 /** Frames of its own that a client may have missed and still resume. */
 const MISSED_MAX = 1_000;

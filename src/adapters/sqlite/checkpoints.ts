@@ -69,7 +69,10 @@ export class Checkpoints {
 
   #start(): Worker {
     const settings: CheckpointSettings = { path: this.#path };
-    const worker = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), { workerData: settings });
+    const worker = new Worker(new URL('./checkpoint-worker.ts', import.meta.url), {
+      workerData: settings,
+      resourceLimits: { maxYoungGenerationSizeMb: 1, maxOldGenerationSizeMb: 64 },
+    });
     let cause: unknown = null;
     worker.on('message', () => this.#done());
     worker.on('error', (error) => {

@@ -25,6 +25,8 @@ export type Reply = Readonly<{
 
 type Pending = Readonly<{ resolve: (result: Reply['result']) => void; reject: (error: StoreError) => void }>;
 
+/** Memory for the thread's young objects, in MiB: it handles one batch after the other, and little of it lives on. */
+const YOUNG_MIB = 8;
 /** A thread that ended by itself is started again at the next call, but not within this time after its start, in ms. */
 const RESTART_MS = 1_000;
 
@@ -109,7 +111,10 @@ export class ThreadWrites implements WriteSide {
     }
     this.#startedAt = now;
     const settings: ThreadSettings = { path: this.#path };
-    const worker = new Worker(new URL('./documents-worker.ts', import.meta.url), { workerData: settings });
+    const worker = new Worker(new URL('./documents-worker.ts', import.meta.url), {
+      workerData: settings,
+      resourceLimits: { maxYoungGenerationSizeMb: YOUNG_MIB },
+    });
     worker.on('message', (reply: Reply) => this.#settle(worker, reply));
     worker.on('error', (error) => this.#logger.error({ err: error }, 'the thread that writes documents failed'));
     worker.once('exit', () => this.#ended());
