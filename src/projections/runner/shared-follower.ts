@@ -11,7 +11,7 @@ import type { Projector } from './projector.ts';
 
 /** Events that are read at once, and those that are folded until other work runs. */
 const BATCH_MAX = 1_024;
-const STEP_MAX = 512;
+const STEP_MAX = 128;
 /** Longest time for which the stored checkpoint of a projector lags, in ms. */
 const SAVE_AFTER_MS = 50;
 
