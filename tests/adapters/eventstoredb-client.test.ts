@@ -37,7 +37,7 @@ const isPending = async (promise: Promise<unknown>): Promise<boolean> =>
   (await Promise.race([promise.then(() => null), Promise.resolve('pending')])) === 'pending';
 
 /**
- * Why the adapter does not use the client's methods (docs/decisions/0022): each fault of theirs, and the same situation with the adapter. If one of
+ * Why the adapter does not use the client's methods (docs/decisions/0019): each fault of theirs, and the same situation with the adapter. If one of
  * these tests fails with a new version of the client, that fault has been fixed.
  */
 describe('one table of pending appends for all connections of the process', () => {

@@ -46,7 +46,7 @@ const MAX_PENDING_BYTES = 67_108_864;
  * One `BatchAppend` call: appends are sent as they arrive, and responses are matched to them by correlation id. The client's own `appendToStream` is
  * not used: it keeps one table of responses for all connections of the process, so that the end of one call rejects the appends of other calls, and
  * a response to one of those then ends the process; it waits for a response without limit; and it does not distinguish sent appends from unsent ones
- * (docs/decisions/0022).
+ * (docs/decisions/0019).
  */
 export class AppendCall {
   readonly link: Link;

@@ -4,7 +4,7 @@ import { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.j
 import streams from '@eventstore/db-client/generated/streams_pb.js';
 import { StoreError } from '../../kernel/errors.ts';
 
-/** The version whose undeclared parts the adapter uses (docs/decisions/0022). `package.json` and the lock file have exactly this one. */
+/** The version whose undeclared parts the adapter uses (docs/decisions/0019). `package.json` and the lock file have exactly this one. */
 export const CLIENT_VERSION = '6.2.1';
 
 /** The leading arguments of a call: gRPC's metadata and options. */

@@ -60,7 +60,7 @@ export class Link {
 
 /**
  * Access to the event store over one connection, opened when first needed and again after a failure. The client's own reconnecting is not used: it
- * leaves rejections unhandled while a cluster is unavailable, and appends never succeed after a failed discovery (docs/decisions/0022).
+ * leaves rejections unhandled while a cluster is unavailable, and appends never succeed after a failed discovery (docs/decisions/0019).
  */
 export class Connection {
   readonly #deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>;
