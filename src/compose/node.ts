@@ -81,8 +81,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     clock,
   );
   const secrets = deriveSecrets(ports.secret);
-  await requireSameInstallation({ clock, random, log, keys, secrets });
   await requireSameLog(log, documents);
+  await requireSameInstallation({ clock, random, log, keys, secrets });
 
   const { singleWriter } = settings;
   const handler = await createCommandHandler({ ...system, log, documents, singleWriter });

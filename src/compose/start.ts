@@ -1,4 +1,5 @@
 import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
+import { keepAlive } from '../adapters/system/keep-alive.ts';
 import type { Output } from '../adapters/system/output.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
@@ -47,6 +48,8 @@ const ROLES: readonly NodeRole[] = ['api', 'projections', 'mail'];
  */
 export async function startParley(config: Config, options: StartOptions): Promise<Parley> {
   const system = { clock: createSystemClock(), random: createSystemRandom(), logger: options.logger };
+  // While it waits for a store, nothing else may keep the process running.
+  using _alive = keepAlive();
   const closing = new AsyncDisposableStack();
   let waiting: App | null = null;
   try {

@@ -1,7 +1,7 @@
 import type { Clock } from '../../ports/clock.ts';
 
 /** The longest delay that a timer of Node.js supports, in ms. */
-const TIMER_MAX = 2 ** 31 - 1;
+export const TIMER_MAX = 2 ** 31 - 1;
 
 /** A clock with the time of this machine. Delays longer than 24.8 days are shortened to that. */
 export function createSystemClock(): Clock {
