@@ -226,7 +226,7 @@ export class GenerationManager {
 }
 
 /** Writes in one call to the store: other work runs in between. */
-const WRITES_MAX = 128;
+const WRITES_MAX = 256;
 /** Documents that are found at once. */
 const PAGE = 512;
 /** Ids that the documents port takes in one call. */
