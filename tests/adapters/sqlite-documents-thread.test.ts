@@ -15,9 +15,10 @@ afterEach(() => rm(folder, { recursive: true }));
 
 const batch = (id: string): EncodedBatch => ({
   now: 0,
-  targets: [{ name: 'items', collection: 1, indexes: 0 }],
-  writes: [[0, id, '1', null, ['{}', [], []]]],
-  last: null,
+  targets: [{ name: 'items', collection: 1, indexes: 0, columns: 0, arrays: 0 }],
+  values: [0, id, '1', null, '{}'],
+  size: 1,
+  hasLast: false,
 });
 
 it('rejects the calls of a thread that ended by itself, and starts another one after a pause', async () => {

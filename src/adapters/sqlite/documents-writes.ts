@@ -1,3 +1,4 @@
+import type { SQLInputValue } from 'node:sqlite';
 import type { CollectionDefinition, Guard } from '../../ports/documents.ts';
 import type { FilledIndexes } from './documents-catalog.ts';
 import { DocumentConnection } from './documents-connection.ts';
@@ -10,27 +11,26 @@ const CACHE_KIB = 16_384;
 const WAL_PAGES = 8_192;
 
 /** A collection that a batch writes to, with the layout for which its rows were encoded: a collection only ever gains indexes. */
-export type Target = Readonly<{ name: string; collection: number; indexes: number }>;
+export type Target = Readonly<{ name: string; collection: number; indexes: number; columns: number; arrays: number }>;
 
-/** A write as it is handed to another thread: copying arrays is cheaper than copying objects. `content` is `null` for a deletion. */
-export type EncodedWrite = readonly [
-  target: number,
-  id: string,
-  position: string,
-  guard: Guard,
-  content: readonly [json: string, columns: Content['columns'], arrays: Content['arrays']] | null,
-];
-
-/** A batch for `WriteSide.apply`. `now`: ms since the epoch. */
+/**
+ * A batch for `WriteSide.apply`. `now`: ms since the epoch. `values`: for each write its target, id, position, guard and JSON (`null` for a deletion),
+ * and then the values of its columns and arrays: one flat array is the cheapest to copy to another thread. `hasLast`: the last of the `size` writes
+ * is done only if all others were.
+ */
 export type EncodedBatch = Readonly<{
   now: number;
   targets: readonly Target[];
-  writes: readonly EncodedWrite[];
-  last: EncodedWrite | null;
+  values: readonly SQLInputValue[];
+  size: number;
+  hasLast: boolean;
 }>;
 
-/** Indexes into the batch's writes whose guard did not hold (`writes.length` for `last`), or `stale`: encode the batch again, an index was added. */
+/** Indexes of the writes whose guard did not hold, or `stale`: encode the batch again, an index was added. */
 export type Applied = readonly number[] | 'stale';
+
+/** Values of a write before those of its columns. */
+const HEAD = 5;
 
 /** The half of the store that writes: on the caller's thread, or on another one (`documents-thread.ts`). Throws `StoreError`. */
 export interface WriteSide {
@@ -73,7 +73,7 @@ export class DirectWrites implements WriteSide {
     this.#connection.drop(collection);
   }
 
-  async apply({ now, targets, writes, last }: EncodedBatch): Promise<Applied> {
+  async apply({ now, targets, values, size, hasLast }: EncodedBatch): Promise<Applied> {
     return this.#connection.transact(() => {
       const tables = targets.map(({ name }) => this.#connection.collection(name).table);
       const isStale = targets.some(({ collection, indexes }, i) => {
@@ -81,14 +81,24 @@ export class DirectWrites implements WriteSide {
         return layout?.collection !== collection || layout.indexes.length !== indexes;
       });
       if (isStale) return 'stale';
-      const isRejected = ([target, id, position, guard, content]: EncodedWrite): boolean => {
-        const table = tables[target];
-        if (table === undefined) throw new Error(`a write names target ${target} of ${tables.length}`);
-        const prepared: Prepared = { write: { id, position, guard }, table, content: contentOf(position, content) };
-        return !this.#writer.write(prepared, now);
-      };
-      const rejected = writes.flatMap((write, i) => (isRejected(write) ? [i] : []));
-      if (rejected.length === 0 && last !== null && isRejected(last)) rejected.push(writes.length);
+      const rejected: number[] = [];
+      let at = 0;
+      for (let i = 0; i < size; i++) {
+        if (hasLast && i === size - 1 && rejected.length > 0) break;
+        const number = Number(values[at]);
+        const [target, table] = [targets[number], tables[number]];
+        if (target === undefined || table === undefined)
+          throw new Error(`a write names target ${number} of ${tables.length}`);
+        const [id, position, guard, json] = values.slice(at + 1, at + HEAD) as [string, string, Guard, string | null];
+        const arraysAt = at + HEAD + target.columns;
+        const next = arraysAt + target.arrays;
+        const columns = values.slice(at + HEAD, arraysAt);
+        const arrays = values.slice(arraysAt, next).map(String);
+        const content: Content | null = json === null ? null : { position, json, columns, arrays };
+        const prepared: Prepared = { write: { id, position, guard }, table, content };
+        if (!this.#writer.write(prepared, now)) rejected.push(i);
+        at = json === null ? at + HEAD : next;
+      }
       this.#writer.purge(now);
       return rejected;
     });
@@ -105,10 +115,4 @@ export class DirectWrites implements WriteSide {
   async close(): Promise<void> {
     if (this.#isOwner) this.#connection.close();
   }
-}
-
-function contentOf(position: string, content: EncodedWrite[4]): Content | null {
-  if (content === null) return null;
-  const [json, columns, arrays] = content;
-  return { position, json, columns, arrays };
 }

@@ -1,3 +1,4 @@
+import type { SQLInputValue } from 'node:sqlite';
 import { checkFilter, checkSort } from '../../kernel/conditions.ts';
 import { cursorAfter, decodeCursor } from '../../kernel/cursor.ts';
 import { checkBatch, checkCap, checkDefinition, checkIds, checkLimit } from '../../kernel/document-checks.ts';
@@ -18,9 +19,10 @@ import type {
 import { MEMORY } from './database.ts';
 import { type Collection, DocumentConnection } from './documents-connection.ts';
 import { countSql, findSql } from './documents-find.ts';
+import type { Layout } from './documents-layout.ts';
 import { contentOf, type DocumentRow, documentOf } from './documents-table.ts';
 import { ThreadWrites } from './documents-thread.ts';
-import { DirectWrites, type EncodedBatch, type EncodedWrite, type Target, type WriteSide } from './documents-writes.ts';
+import { DirectWrites, type EncodedBatch, type Target, type WriteSide } from './documents-writes.ts';
 
 /** Memory for cached pages of the reading connection, in KiB. What was written recently is in the file cache of the system too. */
 const CACHE_KIB = 8_192;
@@ -163,23 +165,26 @@ class Store implements DocumentStore {
 
   /** Throws `INVALID` for a collection that is not defined, and for a body that cannot be stored or does not fit the indexes. */
   #encode(writes: readonly Write[], last: Write | undefined): EncodedBatch {
+    const all = last === undefined ? writes : [...writes, last];
     const targets: Target[] = [];
     const numbers = new Map<string, number>();
+    const values: SQLInputValue[] = [];
     return this.#connection.read(() => {
-      const encode = ({ collection, id, position, guard, body }: Write): EncodedWrite => {
+      for (const { collection, id, position, guard, body } of all) {
         const { layout } = this.#connection.collection(collection).table;
-        let target = numbers.get(collection);
-        if (target === undefined) {
-          target =
-            targets.push({ name: collection, collection: layout.collection, indexes: layout.indexes.length }) - 1;
-          numbers.set(collection, target);
+        let number = numbers.get(collection);
+        if (number === undefined) {
+          number = targets.push(targetOf(collection, layout)) - 1;
+          numbers.set(collection, number);
         }
-        if (body === null) return [target, id, position, guard, null];
+        if (body === null) {
+          values.push(number, id, position, guard, null);
+          continue;
+        }
         const { json, columns, arrays } = contentOf(layout, position, body);
-        return [target, id, position, guard, [json, columns, arrays]];
-      };
-      const encoded = writes.map(encode);
-      return { now: this.#clock.now(), targets, writes: encoded, last: last === undefined ? null : encode(last) };
+        values.push(number, id, position, guard, json, ...columns, ...arrays);
+      }
+      return { now: this.#clock.now(), targets, values, size: all.length, hasLast: last !== undefined };
     });
   }
 
@@ -191,4 +196,8 @@ class Store implements DocumentStore {
   #checkOpen(): void {
     if (this.#closing !== null) throw new StoreError('CLOSED', 'the document store is closed');
   }
+}
+
+function targetOf(name: string, { collection, indexes, columns, arrays }: Layout): Target {
+  return { name, collection, indexes: indexes.length, columns: columns.length, arrays: arrays.length };
 }
