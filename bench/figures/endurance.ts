@@ -97,7 +97,8 @@ async function paced(send: (n: number) => Promise<void>): Promise<number[]> {
   const started = performance.now();
   for (let n = 0; n < SENDS; n++) {
     const due = started + (n * 1_000) / PER_SECOND;
-    while (performance.now() < due) await new Promise((resolve) => setTimeout(resolve, due - performance.now()));
+    while (performance.now() < due)
+      await new Promise((resolve) => setTimeout(resolve, Math.max(0, due - performance.now())));
     const sent = performance.now();
     await send(n);
     times.push(performance.now() - sent);

@@ -24,7 +24,7 @@ export type LimitSettings = Readonly<{
   signInFailures: number;
   /** `RATE_LIMIT_MAILS_HOUR`, `RATE_LIMIT_MAILS_DAY`: mails to one address that requests without a session may cause. */
   mails: Readonly<{ perHour: number; perDay: number }>;
-  /** `RATE_LIMIT_CONNECTIONS`: open connections of one network; behind a trusted proxy, its requests in progress. */
+  /** `RATE_LIMIT_CONNECTIONS`: open connections of one network; for the clients of a trusted proxy, requests in progress. */
   connectionsPerNetwork: number;
   /** `RATE_LIMIT_SOCKETS`: live connections of one user on one node. */
   socketsPerUser: number;

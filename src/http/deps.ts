@@ -37,7 +37,7 @@ export type HttpConfig = Readonly<{
   trustProxy: readonly string[];
   /** Origins, besides `publicUrl`, whose pages may send requests (CORS) and open a WebSocket. */
   allowedOrigins: readonly string[];
-  /** Maximum number of open connections of one network; behind a trusted proxy, of its requests in progress. */
+  /** Maximum number of open connections of one network; for the clients of a trusted proxy, of requests in progress. */
   connectionsPerNetwork: number;
   /** Maximum number of concurrent WebSockets of one user. */
   socketsPerUser: number;

@@ -76,6 +76,7 @@ export class Hub {
   async start(): Promise<void> {
     await this.#startFromLog();
     const following = this.#follow();
+    // `start` throws it until the hub has caught up; afterwards `#follow` logs it.
     this.#following = following.catch(() => {});
     await Promise.race([this.#started.promise, following]);
   }

@@ -84,7 +84,7 @@ class Occupancy {
 
 /**
  * Limits the open connections of each network. Connections of trusted proxies are not limited, because they carry the requests of many clients;
- * instead, the requests in progress of each client behind them are. Upgraded ones are left to the limits of WebSockets.
+ * instead, the requests in progress of each client that they forward are. Upgraded ones are left to the limits of WebSockets.
  */
 export function limitConnections(
   app: FastifyInstance,
