@@ -3,10 +3,8 @@ import type { JsonObject } from '../../kernel/json.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { dropCheckpoint } from '../../log/checkpoint.ts';
 import type { Clock } from '../../ports/clock.ts';
-import type { CollectionDefinition, DocumentStore, Page, StoredDocument, Write } from '../../ports/documents.ts';
-import type { DocumentQuery, DocumentRef, Projection } from '../models/projection.ts';
-import type { DocumentCache } from './document-cache.ts';
-import type { DocumentSource, PendingDocument } from './fold-batch.ts';
+import type { CollectionDefinition, DocumentStore, StoredDocument } from '../../ports/documents.ts';
+import type { Projection } from '../models/projection.ts';
 
 /** One build of a projection's documents, in collections of its own; `collections` are their short names. */
 export type Generation = Readonly<{ generation: number; version: number; collections: readonly string[] }>;
@@ -224,73 +222,3 @@ export class GenerationManager {
     return pointer;
   }
 }
-
-/** Writes in one call to the store: other work runs in between. */
-const WRITES_MAX = 256;
-/** Documents that are found at once. */
-const PAGE = 512;
-/** Ids that the documents port takes in one call. */
-const IDS_MAX = 4_096;
-
-/** The stored documents of one generation. */
-export class GenerationDocuments {
-  readonly #documents: DocumentStore;
-  readonly #physical: (collection: string) => string;
-
-  constructor(documents: DocumentStore, projection: string, generation: number) {
-    this.#documents = documents;
-    this.#physical = (collection) => physicalCollection(projection, generation, collection);
-  }
-
-  /** Where a fold finds documents: with a cache, or only in the store, where it reads each of them. */
-  source(cache?: DocumentCache): DocumentSource {
-    return {
-      trustFresh: cache !== undefined,
-      known: (ref) => cache?.get(ref),
-      load: (collection, ids) => this.#load(this.#physical(collection), ids),
-    };
-  }
-
-  /**
-   * Writes what was changed, each guarded by the version it was loaded as, or by `absent`, and then `last` if nothing was rejected. Returns what was
-   * rejected.
-   */
-  async write(changed: readonly PendingDocument[], absent: null | 'older', last?: Write): Promise<readonly Write[]> {
-    const writes = changed.map((document) => this.#write(document, absent));
-    // Sorted, the same pages of an index change in one transaction, and not in one after the other.
-    if (writes.length > WRITES_MAX) writes.sort(byId);
-    const rejected: Write[] = [];
-    for (let from = 0; from < writes.length; from += WRITES_MAX) {
-      const part = writes.slice(from, from + WRITES_MAX);
-      const isLast = from + WRITES_MAX >= writes.length && rejected.length === 0;
-      const batch = isLast && last !== undefined ? { writes: part, last } : { writes: part };
-      rejected.push(...(await this.#documents.apply(batch)).rejected);
-    }
-    return rejected;
-  }
-
-  #write({ ref, loaded, body, position }: PendingDocument, absent: null | 'older'): Write {
-    if (position === null) throw new Error(`document '${ref.id}' was changed by no event`);
-    const collection = this.#physical(ref.collection);
-    return { collection, id: ref.id, position, guard: loaded?.position ?? absent, body: body ?? null };
-  }
-
-  /** The documents that match a query, page by page. */
-  async *find({ collection, filter, sort }: DocumentQuery): AsyncGenerator<readonly DocumentRef[], void> {
-    let after: string | null = null;
-    do {
-      const query = { filter, limit: PAGE, ...(sort !== undefined && { sort }), ...(after !== null && { after }) };
-      const page: Page = await this.#documents.find(this.#physical(collection), query);
-      yield page.items.map(({ id }) => ({ collection, id }));
-      after = page.next;
-    } while (after !== null);
-  }
-
-  async #load(collection: string, ids: readonly string[]): ReturnType<DocumentSource['load']> {
-    if (ids.length <= IDS_MAX) return this.#documents.getMany(collection, ids);
-    const head = await this.#documents.getMany(collection, ids.slice(0, IDS_MAX));
-    return new Map([...head, ...(await this.#load(collection, ids.slice(IDS_MAX)))]);
-  }
-}
-
-const byId = (a: Write, b: Write): number => (a.id < b.id ? -1 : a.id > b.id ? 1 : 0);

@@ -10,7 +10,8 @@ import type { DocumentStore } from '../../ports/documents.ts';
 import type { DocumentQuery, DocumentRef, Projection } from '../models/projection.ts';
 import { createDocumentCache, type DocumentCache } from './document-cache.ts';
 import { BatchFold, type Folded, type Poison } from './fold-batch.ts';
-import { checkpointId, GenerationDocuments } from './generations.ts';
+import { GenerationDocuments } from './generation-documents.ts';
+import { checkpointId } from './generations.ts';
 
 /** A lagging projector collects so many events, for so long at most (ms), before it writes: a document touched often among them is written once. */
 const COLLECT_EVENTS = 32_768;

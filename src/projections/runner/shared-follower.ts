@@ -1,5 +1,6 @@
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, laterPosition, type Position } from '../../kernel/position.ts';
+import { together } from '../../kernel/together.ts';
 import type { Checkpoint } from '../../log/checkpoint.ts';
 import type { EventBatch, EventLog } from '../../log/event-log.ts';
 import { Follower, type FollowerStatus } from '../../log/follower.ts';
@@ -243,9 +244,3 @@ function checkpointAfter({ events, position }: EventBatch, before: Checkpoint): 
 
 /** Where the last step of so many events begins. */
 const lastStep = (events: number): number => Math.max(0, Math.ceil(events / STEP_MAX) - 1) * STEP_MAX;
-
-/** Waits for all of them, also when one fails: when it rejects, none is in progress any more. */
-async function together(tasks: readonly Promise<void>[]): Promise<void> {
-  const failed = (await Promise.allSettled(tasks)).find((outcome) => outcome.status === 'rejected');
-  if (failed !== undefined) throw failed.reason;
-}
