@@ -1,3 +1,4 @@
+import { flushCompileCache } from 'node:module';
 import {
   createLogger,
   createOutput,
@@ -52,6 +53,8 @@ try {
   const outputs = [out, err];
   const parley = await startParley(config, { logger, print, outputs, signal: stopping.signal });
   print(`Parley is ready at ${publicUrlOf(config, Number(new URL(parley.url).port))}`);
+  // Node writes its compile cache at the end, and never when the process is killed.
+  flushCompileCache();
   await signalled.promise;
   await stop(parley);
 } catch (error) {

@@ -1,20 +1,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
-import { readFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { NODE_OPTIONS } from '../../tests/support/node-options.ts';
 
 /** A server in a process of its own, apart from the load of its clients. */
 export type Child = Readonly<{ url: string; process: ChildProcess; stop: () => Promise<void> }>;
-
-/** The options of Node with which `npm start` runs the server. */
-const NODE_OPTIONS =
-  startScript()
-    .match(/ --\S+/g)
-    ?.map((option) => option.trim()) ?? [];
-
-function startScript(): string {
-  const file = new URL('../../package.json', import.meta.url);
-  return (JSON.parse(readFileSync(file, 'utf8')) as { scripts: { start: string } }).scripts.start;
-}
 
 /** Starts a script and waits for the line with its address. */
 export async function startChild(script: string, env: Readonly<Record<string, string>>): Promise<Child> {

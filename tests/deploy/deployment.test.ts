@@ -1,6 +1,9 @@
+import { execFileSync } from 'node:child_process';
 import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { readConfig } from '../../src/config/config.ts';
+import { NODE_OPTIONS } from '../support/node-options.ts';
 import { asList, asMapping, interpolate, type Mapping, readComposeFile } from './compose-file.ts';
 
 const root = new URL('../../', import.meta.url);
@@ -86,7 +89,14 @@ describe('the Dockerfile', () => {
   it('checks the health of a node with a script that it copies', () => {
     const [command = ''] = instructions('CMD');
     expect(JSON.parse(command)).toEqual(['node', 'scripts/healthcheck.mjs']);
-    expect(instructions('COPY')).toContain('scripts/healthcheck.mjs ./scripts/');
+    expect(instructions('COPY').join(' ')).toContain('scripts/healthcheck.mjs ');
+  });
+
+  it('fills the cache of compiled code from which the server starts', () => {
+    expect(instructions('RUN').filter((command) => command.endsWith('scripts/warm-up.mjs'))).toHaveLength(1);
+    const args = [...NODE_OPTIONS, '-p', 'require("node:module").getCompileCacheDir()'];
+    const folder = execFileSync(process.execPath, args, { encoding: 'utf8' });
+    expect(folder).toContain(fileURLToPath(new URL('node_modules/.cache/node/', root)));
   });
 
   it('runs without privileges and stops with a signal that the server handles', () => {

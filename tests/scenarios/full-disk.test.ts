@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it, vi } from 'vitest';
+import { NODE_OPTIONS } from '../support/node-options.ts';
 import { freePort } from '../support/server.ts';
 import { service } from '../support/services.ts';
 
@@ -51,7 +52,7 @@ describe.skipIf(!service('a small disk', missing))('a server whose disk is full'
       DATA_DIR: folder,
       RATE_LIMITS: 'off',
     };
-    server = spawn('unshare', unshare([process.execPath, '--disable-warning=ExperimentalWarning', MAIN]), { env });
+    server = spawn('unshare', unshare([process.execPath, ...NODE_OPTIONS, MAIN]), { env });
     ended = once(server, 'exit');
     if (server.stdout === null || server.stderr === null) throw new Error('the server has no output');
     createInterface({ input: server.stderr }).on('line', (line) => log.push(line));

@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, expect, it, vi } from 'vitest';
 import { linkInOutbox, type Scene, signIn, signUp } from '../../examples/two-people.ts';
+import { NODE_OPTIONS } from '../support/node-options.ts';
 import { freePort, startServer } from '../support/server.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
@@ -32,7 +33,7 @@ const sceneAt = (url: string): Scene => ({
 function refusal(more: Readonly<Record<string, string>> = {}): Promise<[code: unknown, line: string | undefined]> {
   const options = { env: { PATH: process.env.PATH ?? '', LOG_LEVEL: 'fatal', ...env, ...more }, timeout: 60_000 };
   return new Promise((resolve) => {
-    execFile(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN], options, (error, _stdout, stderr) =>
+    execFile(process.execPath, [...NODE_OPTIONS, MAIN], options, (error, _stdout, stderr) =>
       resolve([error?.code, stderr.trim().split('\n').at(-1)]),
     );
   });

@@ -6,6 +6,7 @@ import { join } from 'node:path';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import { NODE_OPTIONS } from '../support/node-options.ts';
 import { freePort, startServer } from '../support/server.ts';
 import { service } from '../support/services.ts';
 
@@ -40,7 +41,7 @@ function start(command: string, args: readonly string[]): void {
 
 /** Starts the server, and waits until it is ready. */
 async function startMain(): Promise<void> {
-  start(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN]);
+  start(process.execPath, [...NODE_OPTIONS, MAIN]);
   server.stderr?.resume();
   await ready(server);
 }
@@ -81,7 +82,7 @@ describe('signals', () => {
   );
 
   it('a server whose output is closed goes on, counts the lines that it drops, and stops in order', async () => {
-    start(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN]);
+    start(process.execPath, [...NODE_OPTIONS, MAIN]);
     server.stderr?.destroy();
     await ready(server);
     const dropped = (least: number) =>
@@ -100,7 +101,7 @@ describe('signals', () => {
   });
 
   it('a server whose output is closed before it is ready starts, and stops in order', async () => {
-    start(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN]);
+    start(process.execPath, [...NODE_OPTIONS, MAIN]);
     server.stdout?.destroy();
     server.stderr?.destroy();
     await answers();
@@ -111,7 +112,7 @@ describe('signals', () => {
 
   it('invalid settings have exit code 2, also when the output is closed', async () => {
     env.PORT = 'none';
-    start(process.execPath, ['--disable-warning=ExperimentalWarning', MAIN]);
+    start(process.execPath, [...NODE_OPTIONS, MAIN]);
     server.stdout?.destroy();
     server.stderr?.destroy();
     expect(await ended).toEqual([2, null]);

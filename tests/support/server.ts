@@ -2,9 +2,12 @@ import { type ChildProcess, spawn } from 'node:child_process';
 import { createServer } from 'node:net';
 import { createInterface } from 'node:readline';
 import { fileURLToPath } from 'node:url';
+import { NODE_OPTIONS } from './node-options.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
 const START_MS = 20_000;
+/** A copy of the program in another folder would fill the cache with entries that are never used again. */
+const COMPILE_CACHE = { own: {}, none: { NODE_DISABLE_COMPILE_CACHE: '1' } };
 
 /** A node in a process of its own, which can be killed. */
 export type Server = Readonly<{
@@ -38,8 +41,14 @@ export async function startServer(env: Readonly<Record<string, string>>, main = 
 
 /** Starts a server, and does not wait for it. */
 export function launchServer(env: Readonly<Record<string, string>>, main = MAIN): Launched {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', main], {
-    env: { PATH: process.env.PATH ?? '', HOST: '127.0.0.1', LOG_LEVEL: 'warn', ...env },
+  const child = spawn(process.execPath, [...NODE_OPTIONS, main], {
+    env: {
+      PATH: process.env.PATH ?? '',
+      HOST: '127.0.0.1',
+      LOG_LEVEL: 'warn',
+      ...COMPILE_CACHE[main === MAIN ? 'own' : 'none'],
+      ...env,
+    },
     stdio: ['ignore', 'pipe', 'pipe'],
   });
   const lines: string[] = [];
