@@ -55,11 +55,18 @@ async function flood(parley: ParleyChild, ann: Person, groups: readonly string[]
   }
 }
 
-/** Times from sending to receiving, in ms, of each run. */
-async function quietRuns(parley: ParleyChild, cy: Person, di: Person): Promise<readonly (readonly number[])[]> {
+/** Times from sending to receiving, and how late the server's event loop was meanwhile, in ms. */
+type QuietRun = Readonly<{ times: readonly number[]; loopP99: number; loopMax: number }>;
+
+async function quietRuns(parley: ParleyChild, cy: Person, di: Person): Promise<readonly QuietRun[]> {
   const [from, to] = [await goLive(parley.scene, await signIn(parley.scene, cy)), await goLive(parley.scene, di)];
-  const runs: number[][] = [];
-  for (let run = 0; run < RUNS; run++) runs.push(await quietRun(from, to, di.userId, run));
+  const runs: QuietRun[] = [];
+  for (let run = 0; run < RUNS; run++) {
+    // Reading the delays begins a new measurement.
+    await loopDelays(parley.url);
+    const times = await quietRun(from, to, di.userId, run);
+    runs.push({ times, ...(await loopDelays(parley.url)) });
+  }
   from.close();
   to.close();
   return runs;
@@ -72,6 +79,17 @@ async function quietRun(from: Live, to: Live, otherUserId: string, run: number):
     await from.send(otherUserId, content);
     await received;
   });
+}
+
+/** Delays of the server's event loop since they were last read, in ms. */
+async function loopDelays(url: string): Promise<Pick<QuietRun, 'loopP99' | 'loopMax'>> {
+  const metrics = await (await fetch(new URL('/metrics', url))).text();
+  const gauge = (name: string): number => {
+    const seconds = new RegExp(`^nodejs_eventloop_lag_${name}_seconds (\\S+)$`, 'm').exec(metrics)?.[1];
+    if (seconds === undefined) throw new Error(`/metrics has no ${name} of the event loop`);
+    return Number(seconds) * 1_000;
+  };
+  return { loopP99: gauge('p99'), loopMax: gauge('max') };
 }
 
 /** The same over the bare server, which shows how late the machine alone makes a message. */
@@ -106,11 +124,11 @@ async function paced(send: (n: number) => Promise<void>): Promise<number[]> {
   return times;
 }
 
-function tailRow(run: readonly number[], noise: readonly number[], number: number): Row {
-  const [p50, p99, bareP99] = [quantile(run, 0.5), quantile(run, 0.99), quantile(noise, 0.99)];
+function tailRow({ times, loopP99, loopMax }: QuietRun, noise: readonly number[], number: number): Row {
+  const [p50, p99, bareP99] = [quantile(times, 0.5), quantile(times, 0.99), quantile(noise, 0.99)];
   return {
     figure: `send → receive of a quiet pair after ${MESSAGES.toLocaleString('en-US')} messages of others, run ${number}`,
-    measured: `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms`,
+    measured: `p50 ${p50.toFixed(2)} ms, p99 ${p99.toFixed(2)} ms; delay of the event loop p99 ${loopP99.toFixed(1)} ms, longest ${loopMax.toFixed(1)} ms`,
     baseline: `bare ws: p50 ${quantile(noise, 0.5).toFixed(2)} ms, p99 ${bareP99.toFixed(2)} ms`,
     ratio: (p99 / bareP99).toFixed(2),
     bar: `p99 ${P99_MAX_MS} ms`,
