@@ -59,7 +59,7 @@ async function flood(parley: ParleyChild, ann: Person, groups: readonly string[]
 type QuietRun = Readonly<{ times: readonly number[]; loopP99: number; loopMax: number }>;
 
 async function quietRuns(parley: ParleyChild, cy: Person, di: Person): Promise<readonly QuietRun[]> {
-  const [from, to] = [await goLive(parley.scene, await signIn(parley.scene, cy)), await goLive(parley.scene, di)];
+  const [from, to] = [await goLiveAnew(parley, cy), await goLiveAnew(parley, di)];
   const runs: QuietRun[] = [];
   for (let run = 0; run < RUNS; run++) {
     // Reading the delays begins a new measurement.
@@ -80,6 +80,10 @@ async function quietRun(from: Live, to: Live, otherUserId: string, run: number):
     await received;
   });
 }
+
+/** Tokens from before the flood have expired. */
+const goLiveAnew = async ({ scene }: ParleyChild, person: Person): Promise<Live> =>
+  goLive(scene, await signIn(scene, person));
 
 /** Delays of the server's event loop since they were last read, in ms. */
 async function loopDelays(url: string): Promise<Pick<QuietRun, 'loopP99' | 'loopMax'>> {

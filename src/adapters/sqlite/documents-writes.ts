@@ -6,7 +6,7 @@ import type { Content } from './documents-table.ts';
 import { DocumentWriter, type Prepared } from './documents-writer.ts';
 
 /** Memory for cached pages, in KiB. Large, because writes to indexes over random ids touch many pages. */
-const CACHE_KIB = 16_384;
+const CACHE_KIB = 8_192;
 /** Size of the write-ahead log, in pages of 4 KiB, at which a commit copies it into the database file. */
 const WAL_PAGES = 8_192;
 
