@@ -1,15 +1,17 @@
 import shared from '@eventstore/db-client/generated/shared_pb.js';
-import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
+import type { Status } from '@eventstore/db-client/generated/status_pb.js';
 import type { BatchAppendReq, BatchAppendResp } from '@eventstore/db-client/generated/streams_pb.js';
 import streams from '@eventstore/db-client/generated/streams_pb.js';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { ExpectedRevision } from '../../ports/event-store.ts';
-import type { Link } from './connection.ts';
+import type { AccessLog } from './access.ts';
 import type { Message } from './envelope.ts';
-import { lostAppend, rejectedAppend } from './outcomes.ts';
+import type { Link } from './link.ts';
+import { accessFailureOf, isAccessDenied, lostAppend, rejectedAppend } from './outcomes.ts';
 import { toPosition } from './position.ts';
+import type { WaitingCall } from './silence-watch.ts';
 
 /** One append to send. */
 export type AppendRequest = Readonly<{
@@ -25,6 +27,7 @@ export type AppendResult = Readonly<{ revision: bigint; position: Position | nul
 
 type AppendCallDeps = Readonly<{
   clock: Clock;
+  access: AccessLog;
   newId: () => string;
   /** How long to wait for a response, in ms. */
   appendMs: number;
@@ -34,6 +37,7 @@ type Pending = Readonly<{
   request: AppendRequest;
   /** In the clock's monotonic time, ms. */
   deadline: number;
+  waiting: WaitingCall | null;
   resolve(result: AppendResult): void;
   reject(error: StoreError): void;
 }>;
@@ -52,7 +56,7 @@ export class AppendCall {
   readonly link: Link;
   readonly #deps: AppendCallDeps;
   readonly #onEnd: (error: unknown) => void;
-  readonly #call: ReturnType<StreamsClient['batchAppend']>;
+  readonly #call: ReturnType<Link['batchAppend']>;
   /** In the order of sending, which is also the order of their deadlines. */
   readonly #pending = new Map<string, Pending>();
   readonly #ending = new AbortController();
@@ -66,7 +70,7 @@ export class AppendCall {
     this.link = link;
     this.#deps = deps;
     this.#onEnd = onEnd;
-    const call = link.streams.batchAppend(...link.arguments(Number.POSITIVE_INFINITY));
+    const call = link.batchAppend();
     this.#call = call;
     call.on('data', (response: BatchAppendResp) => this.#settle(response));
     call.on('error', (error) => this.#end(error));
@@ -87,7 +91,8 @@ export class AppendCall {
       const { clock, newId, appendMs } = this.#deps;
       const id = newId();
       this.#call.write(toRequest(id, request));
-      this.#pending.set(id, { request, deadline: clock.monotonic() + appendMs, resolve, reject });
+      const waiting = this.link.begin();
+      this.#pending.set(id, { request, deadline: clock.monotonic() + appendMs, waiting, resolve, reject });
       this.#pendingBytes += request.bytes;
       if (!this.#isWatching) void this.#watchDeadlines();
     });
@@ -105,12 +110,13 @@ export class AppendCall {
     if (pending === undefined) return;
     const [error, success] = [response.getError(), response.getSuccess()];
     if (success === undefined) {
-      const { stream } = pending.request;
       pending.reject(
-        error === undefined ? lostAppend(new Error('the response is empty')) : rejectedAppend(stream, error),
+        error === undefined ? lostAppend(new Error('the response is empty')) : this.#rejection(pending, error),
       );
       return;
     }
+    const { access } = this.#deps;
+    if (access.isRejecting) access.accepted('append to', pending.request.stream);
     const place = success.getPosition();
     pending.resolve({
       revision: BigInt(success.getCurrentRevision()),
@@ -118,11 +124,17 @@ export class AppendCall {
     });
   }
 
+  #rejection({ request: { stream } }: Pending, error: Status): StoreError {
+    if (!isAccessDenied(error)) return rejectedAppend(stream, error);
+    return new StoreError('UNAVAILABLE', this.#deps.access.rejected('permission', 'append to', stream));
+  }
+
   #remove(id: string): Pending | undefined {
     const pending = this.#pending.get(id);
     if (pending === undefined) return undefined;
     this.#pending.delete(id);
     this.#pendingBytes -= pending.request.bytes;
+    this.link.end(pending.waiting);
     this.#endWhenSettled();
     return pending;
   }
@@ -154,12 +166,19 @@ export class AppendCall {
     this.#ending.abort();
     const unsettled = [...this.#pending.values()];
     this.#pending.clear();
-    for (const { reject } of unsettled) reject(lostAppend(error));
+    const failure = accessFailureOf(error);
+    for (const { request, waiting, reject } of unsettled) {
+      this.link.end(waiting);
+      // Such a call was rejected as a whole, before any append of it was carried out.
+      if (failure === null) reject(lostAppend(error));
+      else reject(new StoreError('UNAVAILABLE', this.#deps.access.rejected(failure, 'append to', request.stream)));
+    }
     if (!this.#retired || unsettled.length > 0) this.#onEnd(error);
   }
 
+  /** Cancelled rather than half-closed: the server would keep a half-closed call open, and with it the process. */
   #endWhenSettled(): void {
-    if (this.#retired && this.#pending.size === 0 && !this.#ended) this.#call.end();
+    if (this.#retired && this.#pending.size === 0 && !this.#ended) this.#call.cancel();
   }
 }
 

@@ -1,4 +1,6 @@
 import type { Credentials, EventStoreDBClient } from '@eventstore/db-client';
+import { GossipClient } from '@eventstore/db-client/generated/gossip_grpc_pb.js';
+import gossip from '@eventstore/db-client/generated/gossip_pb.js';
 import shared from '@eventstore/db-client/generated/shared_pb.js';
 import { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import streams from '@eventstore/db-client/generated/streams_pb.js';
@@ -12,7 +14,7 @@ export type CallArguments = Required<Parameters<StreamsClient['batchAppend']>>;
 
 /** Methods of the client that its own modules call, but its types do not declare. */
 export type ClientInternals = Readonly<{
-  getGRPCClient(type: typeof StreamsClient, name: string): Promise<StreamsClient>;
+  getGRPCClient<Stub>(type: new (...args: never) => Stub, name: string): Promise<Stub>;
   callArguments(options: { credentials?: Credentials; deadline: number }, call: CallArguments[1]): CallArguments;
 }>;
 
@@ -25,6 +27,8 @@ export function internalsOf(client: EventStoreDBClient): ClientInternals {
     callArguments: internals.callArguments,
     'StreamsClient.read': StreamsClient.prototype.read,
     'StreamsClient.batchAppend': StreamsClient.prototype.batchAppend,
+    'GossipClient.read': GossipClient.prototype.read,
+    ClusterInfo: gossip.ClusterInfo,
     'BatchAppendReq.ProposedMessage': streams.BatchAppendReq?.ProposedMessage,
     'ReadReq.Options': streams.ReadReq?.Options,
     StreamIdentifier: shared.StreamIdentifier,

@@ -1,83 +1,62 @@
-import { type Credentials, EventStoreDBClient } from '@eventstore/db-client';
 import { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import { StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import type { Clock } from '../../ports/clock.ts';
+import type { Random } from '../../ports/random.ts';
 import { LATE, within } from '../../ports/within.ts';
-import { type CallArguments, type ClientInternals, internalsOf } from './client-internals.ts';
+import { AccessLog } from './access.ts';
+import { type ConnectionString, parseConnectionString } from './connection-string.ts';
+import { Link } from './link.ts';
+import { Members } from './members.ts';
 import { isConnectionFailure } from './outcomes.ts';
-
-/** States of a gRPC channel (https://grpc.github.io/grpc/core/md_doc_connectivity-semantics-and-api.html). */
-const READY = 2;
-const TRANSIENT_FAILURE = 3;
-const SHUTDOWN = 4;
+import { SilenceWatch } from './silence-watch.ts';
 
 /** After a failed connection attempt, calls fail immediately for this long, in ms. */
 const PAUSE_MS = 100;
 
-/** A gRPC connection to one node. Calls started on it continue after it has been replaced. */
-export class Link {
-  readonly streams: StreamsClient;
-  readonly #client: ClientInternals;
-  readonly #credentials: Credentials | undefined;
-
-  constructor(streams: StreamsClient, client: ClientInternals, credentials: Credentials | undefined) {
-    this.streams = streams;
-    this.#client = client;
-    this.#credentials = credentials;
-  }
-
-  get isReady(): boolean {
-    return this.streams.getChannel().getConnectivityState(false) === READY;
-  }
-
-  /** The leading arguments of a call. `timeoutMs`: how long the call may take; `Infinity` for calls that stay open. */
-  arguments(timeoutMs: number): CallArguments {
-    const credentials = this.#credentials === undefined ? {} : { credentials: this.#credentials };
-    const noDeadline = timeoutMs === Number.POSITIVE_INFINITY ? { deadline: timeoutMs } : {};
-    return this.#client.callArguments({ ...credentials, deadline: timeoutMs }, noDeadline);
-  }
-
-  /** Resolves once connected, rejects at the first failure and when it is closed. */
-  async connect(): Promise<void> {
-    const channel = this.streams.getChannel();
-    for (;;) {
-      // Checked first, because asking a closed channel to connect would start it again.
-      if (channel.getConnectivityState(false) === SHUTDOWN) throw new Error('the connection was closed');
-      const state = channel.getConnectivityState(true);
-      if (state === READY) return;
-      if (state === TRANSIENT_FAILURE) throw new Error('the connection failed');
-      await new Promise<void>((resolve) => {
-        channel.watchConnectivityState(state, Number.POSITIVE_INFINITY, () => resolve());
-      });
-    }
-  }
-
-  close(): void {
-    this.streams.close();
-  }
-}
+export type ConnectionDeps = Readonly<{
+  clock: Clock;
+  random: Pick<Random, 'fraction'>;
+  logger: Logger;
+  /** How long a caller waits for a connection, in ms. */
+  connectMs: number;
+}>;
 
 /**
- * Access to the event store over one connection, opened when first needed and again after a failure. The client's own reconnecting is not used: it
- * leaves rejections unhandled while a cluster is unavailable, and appends never succeed after a failed discovery (docs/decisions/0019).
+ * Access to the event store over one connection, opened when first needed and again after a failure. The client's own reconnecting and discovery are
+ * not used: they leave rejections unhandled while a cluster is unavailable, appends never succeed after a failed discovery, and each silent member
+ * delays the discovery (docs/decisions/0019, 0024).
  */
 export class Connection {
-  readonly #deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>;
-  readonly #url: string;
-  readonly #credentials: Credentials | undefined;
+  /** Logs what the server rejects. */
+  readonly access: AccessLog;
+  readonly #deps: ConnectionDeps;
+  readonly #string: ConnectionString;
+  /** `null`: there is only one node. */
+  readonly #members: Members | null;
+  readonly #findNode: () => Promise<string>;
   #link: Link | null = null;
+  /** The one before, whose calls may still be running. */
+  #previous: Link | null = null;
   #opening: Promise<Link> | null = null;
   #failed: { at: number; error: StoreError } | null = null;
   #closed = false;
 
   /** Does not connect yet. Throws `INVALID` for an invalid connection string. */
-  constructor(url: string, deps: Readonly<{ clock: Clock; logger: Logger; connectMs: number }>) {
+  constructor(url: string, deps: ConnectionDeps) {
     this.#deps = deps;
-    const { anonymous, credentials } = splitCredentials(url);
-    this.#url = anonymous;
-    this.#credentials = credentials;
-    this.#newClient();
+    this.#string = parseConnectionString(url);
+    const { target, credentials, gossipClientOf } = this.#string;
+    if (typeof target === 'string') {
+      this.#members = null;
+      this.#findNode = async () => target;
+    } else {
+      const { clock, random } = deps;
+      const members = new Members({ clock, random, settings: target, credentials, createClient: gossipClientOf });
+      this.#members = members;
+      this.#findNode = () => members.find();
+    }
+    this.access = new AccessLog(deps.logger, credentials?.username ?? null);
   }
 
   /** A connected node. Throws `UNAVAILABLE` when none can be reached (nothing was sent then), `CLOSED` after `close`. */
@@ -102,6 +81,7 @@ export class Connection {
 
   close(): void {
     this.#closed = true;
+    this.#members?.close();
     this.#drop();
   }
 
@@ -110,16 +90,16 @@ export class Connection {
     if (this.#failed !== null && clock.monotonic() < this.#failed.at + PAUSE_MS) throw this.#failed.error;
     // Closes a connection that was lost: a new one connects without waiting for the retry pauses of the old one.
     this.#drop();
+    let link: Link;
     try {
-      const client = this.#newClient();
-      const streams = await client.getGRPCClient(StreamsClient, 'streams');
-      this.#link = new Link(streams, client, this.#credentials);
-      const connected = await within(clock, connectMs, this.#link.connect());
+      link = await this.#newLink();
+      this.#link = link;
+      const connected = await within(clock, connectMs, link.connect());
       if (connected === LATE) throw this.#timeout();
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
       const error = new StoreError('UNAVAILABLE', `cannot connect to the event store: ${reason}`, { cause });
-      if (this.#failed === null) logger.warn({ err: cause }, 'cannot connect to the event store');
+      if (this.#failed === null && !this.#closed) logger.warn({ err: cause }, 'cannot connect to the event store');
       this.#failed = { at: clock.monotonic(), error };
       this.#drop();
       throw error;
@@ -129,8 +109,34 @@ export class Connection {
       throw closedError();
     }
     this.#failed = null;
-    logger.info({}, 'connected to the event store');
-    return this.#link;
+    // Calls to a node that is no longer used would wait for it to be noticed as dead.
+    if (this.#previous?.address !== link.address) this.#previous?.abandon();
+    this.#previous = null;
+    logger.info({ node: link.address }, 'connected to the event store');
+    return link;
+  }
+
+  async #newLink(): Promise<Link> {
+    const { credentials, clientOf } = this.#string;
+    const address = await this.#findNode();
+    const client = clientOf(address);
+    const streams = await client.getGRPCClient(StreamsClient, 'streams');
+    const members = this.#members;
+    const watch = members && new SilenceWatch(this.#deps.clock, () => this.#leaveIfReplaced(members, address));
+    return new Link({ address, streams, client, credentials, watch });
+  }
+
+  /**
+   * The node has not responded to a call for a while. Only the other members know whether it was replaced: where it is just slow, changing the node
+   * would help no one.
+   */
+  async #leaveIfReplaced(members: Members, address: string): Promise<void> {
+    const link = this.#link;
+    const next = await members.replacementOf(address);
+    if (next === null || link === null || link !== this.#link || link.address !== address) return;
+    this.#deps.logger.warn({ node: address, next }, 'the node of the event store does not respond and was replaced');
+    this.#link = null;
+    link.abandon();
   }
 
   #timeout(): StoreError {
@@ -138,51 +144,11 @@ export class Connection {
   }
 
   #drop(): void {
-    this.#link?.close();
+    if (this.#link === null) return;
+    this.#link.close();
+    this.#previous = this.#link;
     this.#link = null;
-  }
-
-  #newClient(): ClientInternals {
-    return internalsOf(parsed(this.#url));
-  }
-}
-
-/** A client, with the connection string and the certificates that it names parsed. */
-function parsed(url: string): EventStoreDBClient {
-  try {
-    return EventStoreDBClient.connectionString(url);
-  } catch (error) {
-    const [reason] = error instanceof Error ? error.message.split('\n') : [String(error)];
-    throw new StoreError('INVALID', `invalid connection string of the event store: ${reason}`, { cause: error });
   }
 }
 
 export const closedError = (): StoreError => new StoreError('CLOSED', 'the event store was closed');
-
-/**
- * The connection string without user and password, because the client prints all of it in its warnings and errors. KurrentDB's names for the scheme
- * mean the same.
- */
-function splitCredentials(url: string): { anonymous: string; credentials: Credentials | undefined } {
-  const [, discover = '', user, password, rest] =
-    /^(?:esdb|kurrent|kurrentdb|kdb)(\+discover)?:\/\/(?:([^:@/]+):([^@]+)@)?(.*)$/s.exec(url.trim()) ?? [];
-  if (rest === undefined) {
-    throw new StoreError(
-      'INVALID',
-      'the connection string of the event store must start with esdb:// or esdb+discover://',
-    );
-  }
-  if (user === undefined || password === undefined) {
-    return { anonymous: `esdb${discover}://${rest}`, credentials: undefined };
-  }
-  try {
-    const credentials = { username: decodeURIComponent(user), password: decodeURIComponent(password) };
-    return { anonymous: `esdb${discover}://${rest}`, credentials };
-  } catch {
-    // Without the cause, whose message would contain them.
-    throw new StoreError(
-      'INVALID',
-      'user and password in the connection string of the event store must be URL-encoded',
-    );
-  }
-}

@@ -75,7 +75,7 @@ class EventStoreDb implements EventStore {
     this.#timeouts = { ...DEFAULTS, ...options.timeouts };
     const { connectMs, readMs } = this.#timeouts;
     this.#newId = () => random.uuid(clock.now());
-    this.#connection = new Connection(url, { clock, logger, connectMs });
+    this.#connection = new Connection(url, { clock, random, logger, connectMs });
     this.#reader = new Reader({ connection: this.#connection, readMs, closing: this.#closing.signal });
     this.#internal = {
       reader: this.#reader,
@@ -178,7 +178,8 @@ class EventStoreDb implements EventStore {
     const link = await this.#connection.link();
     if (this.#call?.link !== link || !this.#call.isOpen) {
       this.#call?.retire();
-      const deps = { clock: this.#options.clock, newId: this.#newId, appendMs: this.#timeouts.appendMs };
+      const { access } = this.#connection;
+      const deps = { clock: this.#options.clock, access, newId: this.#newId, appendMs: this.#timeouts.appendMs };
       this.#call = new AppendCall(link, deps, (error) => this.#connection.failed(link, error));
     }
     return this.#call.send(request);

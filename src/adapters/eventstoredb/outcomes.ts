@@ -27,6 +27,16 @@ export function isConnectionFailure(error: unknown): boolean {
   return !isCallError(error) || [CANCELLED, UNKNOWN, NOT_FOUND, INTERNAL, UNAVAILABLE].includes(error.code);
 }
 
+/** The server does not accept user or password, or the user lacks a permission. */
+export type AccessFailure = 'credentials' | 'permission';
+
+/** Which access was rejected, `null` for another failure. */
+export function accessFailureOf(error: unknown): AccessFailure | null {
+  if (!isCallError(error)) return null;
+  if (error.code === UNAUTHENTICATED) return 'credentials';
+  return error.code === PERMISSION_DENIED ? 'permission' : null;
+}
+
 /** Whether a read failed because its stream was permanently deleted. */
 export function isStreamDeleted(error: unknown): boolean {
   return isCallError(error) && error.metadata?.get('exception')[0] === 'stream-deleted';
@@ -44,11 +54,14 @@ export function failedRead(error: unknown): StoreError {
  * what was passed to the connection may have arrived.
  */
 export function lostAppend(error: unknown): StoreError {
-  const isRejected = isCallError(error) && [PERMISSION_DENIED, UNIMPLEMENTED, UNAUTHENTICATED].includes(error.code);
-  return isRejected
+  return isCallError(error) && error.code === UNIMPLEMENTED
     ? new StoreError('UNAVAILABLE', `the event store rejects appends: ${messageOf(error)}`, { cause: error })
     : new StoreError('UNKNOWN', `the response to an append was lost: ${messageOf(error)}`, { cause: error });
 }
+
+/** Whether the server did not carry out an append because the user may not write to the stream. */
+export const isAccessDenied = (error: Status): boolean =>
+  error.getDetails()?.getTypeName() === 'event_store.client.AccessDenied';
 
 /** The error of an append that the server did not carry out, or whose outcome the server does not know. */
 export function rejectedAppend(stream: string, error: Status): StoreError {
@@ -63,8 +76,6 @@ export function rejectedAppend(stream: string, error: Status): StoreError {
     }
     case 'event_store.client.StreamDeleted':
       return new StoreError('UNAVAILABLE', `stream '${stream}' was permanently deleted in the event store`);
-    case 'event_store.client.AccessDenied':
-      return new StoreError('UNAVAILABLE', `the event store denies write access to stream '${stream}'`);
     case 'event_store.client.MaximumAppendSizeExceeded':
       return new StoreError('INVALID', 'the append exceeds the MaxAppendSize of the event store');
   }

@@ -1,5 +1,5 @@
 import type { ReadReq, ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
-import { isStoreError } from '../../kernel/errors.ts';
+import { isStoreError, StoreError } from '../../kernel/errors.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
 import type {
   Direction,
@@ -9,10 +9,11 @@ import type {
   StoredRecord,
   StreamSlice,
 } from '../../ports/event-store.ts';
+import { streamOf } from './access.ts';
 import { type Connection, closedError } from './connection.ts';
 import { decodeRecord, parleyIdOf, positionOf, type ServerRecord, sizeOf } from './envelope.ts';
 import { matches } from './filter.ts';
-import { failedRead, isStreamDeleted } from './outcomes.ts';
+import { accessFailureOf, failedRead, isStreamDeleted } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import { readAllRequest, readStreamRequest } from './requests.ts';
 
@@ -21,8 +22,8 @@ const SLICE_BYTES = 4_194_304;
 /** Records per request, and records that one read of the whole log examines at most, so that records of other programs do not prolong it. */
 const PAGE = 512;
 const SCAN = 4_096;
-/** Records of the first pages in the search for the last record; later pages have `PAGE`. */
-const HEAD_PAGES = [8, 64, PAGE];
+/** Records of the pages in the search for the last record. */
+const HEAD_PAGES = [8, 64];
 
 export type ReaderDeps = Readonly<{
   connection: Connection;
@@ -86,12 +87,15 @@ export class Reader {
     return { records, next, end: false };
   }
 
-  /** Position of the last record of Parley's. */
+  /**
+   * Position of the last record of Parley's, or, where the last records of the log are of other programs, of one of those: reading back to Parley's
+   * could take minutes. `null` only when there is none of Parley's.
+   */
   async head(): Promise<Position | null> {
     let from: Position | null = null;
-    for (let n = 0; ; n++) {
-      const count = HEAD_PAGES[n] ?? PAGE;
-      const { records, more } = await this.#logPage('backwards', from, { count, system: false });
+    for (const count of HEAD_PAGES) {
+      // With system events, because the server would read over them without limit.
+      const { records, more } = await this.#logPage('backwards', from, { count, system: true });
       for (const record of records) {
         from = positionOf(record);
         if (this.#latest !== null && from <= this.#latest) return this.#latest;
@@ -99,6 +103,7 @@ export class Reader {
       }
       if (!more) return this.#latest;
     }
+    return from;
   }
 
   /** See `EventStore.idAt`. */
@@ -184,17 +189,25 @@ export class Reader {
 
   async *#responses(request: ReadReq): AsyncGenerator<ReadResp, void> {
     const { connection, readMs, closing } = this.#deps;
+    const { access } = connection;
     const link = await connection.link();
-    const call = link.streams.read(request, ...link.arguments(readMs));
+    const call = link.read(request, readMs);
     const cancel = () => call.cancel();
     closing.addEventListener('abort', cancel);
     // Leaving the loop cancels the call, and the error event that follows must not be unhandled.
     call.on('error', () => {});
     try {
-      yield* call as AsyncIterable<ReadResp>;
+      for await (const response of call as AsyncIterable<ReadResp>) {
+        if (access.isRejecting) access.accepted('read', streamOf(request));
+        yield response;
+      }
     } catch (error) {
       if (closing.aborted) throw closedError();
       if (isStreamDeleted(error)) return;
+      const failure = accessFailureOf(error);
+      if (failure !== null) {
+        throw new StoreError('UNAVAILABLE', access.rejected(failure, 'read', streamOf(request)), { cause: error });
+      }
       connection.failed(link, error);
       throw failedRead(error);
     } finally {

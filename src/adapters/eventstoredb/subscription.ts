@@ -9,7 +9,7 @@ import type { Connection } from './connection.ts';
 import { decodeRecord, type ServerRecord } from './envelope.ts';
 import { Feed, type FeedBatch } from './feed.ts';
 import { matches } from './filter.ts';
-import { failedRead } from './outcomes.ts';
+import { accessFailureOf, failedRead } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import type { Reader } from './reader.ts';
 import { subscribeRequest } from './requests.ts';
@@ -95,7 +95,7 @@ class Subscription {
       const from = this.#position === null ? null : await align(reader, this.#position);
       this.#link = await connection.link();
       const request = subscribeRequest(from, this.#isLive ? undefined : filter);
-      const call = this.#link.streams.read(request, ...this.#link.arguments(Number.POSITIVE_INFINITY));
+      const call = this.#link.read(request, Number.POSITIVE_INFINITY);
       return new Feed(call, { decode: (record) => this.#decode(record), batchSize });
     } catch (error) {
       if (this.#settings.stop.aborted) return null;
@@ -122,6 +122,11 @@ class Subscription {
   failed({ error }: Feed, failures: number): void {
     if (isStoreError(error)) throw error;
     if (this.#link !== null) this.#deps.connection.failed(this.#link, error);
+    const denied = accessFailureOf(error);
+    if (denied !== null) {
+      this.#deps.connection.access.rejected(denied, 'read', '$all');
+      return;
+    }
     const failure = failedRead(error);
     if (failure.code !== 'UNAVAILABLE') throw failure;
     this.#logFailure(error, failures);
@@ -136,7 +141,7 @@ class Subscription {
   }
 
   #logFailure(error: unknown, failures: number): void {
-    if (failures > 0) return;
+    if (failures > 0 || accessFailureOf(isStoreError(error) ? error.cause : error) !== null) return;
     this.#deps.logger.warn({ err: error }, 'subscription to the event store interrupted, reconnecting');
   }
 }

@@ -7,7 +7,7 @@ import { GoogleEmpty, grpc, shared, streams } from './stubs.ts';
 /** The default of the real server, including its overhead. */
 export const MAX_APPEND_BYTES = 1_048_576;
 
-export type Outcome = Written | Readonly<{ result: 'too-large' | 'timeout' | 'busy' }>;
+export type Outcome = Written | Readonly<{ result: 'too-large' | 'timeout' | 'busy' | 'denied' }>;
 
 type Target = Readonly<{ stream: string; expected: Expected }>;
 
@@ -49,6 +49,9 @@ export function batchResponse({ stream, expected }: Target, outcome: Outcome): B
       break;
     case 'busy':
       response.setError(batchError('NotHandled', 'Server Is Busy', new GoogleEmpty().serializeBinary()));
+      break;
+    case 'denied':
+      response.setError(batchError('AccessDenied', 'AccessDenied', new shared.AccessDenied().serializeBinary()));
       break;
   }
   return response;
@@ -92,6 +95,8 @@ export function appendResponse({ stream, expected }: Target, outcome: Outcome): 
       return rpcError(status.ABORTED, 'Operation timed out: Prepare phase timeout.', {});
     case 'busy':
       return rpcError(status.UNAVAILABLE, 'Server Is Too Busy', {});
+    case 'denied':
+      return rpcError(status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' });
   }
 }
 

@@ -25,6 +25,7 @@ async function perform(deps: AppendDeps, request: Request): Promise<Outcome | nu
   const { log, faults, waiting, cutConnections } = deps;
   waiting.add(request);
   await faults.gate();
+  await faults.thawed();
   waiting.delete(request);
   const size = request.events.reduce(
     (sum, { data, metadata, type }) => sum + data.length + metadata.length + 2 * type.length,
@@ -58,7 +59,9 @@ export function serveBatchAppend(deps: AppendDeps, call: ServerDuplexStream<Batc
     if (!message.getIsFinal()) return;
     pending.delete(id);
     turn = turn.then(async () => {
-      const outcome = await perform(deps, request);
+      const isPermitted = deps.faults.permitsAppend(call);
+      const outcome = isPermitted ? await perform(deps, request) : ({ result: 'denied' } as const);
+      await deps.faults.thawed();
       if (outcome === null || call.cancelled || call.destroyed) return;
       const response = batchResponse(request, outcome);
       response.setCorrelationId(message.getCorrelationId());
@@ -66,7 +69,7 @@ export function serveBatchAppend(deps: AppendDeps, call: ServerDuplexStream<Batc
       call.write(response);
     });
   });
-  call.on('end', () => turn.then(() => call.end()));
+  // As EventStoreDB does: a half-closed call stays open until the client cancels it.
   call.on('error', () => call.destroy());
 }
 
@@ -92,7 +95,7 @@ export async function serveAppend(
     // The caller disconnected before the request was complete.
     return;
   }
-  const outcome = await perform(deps, request);
+  const outcome = deps.faults.permitsAppend(call) ? await perform(deps, request) : ({ result: 'denied' } as const);
   if (outcome === null) return;
   const response = appendResponse(request, outcome);
   if (response instanceof Error) respond(response);

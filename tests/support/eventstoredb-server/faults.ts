@@ -21,6 +21,10 @@ export class Faults {
   repeatCheckpoints = false;
   /** Users and their passwords; `null`: no authentication. */
   users: Readonly<Record<string, string>> | null = null;
+  /** Users who may read `$all` (by default only administrators may), and those who may append; `null`: all. */
+  readersOfAll: readonly string[] | null = null;
+  writers: readonly string[] | null = null;
+  #thawed: { promise: Promise<void>; resolve: () => void } | null = null;
   #gate: { opened: Promise<void>; open: () => void } | null = null;
 
   /** Holds every append before it is carried out, until the returned function is called. */
@@ -39,14 +43,56 @@ export class Faults {
     await this.#gate?.opened;
   }
 
-  /** Whether the caller is authenticated. If not, the call has been ended with an error. */
+  /** The server sends nothing more, as if its process was suspended, until the returned function is called. Connections stay open. */
+  freeze(): () => void {
+    const frozen = Promise.withResolvers<void>();
+    this.#thawed = frozen;
+    return () => {
+      this.#thawed = null;
+      frozen.resolve();
+    };
+  }
+
+  get isFrozen(): boolean {
+    return this.#thawed !== null;
+  }
+
+  /** Resolves when the server is not frozen. */
+  async thawed(): Promise<void> {
+    while (this.#thawed !== null) await this.#thawed.promise;
+  }
+
+  /** Whether the caller is authenticated or anonymous. If not, the call has been ended with an error. */
   admits(call: AnyCall): boolean {
-    if (this.users === null) return true;
-    const [header = ''] = call.metadata.get('authorization');
-    const given = Buffer.from(String(header).replace(/^Basic /, ''), 'base64').toString();
-    if (Object.entries(this.users).some(([name, password]) => given === `${name}:${password}`)) return true;
-    call.emit('error', rpcError(grpc.status.UNAUTHENTICATED, 'unknown user or wrong password', {}));
+    const user = this.#userOf(call);
+    if (user === undefined) call.emit('error', rpcError(grpc.status.UNAUTHENTICATED, 'Unauthenticated', {}));
+    return user !== undefined;
+  }
+
+  /** Whether the caller may read streams, or the whole log. If not, the call has been ended with an error. */
+  permitsRead(call: AnyCall, what: 'stream' | '$all'): boolean {
+    if (this.#permits(call, what === '$all' ? this.readersOfAll : null)) return true;
+    call.emit('error', rpcError(grpc.status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' }));
     return false;
+  }
+
+  /** Whether the caller may append. */
+  permitsAppend(call: AnyCall): boolean {
+    return this.#permits(call, this.writers);
+  }
+
+  #permits(call: AnyCall, users: readonly string[] | null): boolean {
+    if (this.users === null) return true;
+    const user = this.#userOf(call) ?? null;
+    return user !== null && (users?.includes(user) ?? true);
+  }
+
+  /** The name of the caller, `null` for an anonymous one, `undefined` with an unknown user or a wrong password. */
+  #userOf(call: AnyCall): string | null | undefined {
+    const [header] = call.metadata.get('authorization');
+    if (this.users === null || header === undefined) return null;
+    const given = Buffer.from(String(header).replace(/^Basic /, ''), 'base64').toString();
+    return Object.entries(this.users).find(([name, password]) => given === `${name}:${password}`)?.[0];
   }
 }
 

@@ -118,6 +118,7 @@ const CODES = {
   StreamDeleted: 5,
   Timeout: 4,
   MaximumAppendSizeExceeded: 3,
+  AccessDenied: 7,
   NotHandled: 0,
 } as const;
 

@@ -1,16 +1,19 @@
 import type { ReadResp } from '@eventstore/db-client/generated/streams_pb.js';
 import type { ServerWritableStream } from '@grpc/grpc-js';
+import type { Faults } from './faults.ts';
 
 /** Writes to a call with backpressure, until the call is closed. */
 export class Outlet {
   readonly #call: Pick<ServerWritableStream<unknown, ReadResp>, 'write' | 'on' | 'cancelled' | 'destroy'>;
+  readonly #faults: Faults;
   readonly #onEvent: () => void;
   #wake: () => void = () => {};
   #closed = false;
 
   /** `onEvent` is called after each event. */
-  constructor(call: ServerWritableStream<unknown, ReadResp>, onEvent: () => void) {
+  constructor(call: ServerWritableStream<unknown, ReadResp>, faults: Faults, onEvent: () => void) {
     this.#call = call;
+    this.#faults = faults;
     this.#onEvent = onEvent;
     const close = () => {
       this.#closed = true;
@@ -29,6 +32,7 @@ export class Outlet {
 
   /** Resolves when there is room for the next message, or the call is closed. */
   async write(response: ReadResp): Promise<void> {
+    if (this.#faults.isFrozen) await this.#faults.thawed();
     if (this.closed) return;
     if (!this.#call.write(response)) await this.#wait();
     if (response.hasEvent()) this.#onEvent();

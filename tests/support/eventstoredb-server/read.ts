@@ -25,10 +25,12 @@ export async function serveRead(
   { log, faults, newId, open, sent }: ReadDeps,
   call: ServerWritableStream<ReadReq, ReadResp>,
 ): Promise<void> {
+  await faults.thawed();
   if (!faults.admits(call)) return;
+  if (!faults.permitsRead(call, call.request.getOptions()?.hasAll() === true ? '$all' : 'stream')) return;
   const fault = faults.reads.shift();
   if (fault === 'silence') return;
-  const outlet = new Outlet(call, () => {
+  const outlet = new Outlet(call, faults, () => {
     sent();
     if (fault === 'break') throw unavailable('Connection reset');
   });

@@ -24,6 +24,13 @@ export type ServerOptions = Readonly<{
   random?: Random;
 }>;
 
+/** A member of a cluster as another one sees it. */
+export type Member = Readonly<{
+  port: number;
+  state: 'LEADER' | 'FOLLOWER' | 'UNKNOWN' | 'READONLYREPLICA';
+  isAlive?: boolean;
+}>;
+
 /** An EventStoreDB that speaks the protocol of the real one on the loopback interface. */
 export interface EventStoreDbServer {
   /** Connection string of its only node. */
@@ -40,6 +47,12 @@ export interface EventStoreDbServer {
   readonly eventsSent: number;
   /** Port of the cluster's leader, as reported by this node; initially its own. */
   leader: number;
+  /** All members of the cluster, as reported by this node; `null`: the leader alone. */
+  members: readonly Member[] | null;
+  /** Number of connections since the start. */
+  readonly connections: number;
+  /** Number of questions for the members of the cluster so far. */
+  readonly gossips: number;
   /** Cuts every connection without a response. */
   cut(): void;
   /** Cuts every connection and accepts no more. The log is kept. */
@@ -65,6 +78,9 @@ class WireServer implements EventStoreDbServer {
   readonly faults = new Faults();
   eventsSent = 0;
   leader = 0;
+  members: readonly Member[] | null = null;
+  connections = 0;
+  gossips = 0;
   readonly #tls: ServerOptions['tls'];
   readonly #newId: () => string;
   readonly #sockets = new Set<Socket>();
@@ -106,7 +122,11 @@ class WireServer implements EventStoreDbServer {
       socket.on('close', () => this.#sockets.delete(socket));
       // A peer may disconnect at any time.
       socket.on('error', () => {});
-      injector.injectConnection(socket);
+      this.connections++;
+      // The kernel accepts connections also for a suspended process.
+      void this.faults.thawed().then(() => {
+        if (!socket.destroyed) injector.injectConnection(socket);
+      });
     });
     net.listen(this.#port, HOST);
     await once(net, 'listening');
@@ -166,21 +186,26 @@ class WireServer implements EventStoreDbServer {
         respond(null, supported()),
     });
     server.addService(GossipService, {
-      read: (_call: unknown, respond: (error: null, response: object) => void) => respond(null, this.#cluster()),
+      read: async (_call: unknown, respond: (error: null, response: object) => void) => {
+        this.gossips++;
+        await this.faults.thawed();
+        respond(null, this.#cluster());
+      },
     });
   }
 
-  /** The cluster, reduced to its leader. */
   #cluster() {
-    const endPoint = new gossip.EndPoint();
-    endPoint.setAddress(HOST);
-    endPoint.setPort(this.leader);
-    const member = new gossip.MemberInfo();
-    member.setHttpEndPoint(endPoint);
-    member.setIsAlive(true);
-    member.setState(gossip.MemberInfo.VNodeState.LEADER);
     const cluster = new gossip.ClusterInfo();
-    cluster.addMembers(member);
+    for (const { port, state, isAlive = true } of this.members ?? [{ port: this.leader, state: 'LEADER' }]) {
+      const endPoint = new gossip.EndPoint();
+      endPoint.setAddress(HOST);
+      endPoint.setPort(port);
+      const member = new gossip.MemberInfo();
+      member.setHttpEndPoint(endPoint);
+      member.setIsAlive(isAlive);
+      member.setState(gossip.MemberInfo.VNodeState[state]);
+      cluster.addMembers(member);
+    }
     return cluster;
   }
 }
