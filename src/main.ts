@@ -12,6 +12,8 @@ import { publicUrlOf, readConfig } from './config/config.ts';
 
 /** Time limit for stopping, in ms. After it the process exits with code 1; acknowledged commands are durable. */
 const STOP_MS = 10_000;
+/** Time for the process to end by itself when everything is closed, in ms. A TLS handshake with a silent host would keep it for as long as it lasts. */
+const EXIT_MS = 50;
 
 // First of all, so that no reader of the output ends the process.
 const [out, err] = [createOutput(process.stdout), createOutput(process.stderr)];
@@ -64,6 +66,8 @@ try {
     process.exitCode = error instanceof InstallationError ? 2 : 1;
   }
 }
+
+clock.after(EXIT_MS, () => process.exit());
 
 async function stop(parley: Parley): Promise<void> {
   try {

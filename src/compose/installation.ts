@@ -4,7 +4,8 @@ import type { InstallationEvent } from '../aggregates/installation/events.ts';
 import { hmac, type Secrets } from '../identity/secrets.ts';
 import { isStoreError, StoreError } from '../kernel/errors.ts';
 import { eventId } from '../kernel/ids.ts';
-import type { EventLog } from '../log/event-log.ts';
+import type { Position } from '../kernel/position.ts';
+import type { EventLog, LogEvents } from '../log/event-log.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { KeyStore } from '../ports/keys.ts';
 import type { System } from './ports.ts';
@@ -74,7 +75,7 @@ async function create(
   { log, keys, clock, random }: Parameters<typeof requireSameInstallation>[0],
   secretCheck: string,
 ): Promise<Installation> {
-  const hasEvents = (await log.head()) !== null;
+  const hasEvents = !(await isEmpty(log));
   const known = (await Promise.all(FIRST_KEYS.map((prefix) => keys.list(prefix)))).flat();
   // Another node that has just written the first event has made its keys before.
   if (hasEvents && known.length === 0) throw wrongKeys();
@@ -95,6 +96,18 @@ async function create(
   const stored = await read(log);
   if (stored === null) throw new StoreError('UNAVAILABLE', `the first event of stream '${STREAM}' cannot be read`);
   return stored;
+}
+
+/** Reads the whole log where it is shared with other programs and they wrote last: only before the first start, and only their records. */
+async function isEmpty(log: EventLog): Promise<boolean> {
+  const head = await log.head();
+  if (head === null) return true;
+  if ((await log.idAt(head)) !== null) return false;
+  for (let from: Position | null = null; ; ) {
+    const slice: LogEvents = await log.readAll({ direction: 'backwards', from, limit: 1 });
+    if (slice.events.length > 0 || slice.end) return slice.events.length === 0;
+    from = slice.next;
+  }
 }
 
 /** Calls the key store. A key that was sealed under another secret is an error of the operator. */

@@ -1,5 +1,5 @@
 import type { ReadinessCheck } from '../http/deps.ts';
-import { StoreError } from '../kernel/errors.ts';
+import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { AppendHealth } from '../log/append-health.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
@@ -12,8 +12,8 @@ const LOG = { collection: 'log', id: 'log' } as const;
 
 /** Stores in the documents which log they derive from. Throws `INVALID` for documents of another log. */
 export async function requireSameLog(log: EventLog, documents: DocumentStore): Promise<void> {
-  await documents.define([{ name: LOG.collection, indexes: [] }]);
   const epoch = await log.epoch();
+  await documents.define([{ name: LOG.collection, indexes: [] }]);
   await documents.apply({ writes: [{ ...LOG, position: '0', guard: null, body: { epoch } }] });
   const stored = (await documents.getMany(LOG.collection, [LOG.id])).get(LOG.id);
   if (stored?.body.epoch === epoch) return;
@@ -50,19 +50,31 @@ export function storeChecks(
   return [
     {
       name: 'event-store',
-      async check() {
-        await events.head();
-        return (await appends?.check()) ?? null;
-      },
+      check: () =>
+        reasonOf(async () => {
+          await events.head();
+          return (await appends?.check()) ?? null;
+        }),
     },
     {
       name: 'documents',
-      async check() {
-        await documents.getMany(LOG.collection, [LOG.id]);
-        return null;
-      },
+      check: () =>
+        reasonOf(async () => {
+          await documents.getMany(LOG.collection, [LOG.id]);
+          return null;
+        }),
     },
   ];
+}
+
+/** An unavailable store is a reason in words, logged once, rather than an error that each probe logs with its stack. */
+async function reasonOf(check: () => Promise<string | null>): Promise<string | null> {
+  try {
+    return await check();
+  } catch (error) {
+    if (isStoreError(error, 'UNAVAILABLE')) return error.message;
+    throw error;
+  }
 }
 
 /** Checks that each projection can be read and is not parked. */

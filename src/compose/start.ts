@@ -58,6 +58,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
     observeOutput(telemetry, options.outputs ?? []);
     const ports = { ...system, ...stores, telemetry };
     const settings = settingsOf(config, `${process.pid}-${system.random.uuid(system.clock.now())}`);
+    let reason: string | null = null;
     for (;;) {
       const attempt = new AsyncDisposableStack();
       try {
@@ -70,7 +71,11 @@ export async function startParley(config: Config, options: StartOptions): Promis
         await attempt.disposeAsync();
         if (config.shared === null || !isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || options.signal?.aborted)
           throw error;
-        options.logger.warn({ err: error }, 'a store is unavailable; trying again');
+        // The same reason is logged once, however long it lasts.
+        if (error.message !== reason) {
+          options.logger.warn({ reason: error.message }, 'a store is unavailable; trying again');
+        }
+        reason = error.message;
         if (waiting === null) {
           waiting = await buildWaitingApp(ports, settings.http);
           await waiting.listen({ host: hostOf(config), port: config.port });

@@ -42,7 +42,10 @@ export interface EventStore {
   /** Whether a text from outside is spelled like a position of this store. There may be no record at it, or none yet. */
   isPosition(text: string): boolean;
 
-  /** Position of the last record of the log, `null` when it has none. */
+  /**
+   * Position of the last record of the log, `null` when it has none. Costs the same whatever is in the log: where the last records are of other
+   * writers, it may be the position of one of these, and there may be no record of Parley's at all.
+   */
   head(): Promise<Position | null>;
 
   /** Id of the record at exactly this position, `null` when there is none (any more). Throws `INVALID` for a position that the store did not make. */

@@ -54,6 +54,29 @@ describe('events of other programs in the same database', () => {
     await fresh.close();
   });
 
+  it('do not make the head of the log dearer, however many they are', async () => {
+    const { position } = await store.append(newStream(), [note('a')], { expect: 'none' });
+    const fresh = await open(server.url);
+    for (const type of ['Else', '$statistics']) {
+      server.log.append(
+        `other-${type}`,
+        'any',
+        Array.from({ length: 20_000 }, () => foreign(type, '{}')),
+      );
+      for (const node of [fresh, store]) {
+        const sent = server.eventsSent;
+        const head = await node.head();
+        expect(server.eventsSent - sent).toBeLessThan(100);
+        // A position that this log has, and after which there is no record of Parley's.
+        expect(head !== null && head > position).toBe(true);
+        expect((await readToEnd(node, { from: head })).records).toEqual([]);
+      }
+    }
+    const last = await store.append(newStream(), [note('b')], { expect: 'none' });
+    expect(await Promise.all([fresh.head(), store.head()])).toEqual([last.position, last.position]);
+    await fresh.close();
+  });
+
   it('do not fill a page: a slice has records, or it is the last one', async () => {
     const stream = newStream();
     server.log.append(

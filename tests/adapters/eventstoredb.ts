@@ -1,7 +1,7 @@
 import { openEventStoreDb, type Timeouts } from '../../src/adapters/eventstoredb/event-store.ts';
 import { createSystemClock } from '../../src/adapters/system/system-clock.ts';
 import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
-import { silentLogger } from '../../src/kernel/logger.ts';
+import { type Logger, silentLogger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
 import type { Proposed } from '../support/eventstoredb-server/log.ts';
@@ -14,12 +14,12 @@ import {
 const random = createSystemRandom();
 
 /** Settings of a store under test; all others are those of production. */
-export type OpenOptions = Readonly<{ clock?: Clock; timeouts?: Partial<Timeouts> }>;
+export type OpenOptions = Readonly<{ clock?: Clock; logger?: Logger; timeouts?: Partial<Timeouts> }>;
 
 export const open = (
   url: string,
-  { clock = createSystemClock(), timeouts = {} }: OpenOptions = {},
-): Promise<EventStore> => openEventStoreDb({ url, clock, random, logger: silentLogger, timeouts });
+  { clock = createSystemClock(), logger = silentLogger, timeouts = {} }: OpenOptions = {},
+): Promise<EventStore> => openEventStoreDb({ url, clock, random, logger, timeouts });
 
 export type OnServer = Readonly<{ server: EventStoreDbServer; store: EventStore; dispose(): Promise<void> }>;
 

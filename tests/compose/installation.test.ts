@@ -12,7 +12,8 @@ import { createEventLog } from '../../src/log/create-event-log.ts';
 import { PersonalKeys } from '../../src/log/personal-keys.ts';
 import type { EventStore } from '../../src/ports/event-store.ts';
 import type { KeyStore } from '../../src/ports/keys.ts';
-import { openOnServer } from '../adapters/eventstoredb.ts';
+import { foreign, openOnServer } from '../adapters/eventstoredb.ts';
+import { note } from '../contracts/events.ts';
 import { faulty } from '../support/faulty-event-log.ts';
 import { system } from '../support/stores.ts';
 
@@ -43,6 +44,27 @@ const engines = {
   },
   EventStoreDB: () => openOnServer(),
 };
+
+describe('an installation in a database that other programs use', () => {
+  const elsewhere = (count: number) => Array.from({ length: count }, () => foreign('Else', '{}'));
+
+  it('is recorded after any number of their records', async () => {
+    const { server, store, dispose } = await openOnServer();
+    server.log.append('other-1', 'any', elsewhere(200));
+    const keys = await openKeys();
+    await check(store, keys);
+    expect((await eventsIn(store)).map(({ type }) => type)).toEqual(['InstallationCreated']);
+    await dispose();
+  });
+
+  it('is not recorded when events before their records belong to other keys', async () => {
+    const { server, store, dispose } = await openOnServer();
+    await store.append('user-1', [note('of another installation')], { expect: 'none' });
+    server.log.append('other-1', 'any', elsewhere(200));
+    await expect(check(store, await openKeys())).rejects.toThrow(InstallationError);
+    await dispose();
+  });
+});
 
 describe.each(Object.entries(engines))('an installation on %s', (_name, open) => {
   /** The stores of one test. */

@@ -17,6 +17,10 @@ export type AppendDeps = Readonly<{
   faults: Faults;
   /** The appends that wait at the gate, see `Faults.holdAppends`. */
   waiting: Set<unknown>;
+  /** Called for each append that arrives. */
+  received(): void;
+  /** Called after each append that was written. */
+  carriedOut(): void;
   cutConnections(): void;
 }>;
 
@@ -35,6 +39,7 @@ async function perform(deps: AppendDeps, request: Request): Promise<Outcome | nu
   const fault: AppendFault | undefined = faults.appends.shift();
   if (fault?.kind === 'busy') return { result: 'busy' };
   const written = fault?.written === false ? null : log.append(request.stream, request.expected, request.events);
+  if (written !== null) deps.carriedOut();
   if (fault === undefined) return written;
   if (fault.kind === 'cut') cutConnections();
   return fault.kind === 'timeout' ? { result: 'timeout' } : null;
@@ -58,6 +63,7 @@ export function serveBatchAppend(deps: AppendDeps, call: ServerDuplexStream<Batc
     request.events.push(...message.getProposedMessagesList().map(proposed));
     if (!message.getIsFinal()) return;
     pending.delete(id);
+    deps.received();
     turn = turn.then(async () => {
       const isPermitted = deps.faults.permitsAppend(call);
       const outcome = isPermitted ? await perform(deps, request) : ({ result: 'denied' } as const);

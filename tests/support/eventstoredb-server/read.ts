@@ -16,15 +16,18 @@ export type ReadDeps = Readonly<{
   newId: () => string;
   /** The reads and subscriptions in progress. */
   open: Set<unknown>;
+  /** Called for each read and subscription that arrives. */
+  received(): void;
   /** Called after each event that is sent. */
   sent(): void;
 }>;
 
 /** `Read`: a read of or a subscription to a stream or the whole log. */
 export async function serveRead(
-  { log, faults, newId, open, sent }: ReadDeps,
+  { log, faults, newId, open, received, sent }: ReadDeps,
   call: ServerWritableStream<ReadReq, ReadResp>,
 ): Promise<void> {
+  received();
   await faults.thawed();
   if (!faults.admits(call)) return;
   if (!faults.permitsRead(call, call.request.getOptions()?.hasAll() === true ? '$all' : 'stream')) return;

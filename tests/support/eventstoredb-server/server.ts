@@ -17,6 +17,8 @@ export type ServerOptions = Readonly<{
   port?: number;
   /** File for the log; without it, the log ends with the process. */
   path?: string;
+  /** The log of another member of the same cluster: what one of them appends, all have at once. */
+  log?: Log;
   /** Serve TLS with this certificate (PEM). */
   tls?: Readonly<{ key: string; certificate: string }>;
   /** Time of the records; default: the system clock. */
@@ -43,6 +45,10 @@ export interface EventStoreDbServer {
   readonly openReads: number;
   /** Number of appends that are held, see `Faults.holdAppends`. */
   readonly heldAppends: number;
+  /** Number of appends, reads and subscriptions that it has received. */
+  readonly received: number;
+  /** Number of appends that it has carried out. */
+  readonly appends: number;
   /** Number of events sent to reads and subscriptions so far. */
   readonly eventsSent: number;
   /** Port of the cluster's leader, as reported by this node; initially its own. */
@@ -77,6 +83,8 @@ class WireServer implements EventStoreDbServer {
   readonly log: Log;
   readonly faults = new Faults();
   eventsSent = 0;
+  received = 0;
+  appends = 0;
   leader = 0;
   members: readonly Member[] | null = null;
   connections = 0;
@@ -85,15 +93,16 @@ class WireServer implements EventStoreDbServer {
   readonly #newId: () => string;
   readonly #sockets = new Set<Socket>();
   readonly #reads = new Set<unknown>();
-  readonly #appends = new Set<unknown>();
+  readonly #waiting = new Set<unknown>();
   #running: { grpc: Server; net: NetServer } | null = null;
   #port: number;
 
-  constructor({ port = 0, path, tls, clock = createSystemClock(), random = createSystemRandom() }: ServerOptions) {
+  constructor(options: ServerOptions) {
+    const { port = 0, path, tls, clock = createSystemClock(), random = createSystemRandom() } = options;
     this.#port = port;
     this.#tls = tls;
     this.#newId = () => random.uuid(clock.now());
-    this.log = new Log({ clock, random }, path);
+    this.log = options.log ?? new Log({ clock, random }, path);
   }
 
   get port(): number {
@@ -105,7 +114,7 @@ class WireServer implements EventStoreDbServer {
   }
 
   get heldAppends(): number {
-    return this.#appends.size;
+    return this.#waiting.size;
   }
 
   get url(): string {
@@ -170,7 +179,13 @@ class WireServer implements EventStoreDbServer {
       sent: () => {
         this.eventsSent++;
       },
-      waiting: this.#appends,
+      waiting: this.#waiting,
+      received: () => {
+        this.received++;
+      },
+      carriedOut: () => {
+        this.appends++;
+      },
       cutConnections: () => this.cut(),
     };
     const streams: UntypedServiceImplementation = {
