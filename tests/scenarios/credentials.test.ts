@@ -11,7 +11,7 @@ import { freePort, type Launched, launchServer } from '../support/server.ts';
 /** The log levels in the lines of a node. */
 const [WARN, ERROR] = [40, 50];
 /** Generous: a node that hangs at its end takes 10 s. */
-const STOP_MS = 5_000;
+const STOP_MS = 9_000;
 const PATIENCE = { timeout: 20_000, interval: 50 };
 
 let folder: string;
