@@ -68,6 +68,13 @@ it('a user without other rights than to read $all can append, read, subscribe an
   expect(await store.epoch()).not.toBe('');
 });
 
+it('the members of a cluster are asked with the credentials where they do not respond to anonymous callers', async () => {
+  server.faults.anonymousGossip = false;
+  store = await open(urlOf('parley').replace('esdb:', 'esdb+discover:'), { logger, clock });
+  await append();
+  server.faults.anonymousGossip = true;
+});
+
 describe('a wrong password', () => {
   const message =
     "the event store rejects the credentials of user 'parley': check user and password in its connection string";

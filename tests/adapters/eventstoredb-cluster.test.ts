@@ -150,6 +150,18 @@ describe('a leader that stops responding', () => {
     expect((await followed).records).toHaveLength(3);
   });
 
+  it('is left as soon as it cannot append and another one is elected', async () => {
+    const servers = await startCluster(0);
+    const [first, second] = servers;
+    const store = await openStore(`esdb://${addressesOf(servers)}?tls=false`, manualClock());
+    await store.append(newStream(), [note('before')], { expect: 'none' });
+    elect(second, servers.slice(1), first);
+    first.faults.appends.push({ kind: 'busy' });
+    const refused = store.append(newStream(), [note('refused')], { expect: 'none' });
+    await expect(refused).rejects.toMatchObject({ code: 'UNAVAILABLE' });
+    await vi.waitFor(() => expectToUse(store, second), { timeout: 10_000, interval: 20 });
+  });
+
   it('is kept while it is only slow, because of its disk for instance', async () => {
     const servers = await startCluster(0);
     const [first, second, third] = servers;
@@ -170,4 +182,14 @@ describe('a leader that stops responding', () => {
     expect(await slow).toMatchObject({ revision: 0n });
     expect([first, second, third].map(({ appends }) => appends)).toEqual([2, 0, 0]);
   });
+});
+
+it('a search for a node ends when the store is closed', async () => {
+  const servers = await startCluster(0);
+  for (const server of servers) server.faults.freeze();
+  const store = await openStore(`esdb://${addressesOf(servers)}?tls=false`, manualClock());
+  const read = expect(readStream(store, newStream())).rejects.toMatchObject({ code: 'CLOSED' });
+  await vi.waitFor(() => expect(servers.map(({ connections }) => connections)).toEqual([1, 1, 1]));
+  await store.close();
+  await read;
 });

@@ -9,7 +9,7 @@ import type { ExpectedRevision } from '../../ports/event-store.ts';
 import type { AccessLog } from './access.ts';
 import type { Message } from './envelope.ts';
 import type { Link } from './link.ts';
-import { accessFailureOf, isAccessDenied, lostAppend, rejectedAppend } from './outcomes.ts';
+import { accessFailureOf, isAccessDenied, isDecided, lostAppend, rejectedAppend } from './outcomes.ts';
 import { toPosition } from './position.ts';
 import type { WaitingCall } from './silence-watch.ts';
 
@@ -125,8 +125,11 @@ export class AppendCall {
   }
 
   #rejection({ request: { stream } }: Pending, error: Status): StoreError {
-    if (!isAccessDenied(error)) return rejectedAppend(stream, error);
-    return new StoreError('UNAVAILABLE', this.#deps.access.rejected('permission', 'append to', stream));
+    if (isAccessDenied(error)) {
+      return new StoreError('UNAVAILABLE', this.#deps.access.rejected('permission', 'append to', stream));
+    }
+    if (!isDecided(error)) this.link.notCarriedOut();
+    return rejectedAppend(stream, error);
   }
 
   #remove(id: string): Pending | undefined {

@@ -97,9 +97,13 @@ export class Connection {
       const connected = await within(clock, connectMs, link.connect());
       if (connected === LATE) throw this.#timeout();
     } catch (cause) {
+      if (this.#closed) {
+        this.#drop();
+        throw closedError();
+      }
       const reason = cause instanceof Error ? cause.message : String(cause);
       const error = new StoreError('UNAVAILABLE', `cannot connect to the event store: ${reason}`, { cause });
-      if (this.#failed === null && !this.#closed) logger.warn({ err: cause }, 'cannot connect to the event store');
+      if (this.#failed === null) logger.warn({ err: cause }, 'cannot connect to the event store');
       this.#failed = { at: clock.monotonic(), error };
       this.#drop();
       throw error;
@@ -127,14 +131,14 @@ export class Connection {
   }
 
   /**
-   * The node has not responded to a call for a while. Only the other members know whether it was replaced: where it is just slow, changing the node
-   * would help no one.
+   * The node has not responded to a call for a while, or could not carry it out. Only the other members know whether it was replaced: where it is just
+   * slow, another node would not be faster.
    */
   async #leaveIfReplaced(members: Members, address: string): Promise<void> {
     const link = this.#link;
     const next = await members.replacementOf(address);
     if (next === null || link === null || link !== this.#link || link.address !== address) return;
-    this.#deps.logger.warn({ node: address, next }, 'the node of the event store does not respond and was replaced');
+    this.#deps.logger.warn({ node: address, next }, 'the node of the event store was replaced by another one');
     this.#link = null;
     link.abandon();
   }

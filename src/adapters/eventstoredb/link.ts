@@ -71,6 +71,11 @@ export class Link {
     if (waiting !== null) this.#options.watch?.end(waiting);
   }
 
+  /** Notes that the node responded, but did not carry out what was sent. */
+  notCarriedOut(): void {
+    this.#options.watch?.notCarriedOut();
+  }
+
   /** Resolves once connected, rejects at the first failure and when it is closed. */
   async connect(): Promise<void> {
     const channel = this.#streams.getChannel();

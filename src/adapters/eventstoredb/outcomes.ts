@@ -63,6 +63,12 @@ export function lostAppend(error: unknown): StoreError {
 export const isAccessDenied = (error: Status): boolean =>
   error.getDetails()?.getTypeName() === 'event_store.client.AccessDenied';
 
+/** Whether the server has decided that it does not carry out an append, rather than being unable to: without a leader or a quorum, or too busy. */
+export const isDecided = (error: Status): boolean =>
+  /\.(WrongExpectedVersion|StreamDeleted|AccessDenied|MaximumAppendSizeExceeded)$/.test(
+    error.getDetails()?.getTypeName() ?? '',
+  );
+
 /** The error of an append that the server did not carry out, or whose outcome the server does not know. */
 export function rejectedAppend(stream: string, error: Status): StoreError {
   const details = error.getDetails();

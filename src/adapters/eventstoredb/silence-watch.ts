@@ -2,25 +2,28 @@ import type { Clock } from '../../ports/clock.ts';
 
 /** A call without a response for this long is reported, in ms. */
 const SILENT_MS = 2_000;
-/** Pause before the next report while it still has none, in ms. */
+/** Pause between two reports, in ms. */
 const REPEAT_MS = 500;
 
 /** A call that waits for its response. */
 export type WaitingCall = Readonly<{ since: number }>;
 
-/** Watches the calls to one node, and reports when one of them waits for a response for too long. */
+/** Watches the calls to one node, and reports when one of them waits for a response for too long, or is not carried out. */
 export class SilenceWatch {
   readonly #clock: Clock;
-  readonly #onSilent: () => Promise<void>;
+  readonly #onTrouble: () => Promise<void>;
   /** In the order of their start. */
   readonly #waiting = new Set<WaitingCall>();
   readonly #ending = new AbortController();
   #isWatching = false;
+  /** Reports run one after the other, and not more often than this allows. */
+  #reporting: Promise<void> | null = null;
+  #notBefore = 0;
 
-  /** `onSilent` is called again while the call has no response, and must not reject. */
-  constructor(clock: Clock, onSilent: () => Promise<void>) {
+  /** `onTrouble` is called again while it lasts, and must not reject. */
+  constructor(clock: Clock, onTrouble: () => Promise<void>) {
     this.#clock = clock;
-    this.#onSilent = onSilent;
+    this.#onTrouble = onTrouble;
   }
 
   begin(): WaitingCall {
@@ -35,6 +38,11 @@ export class SilenceWatch {
     this.#waiting.delete(call);
   }
 
+  /** The node responded that it could not carry out a call. */
+  notCarriedOut(): void {
+    if (this.#clock.monotonic() >= this.#notBefore) void this.#report();
+  }
+
   stop(): void {
     this.#ending.abort();
   }
@@ -45,9 +53,18 @@ export class SilenceWatch {
     this.#isWatching = true;
     for (let [oldest] = this.#waiting; oldest !== undefined && !signal.aborted; [oldest] = this.#waiting) {
       const left = oldest.since + SILENT_MS - this.#clock.monotonic();
-      if (left <= 0) await this.#onSilent();
+      if (left <= 0) await this.#report();
       await this.#clock.sleep(left > 0 ? left : REPEAT_MS, signal);
     }
     this.#isWatching = false;
+  }
+
+  #report(): Promise<void> {
+    if (this.#ending.signal.aborted) return Promise.resolve();
+    this.#reporting ??= this.#onTrouble().finally(() => {
+      this.#reporting = null;
+      this.#notBefore = this.#clock.monotonic() + REPEAT_MS;
+    });
+    return this.#reporting;
   }
 }

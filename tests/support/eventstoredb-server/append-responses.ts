@@ -1,5 +1,5 @@
 import type { AppendResp, BatchAppendResp } from '@eventstore/db-client/generated/streams_pb.js';
-import { type RpcError, rpcError } from './faults.ts';
+import { accessDenied, type RpcError, rpcError } from './faults.ts';
 import type { Expected, Written } from './log.ts';
 import { batchError, identify, wrongExpectedVersion } from './messages.ts';
 import { GoogleEmpty, grpc, shared, streams } from './stubs.ts';
@@ -96,7 +96,7 @@ export function appendResponse({ stream, expected }: Target, outcome: Outcome): 
     case 'busy':
       return rpcError(status.UNAVAILABLE, 'Server Is Too Busy', {});
     case 'denied':
-      return rpcError(status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' });
+      return accessDenied();
   }
 }
 

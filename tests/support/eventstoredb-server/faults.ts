@@ -1,4 +1,10 @@
-import type { Metadata, ServerDuplexStream, ServerReadableStream, ServerWritableStream } from '@grpc/grpc-js';
+import type {
+  Metadata,
+  ServerDuplexStream,
+  ServerReadableStream,
+  ServerUnaryCall,
+  ServerWritableStream,
+} from '@grpc/grpc-js';
 import { grpc } from './stubs.ts';
 
 /** How an append fails. `written`: whether it is in the log nevertheless. */
@@ -24,6 +30,8 @@ export class Faults {
   /** Users who may read `$all` (by default only administrators may), and those who may append; `null`: all. */
   readersOfAll: readonly string[] | null = null;
   writers: readonly string[] | null = null;
+  /** Whether anonymous callers may ask for the members of the cluster. */
+  anonymousGossip = true;
   #thawed: { promise: Promise<void>; resolve: () => void } | null = null;
   #gate: { opened: Promise<void>; open: () => void } | null = null;
 
@@ -72,8 +80,13 @@ export class Faults {
   /** Whether the caller may read streams, or the whole log. If not, the call has been ended with an error. */
   permitsRead(call: AnyCall, what: 'stream' | '$all'): boolean {
     if (this.#permits(call, what === '$all' ? this.readersOfAll : null)) return true;
-    call.emit('error', rpcError(grpc.status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' }));
+    call.emit('error', accessDenied());
     return false;
+  }
+
+  /** Whether the caller may ask for the members of the cluster. */
+  permitsGossip(call: AnyCall): boolean {
+    return this.anonymousGossip || this.#permits(call, null);
   }
 
   /** Whether the caller may append. */
@@ -100,9 +113,13 @@ export class Faults {
 type AnyCall = Pick<
   | ServerReadableStream<unknown, unknown>
   | ServerWritableStream<unknown, unknown>
+  | ServerUnaryCall<unknown, unknown>
   | ServerDuplexStream<unknown, unknown>,
   'metadata' | 'emit'
 >;
+
+export const accessDenied = () =>
+  rpcError(grpc.status.PERMISSION_DENIED, 'Access Denied', { exception: 'access-denied' });
 
 export type RpcError = Error & Readonly<{ code: number; details: string; metadata: Metadata }>;
 

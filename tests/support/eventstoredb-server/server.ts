@@ -1,13 +1,19 @@
 import { once } from 'node:events';
 import { type AddressInfo, createServer, type Server as NetServer, type Socket } from 'node:net';
-import type { Server, ServerCredentials, UntypedServiceImplementation } from '@grpc/grpc-js';
+import type {
+  Server,
+  ServerCredentials,
+  ServerUnaryCall,
+  sendUnaryData,
+  UntypedServiceImplementation,
+} from '@grpc/grpc-js';
 import { createSystemClock } from '../../../src/adapters/system/system-clock.ts';
 import { createSystemRandom } from '../../../src/adapters/system/system-random.ts';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { Random } from '../../../src/ports/random.ts';
 import { type AppendDeps, serveAppend, serveBatchAppend } from './append.ts';
 import { serveDelete, serveTombstone } from './delete.ts';
-import { Faults } from './faults.ts';
+import { accessDenied, Faults } from './faults.ts';
 import { Log } from './log.ts';
 import { type ReadDeps, serveRead } from './read.ts';
 import { features, GossipService, gossip, grpc, ServerFeaturesService, StreamsService } from './stubs.ts';
@@ -201,10 +207,11 @@ class WireServer implements EventStoreDbServer {
         respond(null, supported()),
     });
     server.addService(GossipService, {
-      read: async (_call: unknown, respond: (error: null, response: object) => void) => {
+      read: async (call: ServerUnaryCall<object, object>, respond: sendUnaryData<object>) => {
         this.gossips++;
         await this.faults.thawed();
-        respond(null, this.#cluster());
+        if (this.faults.permitsGossip(call)) respond(null, this.#cluster());
+        else respond(accessDenied());
       },
     });
   }
