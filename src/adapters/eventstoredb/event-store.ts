@@ -26,7 +26,7 @@ import { type InternalRecords, writeRetention } from './retention.ts';
 import { follow } from './subscription.ts';
 
 export type EventStoreDbOptions = Readonly<{
-  /** Connection string: `esdb://…` or `esdb+discover://…`, with TLS, credentials, cluster and keep-alive options as the client defines them. */
+  /** Connection string of a node, of several members of a cluster, or of a DNS name for them (`connection-string.ts`). */
   url: string;
   clock: Clock;
   random: Random;
