@@ -6,10 +6,10 @@ import { silentLogger } from '../../src/kernel/logger.ts';
 import { note } from '../contracts/events.ts';
 
 /**
- * Uses and closes a store: `node eventstoredb-close.child.ts <connection string>`. Prints `used` or `unavailable`, then `closed`; nothing but what the
- * store left behind keeps the process running after that.
+ * Uses and closes a store: `node eventstoredb-close.child.ts <connection string> <ms to wait for a connection>`. Prints `used` or `unavailable`, then
+ * `closed`; nothing but what the store left behind keeps the process running after that.
  */
-const [url = ''] = process.argv.slice(2);
+const [url = '', connectMs] = process.argv.slice(2);
 const alive = setInterval(() => {}, 60_000);
 const clock = createSystemClock();
 const store = await openEventStoreDb({
@@ -17,7 +17,7 @@ const store = await openEventStoreDb({
   clock,
   random: createSystemRandom(),
   logger: silentLogger,
-  timeouts: { connectMs: 500 },
+  timeouts: { connectMs: Number(connectMs) },
 });
 try {
   await store.append('a-1', [note('a')], { expect: 'any' });

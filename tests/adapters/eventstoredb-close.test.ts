@@ -18,8 +18,11 @@ afterEach(async () => {
 });
 
 /** Runs the child until it has closed its store, and then until it has ended, but no longer than `EXIT_MS`. */
-async function run(url: string): Promise<{ lines: string[]; exit: number | null | 'still running' }> {
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, url], {
+async function run(
+  url: string,
+  connectMs = 10_000,
+): Promise<{ lines: string[]; exit: number | null | 'still running' }> {
+  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', CHILD, url, String(connectMs)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   const exited = once(child, 'exit').then(([code]) => code as number | null);
@@ -54,7 +57,7 @@ describe('a process that has closed its store ends by itself', () => {
     const silent = await startEventStoreDbServer();
     opened.push(silent);
     silent.faults.freeze();
-    expect(await run(silent.url)).toEqual({
+    expect(await run(silent.url, 200)).toEqual({
       lines: ['unavailable', 'closed'],
       exit: 0,
     });

@@ -97,7 +97,7 @@ describe('events of other programs in the same database', () => {
     expect(back.records).toEqual(first.records);
   });
 
-  it('neither end nor prolong a read of the whole log, even in large numbers', async () => {
+  it('neither end nor prolong a read of the whole log, even in large numbers', { timeout: 60_000 }, async () => {
     const before = await store.head();
     server.log.append(
       'other-2',
