@@ -12,7 +12,7 @@ import { freePort, type Launched, launchServer } from '../support/server.ts';
 const [WARN, ERROR] = [40, 50];
 /** Generous: a node that hangs at its end takes 10 s. */
 const STOP_MS = 9_000;
-const PATIENCE = { timeout: 20_000, interval: 50 };
+const PATIENCE = { timeout: 60_000, interval: 50 };
 
 let folder: string;
 let member: EventStoreDbServer;
@@ -47,7 +47,7 @@ async function reasonOfEventStore(): Promise<string | undefined> {
 }
 
 it('a node with a wrong password for EventStoreDB reports it once, names it in /readyz, and goes on when it is right', {
-  timeout: 60_000,
+  timeout: 180_000,
 }, async () => {
   member.faults.users = { parley: 'another' };
   const [port, mongoPort] = [await freePort(), await freePort()];
