@@ -68,7 +68,7 @@ const NAMES = catalogue.map(({ name }) => name);
  * the keys do not.
  */
 export async function buildNode(ports: Ports, settings: NodeSettings, closing: AsyncDisposableStack): Promise<Node> {
-  const { clock, random, logger, telemetry, keys } = ports;
+  const { clock, random, logger, telemetry, keys, sharedLimits } = ports;
   const { roles, name: node, http } = settings;
   const system = { clock, random, logger };
   const documents = measureDocuments(ports.documents, telemetry, clock);
@@ -103,6 +103,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     commands,
     books,
     keys,
+    sharedLimits,
     secrets,
     publicUrl: http.publicUrl,
   });
@@ -125,7 +126,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const claims = createClaims({ ...system, log, commands, secret: secrets.ids });
   closing.defer(() => claims.close());
   const { readModels } = projections;
-  const shared = { ...system, telemetry, readinessChecks, config: http };
+  const shared = { ...system, telemetry, readinessChecks, sharedLimits, config: http };
   const app =
     hub === null
       ? await buildHealthApp(shared, 'no-api')

@@ -3,6 +3,7 @@ import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore } from '../ports/documents.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { KeyStore } from '../ports/keys.ts';
+import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Mailer } from '../ports/mailer.ts';
 import type { Random } from '../ports/random.ts';
 import type { Telemetry } from '../ports/telemetry.ts';
@@ -16,6 +17,8 @@ export type Stores = Readonly<{
   events: EventStore;
   documents: DocumentStore;
   keys: KeyStore;
+  /** The counts of what guards accounts. */
+  sharedLimits: SharedLimits;
   mailer: Mailer;
 }>;
 

@@ -55,10 +55,12 @@ export function readLimits(reader: ConfigReader, names: readonly string[]): Limi
     if (setting !== null) rates[name] = setting;
   }
   const count = (name: string, fallback: number) => reader.read(name, fallback, integer(1, 1_000_000));
+  // Each mail of the last day is kept.
+  const mails = (name: string, fallback: number) => reader.read(name, fallback, integer(1, 1_000));
   const limits = {
     rates,
     signInFailures: count('RATE_LIMIT_SIGN_IN', 5),
-    mails: { perHour: count('RATE_LIMIT_MAILS_HOUR', 2), perDay: count('RATE_LIMIT_MAILS_DAY', 5) },
+    mails: { perHour: mails('RATE_LIMIT_MAILS_HOUR', 2), perDay: mails('RATE_LIMIT_MAILS_DAY', 5) },
     connectionsPerNetwork: count('RATE_LIMIT_CONNECTIONS', 256),
     socketsPerUser: count('RATE_LIMIT_SOCKETS', 20),
     anonymousSockets: count('RATE_LIMIT_ANONYMOUS_SOCKETS', 100),

@@ -51,7 +51,7 @@ export async function buildApp(deps: AppDeps): Promise<App> {
   app.decorateRequest('principal', null);
   app.setValidatorCompiler(validatorCompiler);
   addBodyParsers(app);
-  const limits = createRateLimits(config.rateLimits, clock);
+  const limits = createRateLimits(config.rateLimits, clock, deps.sharedLimits);
   const routes = createRouteTable(app);
   answerErrors(app, logger, routes);
   addRequestHooks(app, deps, headers);

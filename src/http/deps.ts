@@ -6,6 +6,7 @@ import type { Conversations } from '../conversations/conversations.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Clock } from '../ports/clock.ts';
+import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Random } from '../ports/random.ts';
 import type { Telemetry } from '../ports/telemetry.ts';
 import type { ReadModels } from '../projections/runner/read-models.ts';
@@ -19,6 +20,8 @@ export type AppDeps = Readonly<{
   clock: Clock;
   random: Random;
   telemetry: Telemetry;
+  /** The counts of what guards accounts. */
+  sharedLimits: SharedLimits;
   identity: Identity;
   conversations: Conversations;
   claims: Claims;

@@ -2,6 +2,7 @@ import type { Books } from '../commands/books.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
+import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Random } from '../ports/random.ts';
 import { createAccessTokens } from './access-tokens.ts';
 import type { Identity } from './identity.ts';
@@ -22,6 +23,8 @@ export type IdentityDeps = Readonly<{
   commands: CommandHandler;
   books: Books;
   keys: KeyStore;
+  /** The counts of what guards accounts. */
+  sharedLimits: SharedLimits;
   clock: Clock;
   random: Random;
   secrets: Secrets;
@@ -38,12 +41,11 @@ export type IdentityLimits = Readonly<{
 
 /** Creates the identity of this node, and the signing key if there is none yet. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
-  const { commands, books, clock, random, secrets, publicUrl, limits } = deps;
-  const monotonic = () => clock.monotonic();
+  const { commands, books, clock, random, secrets, publicUrl, sharedLimits, limits } = deps;
   const names = createNameIds(secrets.names);
   const links = createPasswordLinks(secrets.links);
   const hasher = new PasswordHasher(random);
-  const allowance = new MailAllowance(limits === 'off' ? 'off' : limits.mails, monotonic);
+  const allowance = new MailAllowance(sharedLimits, limits === 'off' ? 'off' : limits.mails);
   const accessTokens = await createAccessTokens({ keys: deps.keys, clock, issuer: publicUrl });
   const liveSessions = new LiveSessions({ commands, clock });
   const sessions = createSessions({
@@ -54,7 +56,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     accessTokens,
     refreshTokens: createRefreshTokens(secrets.refresh),
     liveSessions,
-    throttle: limits === 'off' ? null : new SignInThrottle(secrets.names, monotonic, limits.signInFailures),
+    throttle: limits === 'off' ? null : new SignInThrottle(sharedLimits, secrets.names, limits.signInFailures),
   });
   return {
     register: createRegistration({ commands, books, names, allowance }),

@@ -64,7 +64,7 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
 async function openAccount({ commands, allowance }: Deps, plan: Plan, userId: string): Promise<Position> {
   const { input, context, linkId, until } = plan;
   const { email, username, firstname, lastname } = input;
-  allowance.take(plan.addressId);
+  await allowance.take(plan.addressId);
   const data = { userId, email: email.trim(), username, firstname, lastname, linkId, linkExpiresAt: until };
   const { metadata } = context;
   return positionOf(
@@ -88,8 +88,10 @@ async function addressInUse(deps: Deps, plan: Plan): Promise<Position> {
     return openAccount(deps, plan, holder);
   }
   const account = accountOf(state);
+  // Always taken, so that the duration does not depend on the account.
+  const mayMail = await allowance.take(addressId);
   // An erased account has no owner who could be notified.
-  if (account === null || account.username === null || !allowance.take(addressId)) return decoy(deps, plan, null);
+  if (account === null || account.username === null || !mayMail) return decoy(deps, plan, null);
   if (account.status === 'active') return decoy(deps, plan, holder);
 
   // The names of a pending account are reserved for as long as its new link is good. The username first: an account without its username can

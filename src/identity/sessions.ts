@@ -74,7 +74,7 @@ export function createSessions(
 
   return {
     async signIn(credentials, context) {
-      const attempt = throttle?.begin(credentials.email, credentials.address);
+      const attempt = await throttle?.begin(credentials.email, credentials.address);
       if (typeof attempt === 'number') {
         throw new Refusal('too-many-requests', SIGN_IN_FAILED, { retryAfterMs: attempt });
       }
@@ -82,11 +82,11 @@ export function createSessions(
       try {
         account = await verified(deps, credentials);
       } catch (error) {
-        if (attempt !== undefined) throttle?.forgive(attempt);
+        if (attempt !== undefined) await throttle?.forgive(attempt);
         throw error;
       }
       if (account === null) throw new Refusal('unauthenticated', SIGN_IN_FAILED);
-      if (attempt !== undefined) throttle?.succeeded(attempt);
+      if (attempt !== undefined) await throttle?.succeeded(attempt);
       return start(account, credentials.userAgent, context);
     },
 

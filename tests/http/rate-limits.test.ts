@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { createRateLimit, createRateLimits } from '../../src/http/request/rate-limits.ts';
 
 function clockAt(start: number) {
@@ -40,12 +41,16 @@ describe('a rate limit', () => {
   });
 
   it('allows everything when limits are off', () => {
-    const limits = createRateLimits('off', clockAt(0));
+    const limits = createRateLimits('off', clockAt(0), createMemoryLimits({ clock: clockAt(0) }));
     for (let i = 0; i < 10_000; i++) expect(limits.message.take('a')).toEqual({ ok: true });
   });
 
   it('uses a configured rate instead of the default', () => {
-    const limits = createRateLimits({ message: { burst: 1, perMinute: 1 } }, clockAt(0));
+    const limits = createRateLimits(
+      { message: { burst: 1, perMinute: 1 } },
+      clockAt(0),
+      createMemoryLimits({ clock: clockAt(0) }),
+    );
     limits.message.take('a');
     expect(limits.message.take('a')).toEqual({ ok: false, retryAfterMs: 60_000 });
     expect(limits.user.take('a')).toEqual({ ok: true });

@@ -1,3 +1,4 @@
+import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { type Books, createBooks } from '../../src/commands/books.ts';
 import type { CommandHandler } from '../../src/commands/command-handler.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
@@ -40,6 +41,7 @@ export async function startNode(world: World, limits: IdentityLimits | 'off' = L
     commands,
     books,
     keys,
+    sharedLimits: createMemoryLimits({ clock }),
     clock,
     random,
     secrets: deriveSecrets(SECRET),

@@ -1,4 +1,5 @@
 import { expect, it } from 'vitest';
+import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { buildNode, type Node, type NodeRole } from '../../src/compose/node.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { CHECKPOINTS } from '../../src/log/checkpoint.ts';
@@ -131,7 +132,7 @@ async function run(seed: string): Promise<Outcome> {
     metricsToken: null,
   };
   const node = await buildNode(
-    { ...ports, events, documents, keys, mailer },
+    { ...ports, events, documents, keys, mailer, sharedLimits: createMemoryLimits({ clock }) },
     {
       roles: new Set<NodeRole>(['api', 'projections', 'mail']),
       name: 'node',

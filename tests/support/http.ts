@@ -1,12 +1,15 @@
 import type { InjectOptions } from 'fastify';
 import { expect } from 'vitest';
+import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
 import { buildNode, type Node, type NodeRole, type NodeSettings } from '../../src/compose/node.ts';
 import type { App, HttpConfig, ReadinessCheck } from '../../src/http/deps.ts';
 import type { Problem } from '../../src/http/request/problems.ts';
+import type { IdentityLimits } from '../../src/identity/create-identity.ts';
 import type { Logger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
+import type { SharedLimits } from '../../src/ports/limit-store.ts';
 import type { Mailer } from '../../src/ports/mailer.ts';
 import type { Hub } from '../../src/push/hub.ts';
 import { type FaultyEventStore, faultyStore } from './faulty-event-log.ts';
@@ -65,6 +68,10 @@ export type ServerOptions = Readonly<{
   documents?: (embedded: DocumentStore) => DocumentStore;
   /** Runs on the stores of others, which it does not close, without running projections. */
   stores?: Pick<MemoryStores, 'store' | 'documents' | 'keys'>;
+  /** The counts that this node shares with others; by default its own. */
+  sharedLimits?: SharedLimits;
+  /** `off` by default. */
+  limits?: IdentityLimits;
   /** Whether other nodes write to the same log. */
   singleWriter?: boolean;
 }>;
@@ -100,13 +107,25 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     name: opened === null ? `node ${random.objectId()}` : 'test',
     singleWriter,
     http,
-    limits: 'off',
+    limits: options.limits ?? 'off',
     readinessChecks: options.readinessChecks ?? [],
   };
   const { keys } = stores;
   const documents = options.documents?.(stores.documents) ?? stores.documents;
   const telemetry = createPrometheusTelemetry({ processMetrics: false });
-  const ports = { clock, random, logger, telemetry, secret: SERVER_SECRET, events, documents, keys, mailer: noMailer };
+  const sharedLimits = options.sharedLimits ?? createMemoryLimits({ clock });
+  const ports = {
+    clock,
+    random,
+    logger,
+    telemetry,
+    secret: SERVER_SECRET,
+    events,
+    documents,
+    keys,
+    sharedLimits,
+    mailer: noMailer,
+  };
   const node = await buildNode(ports, settings, closing);
   const { hub } = node;
   if (hub === null) throw new Error('a node with the role api has a hub');

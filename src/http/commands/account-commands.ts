@@ -21,7 +21,7 @@ export const accountDescriptions: readonly CommandDescription[] = [
     input: closed({ email, username, firstname: Type.Optional(text(1, 100)), lastname: Type.Optional(text(1, 100)) }),
     example: { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' },
     paths: [{ method: 'POST', path: '/api/v1/users' }],
-    limits: ['registration'],
+    sharedLimits: ['registration'],
     problems: ['username-taken'],
     // Two strangers may choose the same key, so that it counts together with the address.
     owner: (_services, { email }) => email.toLowerCase(),

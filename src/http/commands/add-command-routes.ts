@@ -4,9 +4,16 @@ import { networkOf } from '../../kernel/network.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
 import { expectedRevisions } from '../request/preconditions.ts';
-import { charge, type RateLimits } from '../request/rate-limits.ts';
+import { charge, chargeShared, type RateLimits } from '../request/rate-limits.ts';
 import { Accepted } from '../shapes/common.ts';
-import type { CommandDescription, CommandInput, CommandPath, Outcome, PublicCall } from './command-description.ts';
+import type {
+  CommandDescription,
+  CommandInput,
+  CommandPath,
+  Outcome,
+  PublicCall,
+  PublicCommand,
+} from './command-description.ts';
 import { mapRequest } from './request-mapping.ts';
 import { runCommand } from './run-command.ts';
 
@@ -42,6 +49,7 @@ function addRoute(app: App, deps: AppDeps, limits: RateLimits, command: CommandD
     async handler(request: FastifyRequest, reply: FastifyReply) {
       const input = read(request);
       chargeLimits(limits, command, request);
+      if (command.access === 'public') await chargeSharedLimits(limits, command, request);
       const done = await perform(deps, command, request, input);
       const { _id, position } = done;
       return reply.code(202).header('location', command.location(done, input)).send({ _id, position });
@@ -52,6 +60,10 @@ function addRoute(app: App, deps: AppDeps, limits: RateLimits, command: CommandD
 function chargeLimits(limits: RateLimits, command: CommandDescription, request: FastifyRequest): void {
   const key = command.access === 'public' ? networkOf(request.ip) : principalOf(request).userId;
   for (const name of command.limits ?? []) charge(limits[name], key);
+}
+
+async function chargeSharedLimits(limits: RateLimits, command: PublicCommand, request: FastifyRequest): Promise<void> {
+  for (const name of command.sharedLimits ?? []) await chargeShared(limits[name], networkOf(request.ip));
 }
 
 async function perform(

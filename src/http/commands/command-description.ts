@@ -7,7 +7,7 @@ import type { Position } from '../../kernel/position.ts';
 import type { AppDeps } from '../deps.ts';
 import type { Tag } from '../openapi.ts';
 import type { ProblemCode } from '../request/problems.ts';
-import type { LimitName } from '../request/rate-limits.ts';
+import type { LocalLimitName, SharedLimitName } from '../request/rate-limits.ts';
 
 /** What a 202 reports: the id of what was created or changed, and the position at which read models show it. */
 export type Outcome = Readonly<{ _id: string; position: Position }>;
@@ -52,7 +52,7 @@ type Description<Properties extends TProperties, Done extends Outcome> = Readonl
   /** The API's own path first, then those of the service that Parley replaces. */
   paths: readonly CommandPath<keyof Properties & string>[];
   /** Rate limits that are charged once the input is valid. */
-  limits?: readonly LimitName[];
+  limits?: readonly LocalLimitName[];
   /** Problems besides those that follow from the schemas. */
   problems?: readonly ProblemCode[];
   /** Whether it honours `If-Match`. */
@@ -80,6 +80,8 @@ type SignedInDescription<Properties extends TProperties, Done extends Outcome> =
 /** A command that needs no session; limits are charged to the caller's network. */
 type PublicDescription<Properties extends TProperties, Done extends Outcome> = Description<Properties, Done> &
   Readonly<{
+    /** Limits that all nodes share, charged after the others. */
+    sharedLimits?: readonly SharedLimitName[];
     /** The person the request is about, who owns the idempotency keys. May refuse the request. */
     owner(services: CommandServices, input: Input<Properties>): string;
     perform(services: CommandServices, input: Input<Properties>, call: PublicCall): Promise<Done>;
