@@ -122,6 +122,15 @@ export function describeLimitsContract(adapter: LimitsAdapter): void {
       expect(ascending(counts)).toEqual(numbersTo(200));
     });
 
+    it('loses no change of two nodes that make one after the other at the same time', async () => {
+      const counts: number[] = [];
+      const changeOften = async (node: LimitStore): Promise<void> => {
+        for (let i = 0; i < 40; i++) counts.push(await node.update(key, increment));
+      };
+      await Promise.all([changeOften(store), changeOften(other)]);
+      expect(ascending(counts)).toEqual(numbersTo(80));
+    });
+
     it('gives every concurrent change its own result, also when some of them remove the state or change nothing', async () => {
       const changes: readonly Change<unknown>[] = [
         increment,

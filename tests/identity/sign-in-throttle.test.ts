@@ -163,6 +163,18 @@ describe('failed sign-ins', () => {
     expect(await fail()).toBe(905_000);
   });
 
+  it('of a network are delayed for at most a minute, also when the clock was set back at the end of the hour in which they count', async () => {
+    let ahead = 0;
+    limits = createMemoryLimits({ clock: { monotonic: () => clock.monotonic() + ahead } });
+    throttle = new SignInThrottle(limits, SECRET, 5);
+    await fail('first@example.org');
+    await clock.advance(0.9 * HOUR_MS);
+    await times(99, (i) => fail(`user${i}@example.org`));
+    expect(await fail('another@example.org')).toBe(1_000);
+    ahead = -HOUR_MS / 2;
+    expect(await fail('another@example.org')).toBe(0);
+  });
+
   it('are refused as unavailable while the counts of the other nodes have been missing for longer than a minute', async () => {
     let awayMs = AWAY_MAX_MS;
     const { read, update, close } = limits;
