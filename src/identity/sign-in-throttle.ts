@@ -64,8 +64,8 @@ export class SignInThrottle {
   }
 
   /**
-   * Begins an attempt. Returns the time to wait in ms when none is allowed yet. Throws `unavailable` when this node has been without the counts of the
-   * others for more than `AWAY_MAX_MS`.
+   * Begins an attempt. Returns the time to wait in ms when none is allowed yet. Throws `unavailable` when this node has been without the counts of
+   * the others for more than `AWAY_MAX_MS`.
    */
   async begin(email: string, address: string): Promise<Attempt | number> {
     if (this.#limits.awayMs() > AWAY_MAX_MS) {

@@ -1,7 +1,8 @@
 import type { JsonObject } from '../kernel/json.ts';
 
 /**
- * Counts of what guards accounts (sign-ins, registrations, mails), shared by all nodes. A state expires by itself, and losing one is harmless: its count starts again.
+ * Counts of what guards accounts (sign-ins, registrations, mails), shared by all nodes. A state expires by itself. Losing one is harmless: its count
+ * starts again.
  * The adapters are tested by `tests/contracts/limits.ts`, which has no options per adapter.
  *
  * Every method may throw `StoreError` with `UNAVAILABLE` or `CLOSED`. A change that fails with `UNAVAILABLE` may have been done nevertheless.
@@ -11,8 +12,8 @@ export interface LimitStore {
   read(keys: readonly LimitKey[]): Promise<LimitStates>;
 
   /**
-   * Changes the state of a key atomically: no other change, of any node, takes effect between the state that `change` received and the one that it returned.
-   * `change` is pure and may be called several times. Returns its last result.
+   * Changes the state of a key atomically: no other change, of any node, takes effect between the state that `change` received and the one that it
+   * returned. `change` is pure and may be called several times. Returns its last result.
    */
   update<Result>(key: LimitKey, change: Change<Result>): Promise<Result>;
 
@@ -35,7 +36,7 @@ export type LimitStates = Readonly<{ states: readonly (JsonObject | null)[]; now
 /** @param state `null` when there is none, or it expired */
 export type Change<Result> = (state: JsonObject | null, now: number) => Changed<Result>;
 
-/** `next`: the state from now on, at most 16 KB, and how many ms it is kept without another change; `null` removes it; without it, it stays as it is. */
+/** `next`: the state from now on, at most 16 KB, and for how many ms it is kept without another change. `null` removes it; without it, it stays. */
 export type Changed<Result> = Readonly<{
   result: Result;
   next?: Readonly<{ state: JsonObject; keepMs: number }> | null;

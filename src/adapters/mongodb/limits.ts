@@ -42,8 +42,8 @@ export type MongoLimitsOptions = Readonly<{
 }>;
 
 /**
- * Opens the limits that all nodes share in MongoDB, even while it cannot be reached. The time is that of the server, so that a node with a wrong clock
- * neither shortens nor prolongs what others wait. The server removes expired states. Throws `INVALID` for an invalid connection string.
+ * Opens the limits that all nodes share in MongoDB, even while it cannot be reached. The time is that of the server, so that a node with a wrong
+ * clock neither shortens nor prolongs what others wait. The server removes expired states. Throws `INVALID` for an invalid connection string.
  */
 export async function openMongoLimits(options: MongoLimitsOptions): Promise<LimitStore> {
   return new Limits(new Connection(options.url, { logger: options.logger }), options);
@@ -105,7 +105,7 @@ class Limits implements LimitStore {
     this.#waiting.delete(id);
   }
 
-  /** Applies changes one after the other to the stored state, and replaces it unless it was changed meanwhile, else tries again. Returns their results. */
+  /** Applies changes one after the other to the stored state, and replaces it; again, if it was changed meanwhile. Returns their results. */
   #write(id: string, changes: readonly Change<unknown>[]): Promise<readonly unknown[]> {
     const { clock, random } = this.#options;
     return this.#run(async (limits, now) => {
