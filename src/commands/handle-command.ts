@@ -10,6 +10,7 @@ import { handleOnce } from './handle-once.ts';
 import { Paces } from './pace.ts';
 import { createSnapshots } from './snapshots.ts';
 import { StreamQueues } from './stream-queues.ts';
+import { StreamSearches } from './stream-searches.ts';
 
 /** Makes this node's command handler. `documents` keeps the snapshots; `singleWriter`: no other node writes to this log. */
 export async function createCommandHandler(deps: {
@@ -24,7 +25,9 @@ export async function createCommandHandler(deps: {
   const snapshots = await createSnapshots(deps);
   const cache = new AggregateCache({ log, snapshots, clock });
   log.onErased((personId) => cache.forget(`${user.category}-${personId}`));
-  const turn = { log, cache, clock, random, paces: deps.singleWriter ? null : new Paces(clock, random) };
+  const searches = new StreamSearches({ log, clock });
+  const paces = deps.singleWriter ? null : new Paces(clock, random);
+  const turn = { log, cache, clock, random, searches, paces };
   const queues = new StreamQueues(turn);
   return {
     handle(aggregate, id, command, options = {}) {

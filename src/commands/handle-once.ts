@@ -11,8 +11,8 @@ import { asRefusal, tooLate } from './refusals.ts';
 import type { TurnDeps } from './stream-queue.ts';
 import { COMMAND_MS, type StreamQueues } from './stream-queues.ts';
 
-/** Times that a decision is tried again because a personal key had to be read first. */
-const KEY_ATTEMPTS = 3;
+/** Times that a decision is tried again because a personal key had to be read, or the stream to be searched first. */
+const ATTEMPTS = 3;
 
 type Deps = TurnDeps & Readonly<{ queues: StreamQueues }>;
 
@@ -79,17 +79,17 @@ async function prepare<State, C extends Command<string, unknown>, E extends Even
 
 /** Decides on the current state, and appends nothing. Throws the refusal. */
 async function requireAccepted<State, C extends Command<string, unknown>, E extends Event>(
-  { cache, log }: Deps,
+  { cache, log, searches }: Deps,
   { aggregate, stream, command, options }: Addressed<State, C, E>,
 ): Promise<void> {
   let { loaded, fresh } = await cache.load(aggregate, stream);
-  for (let keys = 0; keys < KEY_ATTEMPTS; ) {
+  for (let attempts = 0; attempts < ATTEMPTS; ) {
     const queued = [{ command, expected: options.expected }];
-    const [decision] = decideBatch({ aggregate, log }, loaded, queued).decisions;
+    const [decision] = decideBatch({ aggregate, stream, log, searches }, loaded, queued).decisions;
     if (decision === undefined) return;
     const { deferred, refusal } = decision;
     if (deferred !== null) {
-      keys++;
+      attempts++;
       const error = await deferred;
       if (error !== null) throw error;
     } else {
