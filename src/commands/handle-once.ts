@@ -1,12 +1,12 @@
 import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
-import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { Event } from '../kernel/event.ts';
 import { LATE, within } from '../ports/within.ts';
 import type { Handled, HandleOptions } from './command-handler.ts';
 import { decideBatch } from './decide-batch.ts';
 import { findOutcome } from './earlier-outcome.ts';
 import type { Search } from './job.ts';
+import type { OwnPositions } from './own-positions.ts';
 import { asRefusal, tooLate } from './refusals.ts';
 import type { TurnDeps } from './stream-queue.ts';
 import { COMMAND_MS, type StreamQueues } from './stream-queues.ts';
@@ -14,7 +14,7 @@ import { COMMAND_MS, type StreamQueues } from './stream-queues.ts';
 /** Times that a decision is tried again because a personal key had to be read, or the stream to be searched first. */
 const ATTEMPTS = 3;
 
-type Deps = TurnDeps & Readonly<{ queues: StreamQueues }>;
+type Deps = TurnDeps & Readonly<{ queues: StreamQueues; positions: OwnPositions }>;
 
 /** A command with its stream. */
 type Addressed<State, C extends Command<string, unknown>, E extends Event> = Readonly<{
@@ -102,14 +102,7 @@ async function requireAccepted<State, C extends Command<string, unknown>, E exte
 }
 
 /** The outcome with the position of the command's own last event. */
-async function withOwnPosition({ log }: Deps, stream: string, handled: Handled): Promise<Handled> {
+async function withOwnPosition({ positions }: Deps, stream: string, handled: Handled): Promise<Handled> {
   if (handled.revision === null) return handled;
-  try {
-    const { events } = await log.readStream(stream, { from: handled.revision, limit: 1, personal: 'omit' });
-    return { ...handled, position: events[0]?.position ?? handled.position };
-  } catch (error) {
-    // It was written; a repetition finds it.
-    if (!isStoreError(error)) throw error;
-    throw new StoreError('UNKNOWN', 'the position of an event could not be read', { cause: error });
-  }
+  return { ...handled, position: (await positions.at(stream, handled.revision)) ?? handled.position };
 }
