@@ -1,104 +1,156 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { openEventStoreDb } from '../../src/adapters/eventstoredb/event-store.ts';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
-import { type Claims, createClaims } from '../../src/commands/claims.ts';
-import type { CommandHandler } from '../../src/commands/command-handler.ts';
+import { createClaims } from '../../src/commands/claims.ts';
 import { createCommandHandler } from '../../src/commands/handle-command.ts';
-import type { EventLog } from '../../src/log/event-log.ts';
-
-import { openMemoryStores, system } from '../../tests/support/stores.ts';
+import type { EventStore } from '../../src/ports/event-store.ts';
+import { type MemoryStores, openMemoryStores, system } from '../../tests/support/stores.ts';
 import { measureCallers } from '../support/callers.ts';
-import { createdEvent, newTalk, sendCommand, streamOf, type Talk } from '../support/history.ts';
-import { compareRates, type Row, type Sample } from '../support/rounds.ts';
+import { claimEvent, createdEvent, newTalk, sendCommand, streamOf, type Talk } from '../support/history.ts';
+import { compareRates, type Row, round } from '../support/rounds.ts';
 import { startEventStore } from '../support/services.ts';
-import { openLogOver, openStores } from '../support/stores.ts';
+import { openLogOver } from '../support/stores.ts';
 
 const CALLERS = 20;
+const COUNTED = 200;
 
-/** Commands with an `Idempotency-Key` against commands without, by callers to streams of their own, and by all of them to one stream. */
+type Stores = Pick<MemoryStores, 'store' | 'keys' | 'documents'>;
+type Kind = Readonly<{ name: string; isEmbedded: boolean }>;
+
+/** Commands with an `Idempotency-Key` against commands without, by callers to streams of their own. */
 export async function keyedFigures(): Promise<readonly Row[]> {
   return [...(await embedded()), ...(await overEventStoreDb())];
 }
 
 async function embedded(): Promise<Row[]> {
-  const stores = await openStores();
-  const documents = await stores.documents();
+  const folder = await mkdtemp(join(tmpdir(), 'parley-bench-'));
+  const stores = await openMemoryStores({ folder });
   try {
-    return await compare('embedded', stores.log, (log) =>
-      createCommandHandler({ ...system, log, documents, singleWriter: true }),
-    );
+    return await compare({ name: 'embedded', isEmbedded: true }, stores);
   } finally {
-    await documents.close();
-    await stores.remove();
+    await stores.close();
+    await rm(folder, { recursive: true });
   }
 }
 
 async function overEventStoreDb(): Promise<Row[]> {
   const server = await startEventStore();
-  const { keys, documents, close } = await openMemoryStores();
+  const stores = await openMemoryStores();
   const store = await openEventStoreDb({ ...system, url: server.url });
-  const log = openLogOver({ store, keys });
   try {
-    return await compare('EventStoreDB', log, (counted) =>
-      createCommandHandler({ ...system, log: counted, documents, singleWriter: false }),
-    );
+    return await compare({ name: 'EventStoreDB', isEmbedded: false }, { ...stores, store });
   } finally {
-    await log.close();
-    await close();
+    await store.close();
+    await stores.close();
     await server.stop();
   }
 }
 
-async function compare(name: string, log: EventLog, open: (log: EventLog) => Promise<CommandHandler>): Promise<Row[]> {
-  const commands = await open(log);
-  const claims = createClaims({ ...system, log, commands, secret: Buffer.alloc(32, 1) });
-  const rows: Row[] = [];
+/**
+ * Two baselines: commands without a key, and the least that a key needs where a store has no append to two streams: a claim that is durable before
+ * the command is appended.
+ */
+async function compare(kind: Kind, stores: Stores): Promise<Row[]> {
+  const sender = await openSender(kind, stores);
   try {
-    for (const [talks, where] of [
-      [CALLERS, 'streams of their own'],
-      [1, 'one stream'],
-    ] as const) {
-      const made = Array.from({ length: talks }, newTalk);
-      for (const talk of made) await log.append(streamOf(talk), [createdEvent(talk)], { expect: 'none' });
-      const talkOf = (caller: number): Talk => made[caller % talks] ?? newTalk();
-      const run = (send: (talk: Talk) => Promise<unknown>) => (): Promise<Sample> =>
-        measureCallers(CALLERS, async (caller) => void (await send(talkOf(caller))));
-      rows.push(
-        await compareRates({
-          name: `commands with a key, ${name}, ${CALLERS} callers to ${where}`,
-          unit: '/s',
-          bar: 0.8,
-          baseline: { name: 'without a key', run: run((talk) => sendPlain(commands, talk)) },
-          run: run((talk) => sendKeyed(commands, claims, talk)),
-        }),
-      );
-    }
-    return rows;
+    const { plain, keyed, claimed } = sender;
+    const [perPlain, perKeyed] = [await bytesOf(kind, stores, 'plain'), await bytesOf(kind, stores, 'keyed')];
+    const figure = { unit: '/s', bar: 0.8, run: keyed };
+    const name = `commands with a key, ${kind.name}, ${CALLERS} callers`;
+    const against = await compareRates({ ...figure, name, baseline: { name: 'without a key', run: plain } });
+    const least = { name: 'without a key, after the append of a claim', run: claimed };
+    return [
+      {
+        ...against,
+        measured: `${against.measured}, ${perKeyed}`,
+        baseline: `${against.baseline}, ${perPlain}`,
+      },
+      await compareRates({ ...figure, name, baseline: least }),
+    ];
   } finally {
-    await claims.close();
-    await commands.close();
+    await sender.close();
   }
 }
 
-function sendPlain(commands: CommandHandler, talk: Talk) {
-  return commands.handle(conversation, talk.conversationId, sendCommand(talk));
+async function openSender({ isEmbedded }: Kind, { store, keys, documents }: Stores) {
+  const log = openLogOver({ store, keys });
+  const commands = await createCommandHandler({ ...system, log, documents, singleWriter: isEmbedded });
+  const secret = Buffer.alloc(32, 1);
+  const claims = createClaims({ ...system, log, commands, secret, forgetsStreams: isEmbedded });
+  const talks = Array.from({ length: CALLERS }, newTalk);
+  for (const talk of talks) await log.append(streamOf(talk), [createdEvent(talk)], { expect: 'none' });
+
+  const sendPlain = (talk: Talk) => commands.handle(conversation, talk.conversationId, sendCommand(talk));
+  const sendClaimed = async (talk: Talk) => {
+    const { stream, event } = claimEvent(talk);
+    await log.append(stream, [event], { expect: 'none' });
+    return sendPlain(talk);
+  };
+  const sendKeyed = (talk: Talk) => {
+    const { conversationId, members } = talk;
+    const command = sendCommand(talk);
+    const { commandId: key, correlationId } = command.metadata;
+    const [owner] = members;
+    const route = 'POST /api/v1/conversations/:id/messages';
+    const claim = { owner, route, key, bodyHash: 'i'.repeat(43), actor: owner, correlationId };
+    return claims.run(claim, { aggregate: conversation, id: () => conversationId }, async (claimed) => {
+      const { ids, commandId, earlier, ...options } = claimed;
+      if (earlier !== undefined) return earlier;
+      const data = { ...command.data, messageId: ids.uuid('message', 0) };
+      const metadata = { ...command.metadata, commandId };
+      return commands.handle(conversation, conversationId, { ...command, data, metadata }, options);
+    });
+  };
+  const run = (send: (talk: Talk) => Promise<unknown>) => () =>
+    measureCallers(CALLERS, async (caller) => void (await send(talks[caller] ?? newTalk())));
+  return {
+    plain: run(sendPlain),
+    keyed: run(sendKeyed),
+    claimed: run(sendClaimed),
+    first: talks[0] ?? newTalk(),
+    sendPlain,
+    sendKeyed,
+    close: async () => {
+      await claims.close();
+      await commands.close();
+    },
+  };
 }
 
-function sendKeyed(commands: CommandHandler, claims: Claims, talk: Talk) {
-  const { conversationId, members } = talk;
-  const command = sendCommand(talk);
-  const claim = {
-    owner: members[0],
-    route: 'POST /api/v1/conversations/:id/messages',
-    key: command.metadata.commandId,
-    bodyHash: 'i'.repeat(43),
-    actor: members[0],
-    correlationId: command.metadata.correlationId,
+/** Appends, and bytes of data, metadata and stream names, for each command. */
+async function bytesOf(kind: Kind, stores: Stores, how: 'plain' | 'keyed'): Promise<string> {
+  let [appends, bytes, isCounting] = [0, 0, false];
+  const count = (stream: string, records: readonly object[]): void => {
+    if (!isCounting) return;
+    appends++;
+    for (const record of records) bytes += stream.length + JSON.stringify(record).length;
   };
-  return claims.run(claim, { aggregate: conversation, id: () => conversationId }, async (claimed) => {
-    const { ids, commandId, earlier, ...options } = claimed;
-    if (earlier !== undefined) return earlier;
-    const data = { ...command.data, messageId: ids.uuid('message', 0) };
-    const metadata = { ...command.metadata, commandId };
-    return commands.handle(conversation, conversationId, { ...command, data, metadata }, options);
+  const counting: Pick<EventStore, 'append' | 'setRetention'> = {
+    append(stream, records, options) {
+      count(
+        stream,
+        records.map(({ source: _, ...record }) => record),
+      );
+      return stores.store.append(stream, records, options);
+    },
+    setRetention(stream, retention) {
+      count(stream, [retention]);
+      return stores.store.setRetention(stream, retention);
+    },
+  };
+  const store = new Proxy(stores.store, {
+    get(target, name) {
+      if (name === 'append' || name === 'setRetention') return counting[name];
+      const member: unknown = Reflect.get(target, name);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
   });
+  const sender = await openSender(kind, { ...stores, store });
+  isCounting = true;
+  const send = how === 'plain' ? sender.sendPlain : sender.sendKeyed;
+  for (let i = 0; i < COUNTED; i++) await send(sender.first);
+  await sender.close();
+  return `${round(appends / COUNTED)} appends of ${round(bytes / COUNTED)} bytes in all`;
 }

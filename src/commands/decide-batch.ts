@@ -77,6 +77,18 @@ export function decideBatch<State, C extends Command<string, unknown>, E extends
   return { decisions, events, state };
 }
 
+/**
+ * Decides one command as `decideBatch` does, where only the decision is wanted. The state after it is not computed: states share memory, and the one
+ * that is computed next from the same state would have to copy it.
+ */
+export function decideAlone<State, C extends Command<string, unknown>, E extends Event>(
+  deps: DecideDeps<State, C, E>,
+  { state, revision }: LoadedState<State>,
+  { command, expected }: QueuedCommand<C>,
+): Pick<Decision<E>, 'refusal' | 'deferred'> {
+  return decideOne(deps, state, command, { expected, revision });
+}
+
 function decideOne<State, C extends Command<string, unknown>, E extends Event>(
   { aggregate, stream, log, searches }: DecideDeps<State, C, E>,
   state: State,

@@ -3,7 +3,7 @@ import type { Aggregate } from '../kernel/decider.ts';
 import type { Event } from '../kernel/event.ts';
 import { LATE, within } from '../ports/within.ts';
 import type { Handled, HandleOptions } from './command-handler.ts';
-import { decideBatch } from './decide-batch.ts';
+import { decideAlone } from './decide-batch.ts';
 import { findOutcome } from './earlier-outcome.ts';
 import type { Search } from './job.ts';
 import type { OwnPositions } from './own-positions.ts';
@@ -84,10 +84,8 @@ async function requireAccepted<State, C extends Command<string, unknown>, E exte
 ): Promise<void> {
   let { loaded, fresh } = await cache.load(aggregate, stream);
   for (let attempts = 0; attempts < ATTEMPTS; ) {
-    const queued = [{ command, expected: options.expected }];
-    const [decision] = decideBatch({ aggregate, stream, log, searches }, loaded, queued).decisions;
-    if (decision === undefined) return;
-    const { deferred, refusal } = decision;
+    const queued = { command, expected: options.expected };
+    const { deferred, refusal } = decideAlone({ aggregate, stream, log, searches }, loaded, queued);
     if (deferred !== null) {
       attempts++;
       const error = await deferred;

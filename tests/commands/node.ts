@@ -21,7 +21,7 @@ export async function startNode(stores: MemoryStores, clock: Clock = system.cloc
   const { documents } = stores;
   const deps = { ...system, clock, log };
   const commands = await createCommandHandler({ ...deps, documents, singleWriter: false });
-  const claims = createClaims({ ...deps, commands, secret: Buffer.alloc(32, 7) });
+  const claims = createClaims({ ...deps, commands, secret: Buffer.alloc(32, 7), forgetsStreams: true });
   return { log, commands, claims };
 }
 
