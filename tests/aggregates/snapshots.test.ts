@@ -99,7 +99,7 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       [group, deleted],
       [erased(group), erased(sent(1))],
     ].map((history) => history.map(({ type, data }) => stored(type, data))),
-    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c', 4: 'a19942ab5e954c92' },
+    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c', 4: 'bceb080f309d1777' },
   },
   marks: {
     histories: [

@@ -1,5 +1,4 @@
 import {
-  bytesOfForgotten,
   type ForgottenMessages,
   type FrozenSpan,
   forget,
@@ -21,7 +20,8 @@ export type KnownMessage = Readonly<{ senderId: string; seq: number; isReply: bo
 /**
  * The latest messages of a conversation, at most `KNOWN_MESSAGES`, without their content. It takes 30 bytes a message, about 150 KiB when full, and
  * at most 230 KiB when each message has another sender. States share the blocks; adding to a state that is not the latest one copies the last block.
- * Of the messages before them it keeps what shows that an id is new: 64 KiB, and a third of a byte a message.
+ * Of the messages before them it keeps what shows that an id is new: 64 KiB, half a byte a message, and 8 bytes for an id
+ * whose time is far from that of its message, at most 1 MiB for all of those.
  */
 export type KnownMessages = Readonly<{
   /** In the order of their messages, without a gap. The first one may begin with messages that are no longer known. */
@@ -136,7 +136,7 @@ export function whereMayBe(known: KnownMessages, messageId: string, after: numbe
 
 /** The memory that the messages take, in bytes. */
 export function bytesOf({ blocks, forgotten }: KnownMessages): number {
-  return blocks.reduce((sum, { bytes }) => sum + bytes, bytesOfForgotten(forgotten));
+  return blocks.reduce((sum, { bytes }) => sum + bytes, forgotten.bytes);
 }
 
 export type FrozenMessages = Readonly<{ forgotten: readonly FrozenSpan[]; blocks: readonly FrozenBlock[] }>;

@@ -5,7 +5,7 @@ export const MEMBERS_MAX = 10_000;
 export const KNOWN_MESSAGES = 5_000;
 
 /**
- * How many older messages are read at most to find out whether one has a given id. Where more might have it, a send is refused as uncertain; a
- * conversation gets there only by several hundred thousand messages with ids whose times are far from theirs.
+ * How many older messages are read at most to find out whether one has a given id. Where more might have it, a send is refused as uncertain: only in a
+ * conversation with many millions of messages, or with hundreds of thousands whose ids have a time far from theirs.
  */
 export const SEARCHED_MESSAGES = 16_384;
