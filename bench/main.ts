@@ -8,6 +8,7 @@ import { appendFigures } from './figures/appends.ts';
 import { enduranceFigures } from './figures/endurance.ts';
 import { eventStoreDbFigures } from './figures/eventstoredb.ts';
 import { httpFigures } from './figures/http.ts';
+import { keyedFigures } from './figures/keyed.ts';
 import { latencyFigures } from './figures/latency.ts';
 import { mongoFigures } from './figures/mongodb.ts';
 import { nodesFigures } from './figures/nodes.ts';
@@ -26,6 +27,7 @@ const groups: readonly (readonly [string, () => Promise<readonly Row[]>])[] = [
   ['latency', latencyFigures],
   ['endurance', enduranceFigures],
   ['eventstoredb', eventStoreDbFigures],
+  ['keyed', keyedFigures],
   ['nodes', nodesFigures],
   ['mongodb', mongoFigures],
 ];

@@ -62,6 +62,12 @@ export function sendCommand({ conversationId, members }: Talk) {
   return { type: 'SendMessage', data, metadata } as const;
 }
 
+/** A claim of a key for a command to a conversation, and its stream. */
+export function claimEvent(talk: Talk): Readonly<{ stream: string; event: NewEvent }> {
+  const data = { bodyHash: 'i'.repeat(43), stream: streamOf(talk), revision: '1000', seed: 'a'.repeat(32) };
+  return { stream: `command-${random.uuid(clock.now())}`, event: event('CommandClaimed', data, talk.members[0]) };
+}
+
 /** Writes a conversation with so many messages into the log. */
 export async function writeTalk(log: EventLog, talk: Talk, messages: number): Promise<void> {
   let { revision } = await log.append(streamOf(talk), [createdEvent(talk)], { expect: 'none' });

@@ -9,7 +9,7 @@ import { createLru } from '../ports/lru.ts';
 import type { SnapshotMark, Snapshots } from './snapshots.ts';
 
 /**
- * Memory of all cached states together, in bytes: about 2,000 conversations of 1,000 messages, 400 that know as many messages as they can, or 30,000
+ * Memory of all cached states together, in bytes: about 2,000 conversations of 1,000 messages, 250 that know as many messages as they can, or 30,000
  * users with their sessions. Others are read from their snapshots.
  */
 const CACHE_BYTES = 64 * 1024 * 1024;

@@ -16,7 +16,17 @@ const DEADLINE_MS = 2_000;
 const CLAIM_INDEX = MAX_APPEND_EVENTS;
 const ANSWER_INDEX = MAX_APPEND_EVENTS + 1;
 
-export type ClaimDeps = Readonly<{ log: EventLog; clock: Clock; random: Random; logger: Logger }>;
+export type ClaimDeps = Readonly<{
+  log: EventLog;
+  clock: Clock;
+  random: Random;
+  logger: Logger;
+  /**
+   * Whether nothing is left of a stream once its retention removed everything. A store that keeps the last event and the retention of each stream needs
+   * no retention for a stream of one event: it would be one more append for each command, and would free nothing.
+   */
+  forgetsStreams: boolean;
+}>;
 
 /** What a claim says about its request; see `CommandClaimed`. */
 export type ClaimData = Readonly<{ bodyHash: string; stream: string; revision: bigint; seed: string }>;
@@ -31,10 +41,13 @@ export type ClaimMetadata = Readonly<{ actor: string | null; correlationId: stri
 export class ClaimStream {
   readonly #deps: ClaimDeps;
   readonly #stream: string;
+  readonly #onSetting: (setting: Promise<void>) => void;
 
-  constructor(deps: ClaimDeps, id: string) {
+  /** `onSetting` is called with the setting of the stream's retention, for which no request waits. It never rejects. */
+  constructor(deps: ClaimDeps, id: string, onSetting: (setting: Promise<void>) => void) {
     this.#deps = deps;
     this.#stream = `command-${id}`;
+    this.#onSetting = onSetting;
   }
 
   /** The claim, `null` when there is none or it was forgotten. */
@@ -44,7 +57,7 @@ export class ClaimStream {
     const claim = events.find(({ type }) => type === 'CommandClaimed');
     const [last] = events;
     if (claim === undefined || last === undefined) return null;
-    // Stores remove it later than that, or never when the process ended before its retention was set.
+    // Stores remove it later than that, or never when it has no retention.
     if (Date.parse(claim.recordedAt) <= clock.now() - KEPT_MS) return null;
     const { bodyHash, stream, revision, seed } = claim.data;
     return {
@@ -57,24 +70,15 @@ export class ClaimStream {
     };
   }
 
-  /** Appends a claim and returns it, or the one that another request appended before. `kept` is called with the setting of its retention. */
-  async claim(
-    { bodyHash, stream, revision, seed }: ClaimData,
-    metadata: ClaimMetadata,
-    kept: (setting: Promise<void>) => void,
-  ): Promise<StoredClaim> {
-    const { log, clock, logger } = this.#deps;
+  /** Appends a claim and returns it, or the one that another request appended before. */
+  async claim({ bodyHash, stream, revision, seed }: ClaimData, metadata: ClaimMetadata): Promise<StoredClaim> {
+    const { clock } = this.#deps;
     const deadline = clock.monotonic() + DEADLINE_MS;
     const data = { bodyHash, stream, revision: String(revision), seed };
     for (let expect: ExpectedRevision = 'none'; ; ) {
       try {
         const last = await this.#append('CommandClaimed', CLAIM_INDEX, data, { metadata, expect, deadline });
-        const setting = log.setRetention(this.#stream, { maxAgeMs: KEPT_MS, disposable: true });
-        kept(
-          setting.catch((error: unknown) =>
-            logger.warn({ err: error, stream: this.#stream }, 'the retention of a claim was not set'),
-          ),
-        );
+        this.#limit(last);
         return { bodyHash, stream, revision, seed, last, answered: null };
       } catch (error) {
         if (!isStoreError(error, 'VERSION_CONFLICT')) throw error;
@@ -91,12 +95,25 @@ export class ClaimStream {
   async note(claim: StoredClaim, position: Position, metadata: ClaimMetadata): Promise<Position> {
     const deadline = this.#deps.clock.monotonic() + DEADLINE_MS;
     try {
-      await this.#append('CommandAnswered', ANSWER_INDEX, { position }, { metadata, expect: claim.last, deadline });
+      const options = { metadata, expect: claim.last, deadline };
+      const last = await this.#append('CommandAnswered', ANSWER_INDEX, { position }, options);
+      // Otherwise it was set with the claim.
+      if (!this.#deps.forgetsStreams) this.#limit(last);
       return position;
     } catch (error) {
       if (!isStoreError(error, 'VERSION_CONFLICT')) throw error;
       return (await this.read())?.answered ?? position;
     }
+  }
+
+  /** Has the stream forget its events in time, where that frees anything. `last`: its last revision. */
+  #limit(last: bigint): void {
+    const { log, logger, forgetsStreams } = this.#deps;
+    if (!forgetsStreams && last === 0n) return;
+    const setting = log.setRetention(this.#stream, { maxAgeMs: KEPT_MS, disposable: true });
+    const warn = (error: unknown) =>
+      logger.warn({ err: error, stream: this.#stream }, 'the retention of a claim was not set');
+    this.#onSetting(setting.catch(warn));
   }
 
   async #append(

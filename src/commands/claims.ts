@@ -103,7 +103,7 @@ export function createClaims(deps: ClaimDeps & Readonly<{ commands: CommandHandl
         stream: `${target.aggregate.category}-${id}`,
         revision: revision ?? -1n,
       };
-      const stored = await stream.claim({ ...data, seed }, metadataOf(claim, commandId), own);
+      const stored = await stream.claim({ ...data, seed }, metadataOf(claim, commandId));
       if (stored.seed !== seed) throw new AlreadyClaimed();
       return stored;
     });
@@ -162,7 +162,7 @@ export function createClaims(deps: ClaimDeps & Readonly<{ commands: CommandHandl
           return waiting.every((each) => each?.aborted === true);
         },
       };
-      const answer = first({ claim, target, execute, stream: new ClaimStream(deps, id), signal });
+      const answer = first({ claim, target, execute, stream: new ClaimStream(deps, id, own), signal });
       inProgress.set(id, { bodyHash: claim.bodyHash, answer, waiting });
       try {
         return await answer;

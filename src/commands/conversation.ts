@@ -7,6 +7,12 @@ export const NAME_MAX = 200;
 /** Members that a new group can have, including its owner. */
 export const FIRST_MEMBERS_MAX = 100;
 
+/**
+ * The conversation has no message with this id up to this sequence number (0 when left out). Never from a client: set where the stream was searched for
+ * it, because the state could not exclude it.
+ */
+const UnusedUpTo = Type.Optional(Type.Integer({ minimum: 0 }));
+
 /** Commands of a conversation. */
 export const conversationCommands = {
   CreateGroup: closed({
@@ -25,6 +31,7 @@ export const conversationCommands = {
     content: text(1, CONTENT_MAX),
     replyTo: Type.Union([MessageId, Type.Null()]),
     mentions: Type.Array(UserId, { maxItems: 100 }),
+    unusedUpTo: UnusedUpTo,
   }),
   /** To the 1-1 conversation with another user, which the first message creates. */
   SendDirectMessage: closed({
@@ -34,6 +41,7 @@ export const conversationCommands = {
     content: text(1, CONTENT_MAX),
     replyTo: Type.Union([MessageId, Type.Null()]),
     mentions: Type.Array(UserId, { maxItems: 100 }),
+    unusedUpTo: UnusedUpTo,
   }),
 };
 

@@ -1,10 +1,12 @@
 import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
-import { Refusal, type StoreError } from '../kernel/errors.ts';
+import { Refusal } from '../kernel/errors.ts';
 import type { Event, NewEvent } from '../kernel/event.ts';
 import { eventId } from '../kernel/ids.ts';
+import { SearchNeeded } from '../kernel/stream-search.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { LoadedState } from './aggregate-cache.ts';
+import type { StreamSearches } from './stream-searches.ts';
 
 /** Events, and bytes of their data, that go into one append at most. A single command may exceed the bytes. */
 const EVENTS_MAX = 256;
@@ -19,12 +21,13 @@ export type QueuedCommand<C> = Readonly<{ command: C; expected: readonly bigint[
 
 /**
  * What was decided for one command; `revision` is the aggregate's after it. A refusal after events that are not appended yet depends on them.
- * `deferred`: it was not decided, because a personal key has to be read first; resolves with why its events cannot be sealed, `null` when they can.
+ * `deferred`: it was not decided, because a personal key has to be read, or the stream to be searched first; resolves with why the command is
+ * refused, `null` when it can be decided again.
  */
 export type Decision<E extends Event> = Readonly<{
   events: readonly E[];
   refusal: Error | null;
-  deferred: Promise<StoreError | null> | null;
+  deferred: Promise<Error | null> | null;
   revision: bigint | null;
   dependsOnAppend: boolean;
 }>;
@@ -36,6 +39,14 @@ export type Batch<State, E extends Event> = Readonly<{
   state: State;
 }>;
 
+/** What decisions are made with. */
+export type DecideDeps<State, C extends Command<string, unknown>, E extends Event> = Readonly<{
+  aggregate: Aggregate<State, C, E>;
+  stream: string;
+  log: Pick<EventLog, 'admit'>;
+  searches: StreamSearches;
+}>;
+
 type Outcome<E extends Event> = Pick<Decision<E>, 'events' | 'refusal' | 'deferred'> & Readonly<{ added: NewEvent[] }>;
 
 /**
@@ -43,7 +54,7 @@ type Outcome<E extends Event> = Pick<Decision<E>, 'events' | 'refusal' | 'deferr
  * hold, at least one. An event that cannot be appended refuses its own command and no other.
  */
 export function decideBatch<State, C extends Command<string, unknown>, E extends Event>(
-  deps: Readonly<{ aggregate: Aggregate<State, C, E>; log: Pick<EventLog, 'admit'> }>,
+  deps: DecideDeps<State, C, E>,
   loaded: LoadedState<State>,
   queued: readonly QueuedCommand<C>[],
 ): Batch<State, E> {
@@ -66,8 +77,20 @@ export function decideBatch<State, C extends Command<string, unknown>, E extends
   return { decisions, events, state };
 }
 
+/**
+ * Decides one command as `decideBatch` does, where only the decision is wanted. The state after it is not computed: states share memory, and the one
+ * that is computed next from the same state would have to copy it.
+ */
+export function decideAlone<State, C extends Command<string, unknown>, E extends Event>(
+  deps: DecideDeps<State, C, E>,
+  { state, revision }: LoadedState<State>,
+  { command, expected }: QueuedCommand<C>,
+): Pick<Decision<E>, 'refusal' | 'deferred'> {
+  return decideOne(deps, state, command, { expected, revision });
+}
+
 function decideOne<State, C extends Command<string, unknown>, E extends Event>(
-  { aggregate, log }: Readonly<{ aggregate: Aggregate<State, C, E>; log: Pick<EventLog, 'admit'> }>,
+  { aggregate, stream, log, searches }: DecideDeps<State, C, E>,
   state: State,
   command: C,
   at: { expected: readonly bigint[] | undefined; revision: bigint | null },
@@ -76,13 +99,16 @@ function decideOne<State, C extends Command<string, unknown>, E extends Event>(
     return refused(new Refusal('revision-mismatch', 'it was changed since you read it'));
   }
   try {
-    const events = aggregate.decide(command, state);
+    const events = aggregate.decide(searches.searched(command) ?? command, state);
     if (events.length === 0) return { events, refusal: null, deferred: null, added: [] };
     const added = events.map((event, index) => envelop(event, command, index));
     const admitted = log.admit(added);
     if (admitted === null) return { events, refusal: null, deferred: null, added };
     return admitted instanceof Promise ? { ...refused(null), deferred: admitted } : refused(admitted);
   } catch (error) {
+    if (error instanceof SearchNeeded) {
+      return { ...refused(null), deferred: searches.run(stream, command, error.search) };
+    }
     // An error of the decider is reported to the one command that hit it, not to all that wait with it.
     return refused(error instanceof Error ? error : new Error(String(error)));
   }

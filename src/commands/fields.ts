@@ -11,7 +11,7 @@ export const MessageId = Type.String({
   pattern: UUID.source,
   description: 'a UUID in lower case',
 });
-/** Made by a client. Its time lets a conversation distinguish a late repetition from a new message (spec, section 4). */
+/** Made by a client. Its time makes it cheap to show that a conversation has no message with this id (spec, section 4); it need not be right. */
 export const ClientMessageId = Type.String({
   pattern: '^[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$',
   description: 'a UUIDv7 in lower case',

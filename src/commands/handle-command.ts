@@ -7,9 +7,11 @@ import type { Random } from '../ports/random.ts';
 import { AggregateCache } from './aggregate-cache.ts';
 import type { CommandHandler } from './command-handler.ts';
 import { handleOnce } from './handle-once.ts';
+import { OwnPositions } from './own-positions.ts';
 import { Paces } from './pace.ts';
 import { createSnapshots } from './snapshots.ts';
 import { StreamQueues } from './stream-queues.ts';
+import { StreamSearches } from './stream-searches.ts';
 
 /** Makes this node's command handler. `documents` keeps the snapshots; `singleWriter`: no other node writes to this log. */
 export async function createCommandHandler(deps: {
@@ -24,13 +26,16 @@ export async function createCommandHandler(deps: {
   const snapshots = await createSnapshots(deps);
   const cache = new AggregateCache({ log, snapshots, clock });
   log.onErased((personId) => cache.forget(`${user.category}-${personId}`));
-  const turn = { log, cache, clock, random, paces: deps.singleWriter ? null : new Paces(clock, random) };
+  const searches = new StreamSearches({ log, clock });
+  const paces = deps.singleWriter ? null : new Paces(clock, random);
+  const turn = { log, cache, clock, random, searches, paces };
   const queues = new StreamQueues(turn);
+  const once = { ...turn, queues, positions: new OwnPositions(deps) };
   return {
     handle(aggregate, id, command, options = {}) {
       const stream = `${aggregate.category}-${id}`;
       const isKeyed = options.claim !== undefined || options.handledSince !== undefined;
-      if (isKeyed) return handleOnce({ ...turn, queues }, { aggregate, stream, command, options });
+      if (isKeyed) return handleOnce(once, { aggregate, stream, command, options });
       return queues.add(aggregate, stream, { command, options }).handled;
     },
 

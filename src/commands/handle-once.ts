@@ -1,20 +1,20 @@
 import type { Command } from '../kernel/command.ts';
 import type { Aggregate } from '../kernel/decider.ts';
-import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { Event } from '../kernel/event.ts';
 import { LATE, within } from '../ports/within.ts';
 import type { Handled, HandleOptions } from './command-handler.ts';
-import { decideBatch } from './decide-batch.ts';
+import { decideAlone } from './decide-batch.ts';
 import { findOutcome } from './earlier-outcome.ts';
 import type { Search } from './job.ts';
+import type { OwnPositions } from './own-positions.ts';
 import { asRefusal, tooLate } from './refusals.ts';
 import type { TurnDeps } from './stream-queue.ts';
 import { COMMAND_MS, type StreamQueues } from './stream-queues.ts';
 
-/** Times that a decision is tried again because a personal key had to be read first. */
-const KEY_ATTEMPTS = 3;
+/** Times that a decision is tried again because a personal key had to be read, or the stream to be searched first. */
+const ATTEMPTS = 3;
 
-type Deps = TurnDeps & Readonly<{ queues: StreamQueues }>;
+type Deps = TurnDeps & Readonly<{ queues: StreamQueues; positions: OwnPositions }>;
 
 /** A command with its stream. */
 type Addressed<State, C extends Command<string, unknown>, E extends Event> = Readonly<{
@@ -79,17 +79,15 @@ async function prepare<State, C extends Command<string, unknown>, E extends Even
 
 /** Decides on the current state, and appends nothing. Throws the refusal. */
 async function requireAccepted<State, C extends Command<string, unknown>, E extends Event>(
-  { cache, log }: Deps,
+  { cache, log, searches }: Deps,
   { aggregate, stream, command, options }: Addressed<State, C, E>,
 ): Promise<void> {
   let { loaded, fresh } = await cache.load(aggregate, stream);
-  for (let keys = 0; keys < KEY_ATTEMPTS; ) {
-    const queued = [{ command, expected: options.expected }];
-    const [decision] = decideBatch({ aggregate, log }, loaded, queued).decisions;
-    if (decision === undefined) return;
-    const { deferred, refusal } = decision;
+  for (let attempts = 0; attempts < ATTEMPTS; ) {
+    const queued = { command, expected: options.expected };
+    const { deferred, refusal } = decideAlone({ aggregate, stream, log, searches }, loaded, queued);
     if (deferred !== null) {
-      keys++;
+      attempts++;
       const error = await deferred;
       if (error !== null) throw error;
     } else {
@@ -102,14 +100,7 @@ async function requireAccepted<State, C extends Command<string, unknown>, E exte
 }
 
 /** The outcome with the position of the command's own last event. */
-async function withOwnPosition({ log }: Deps, stream: string, handled: Handled): Promise<Handled> {
+async function withOwnPosition({ positions }: Deps, stream: string, handled: Handled): Promise<Handled> {
   if (handled.revision === null) return handled;
-  try {
-    const { events } = await log.readStream(stream, { from: handled.revision, limit: 1, personal: 'omit' });
-    return { ...handled, position: events[0]?.position ?? handled.position };
-  } catch (error) {
-    // It was written; a repetition finds it.
-    if (!isStoreError(error)) throw error;
-    throw new StoreError('UNKNOWN', 'the position of an event could not be read', { cause: error });
-  }
+  return { ...handled, position: (await positions.at(stream, handled.revision)) ?? handled.position };
 }

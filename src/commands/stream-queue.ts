@@ -13,6 +13,7 @@ import { Found } from './earlier-outcome.ts';
 import type { Job } from './job.ts';
 import type { Pace, Paces } from './pace.ts';
 import { asRefusal } from './refusals.ts';
+import type { StreamSearches } from './stream-searches.ts';
 
 /** How long one turn retries after conflicts with other nodes, in ms. */
 const CONFLICTS_MS = 2_000;
@@ -36,6 +37,7 @@ export type TurnDeps = Readonly<{
   cache: AggregateCache;
   clock: Clock;
   random: Random;
+  searches: StreamSearches;
   paces: Paces | null;
 }>;
 
@@ -49,7 +51,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
   #waiting: Job<C>[] = [];
   /** The jobs of the turn that is running. */
   #taken: readonly Job<C>[] = [];
-  /** Jobs that wait for a personal key outside the queue, so that those of other persons go on. */
+  /** Jobs that wait for a personal key or a search outside the queue, so that the others go on. */
   readonly #deferred = new Map<Job<C>, Promise<void>>();
   #running: Promise<void> | null = null;
 
@@ -66,7 +68,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     return this.#waiting.length + this.#deferred.size;
   }
 
-  /** Resolves when the turn that is running has ended, or otherwise when the commands that wait for a key are back in the queue. */
+  /** Resolves when the turn that is running has ended, or otherwise when the commands that wait for something else are back in the queue. */
   get idle(): Promise<unknown> {
     return this.#running ?? Promise.all(this.#deferred.values());
   }
@@ -105,7 +107,8 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
 
   /** One append at most; returns the jobs that had no room in it. */
   async #turn(jobs: readonly Job<C>[]): Promise<Job<C>[]> {
-    const { cache, clock, log, random } = this.#deps;
+    const { cache, clock, log, random, searches } = this.#deps;
+    const decideDeps = { aggregate: this.#aggregate, stream: this.#stream, log, searches };
     const deadline = clock.monotonic() + CONFLICTS_MS;
     let open = this.#wanted(jobs);
     if (open.length === 0) return [];
@@ -116,7 +119,7 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
       open = this.#wanted(open);
       if (open.length === 0) return [];
       const queued = open.map(({ command, options }) => ({ command, expected: options.expected }));
-      const batch = decideBatch({ aggregate: this.#aggregate, log }, loaded, queued);
+      const batch = decideBatch(decideDeps, loaded, queued);
       if (!fresh && batch.decisions.some(({ events, deferred }) => events.length === 0 && deferred === null)) {
         // Another node may have appended what changes this refusal, or this "nothing to change".
         ({ loaded, open } = await this.#readOn(loaded, open));
@@ -195,15 +198,15 @@ export class StreamQueue<State, C extends Command<string, unknown>, E extends Ev
     }
   }
 
-  /** Puts a job back into the queue once its personal key was read. */
-  #defer(job: Job<C>, key: Promise<StoreError | null>): void {
+  /** Puts a job back into the queue once its personal key was read, or the stream was searched for it. */
+  #defer(job: Job<C>, deferred: Promise<Error | null>): void {
     const settle = (error: unknown): void => {
       this.#deferred.delete(job);
       if (error !== null) job.reject(asRefusal(error));
       else if (!job.settled) this.add(job);
       if (this.#deferred.size === 0 && this.#running === null) this.#onIdle();
     };
-    this.#deferred.set(job, key.then(settle, settle));
+    this.#deferred.set(job, deferred.then(settle, settle));
   }
 
   /** Reads the stream's tail; a command whose events are there was appended by an earlier attempt, and is settled with that outcome. */

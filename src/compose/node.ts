@@ -123,7 +123,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     ...(settings.readinessChecks ?? []),
   ];
   const conversations = createConversations({ commands, books });
-  const claims = createClaims({ ...system, log, commands, secret: secrets.ids });
+  // Only the embedded store forgets whole streams.
+  const claims = createClaims({ ...system, log, commands, secret: secrets.ids, forgetsStreams: singleWriter });
   closing.defer(() => claims.close());
   const { readModels } = projections;
   const shared = { ...system, telemetry, readinessChecks, sharedLimits, config: http };

@@ -1,4 +1,4 @@
-import { createHmac, hash } from 'node:crypto';
+import { hash } from 'node:crypto';
 
 /** Pattern of a 24-hex id (users, conversations, projects). */
 export const OBJECT_ID = /^[0-9a-f]{24}$/;
@@ -74,9 +74,30 @@ export type IdSource = Readonly<{
  * A UUID's time part is derived too, because the repetition comes later than the first request.
  */
 export function derivedIds(secret: Uint8Array, scope: string): IdSource {
-  const derive = (name: string): Buffer => createHmac('sha256', secret).update(`${scope}\n${name}`).digest();
+  const derive = hmacSha256(secret);
   return {
-    objectId: (name) => derive(name).toString('hex', 0, 12),
-    uuid: (name) => versioned(derive(name), 8),
+    objectId: (name) => hex(derive(`${scope}\n${name}`), 0, 12),
+    uuid: (name) => versioned(derive(`${scope}\n${name}`), 8),
+  };
+}
+
+const HMAC_BLOCK = 64;
+
+/**
+ * HMAC-SHA-256 (RFC 2104) for one key. By two calls that hash at once, which takes a tenth of the time of `createHmac`: that makes two objects, one for
+ * the key and one for the hash.
+ */
+export function hmacSha256(key: Uint8Array): (text: string) => Buffer {
+  const block = Buffer.alloc(HMAC_BLOCK);
+  block.set(key.length > HMAC_BLOCK ? hash('sha256', key, 'buffer') : key);
+  const inner = block.map((byte) => byte ^ 0x36);
+  const outer = Buffer.alloc(HMAC_BLOCK + 32);
+  outer.set(block.map((byte) => byte ^ 0x5c));
+  return (text) => {
+    const input = Buffer.allocUnsafe(HMAC_BLOCK + Buffer.byteLength(text));
+    input.set(inner);
+    input.write(text, HMAC_BLOCK);
+    outer.set(hash('sha256', input, 'buffer'), HMAC_BLOCK);
+    return hash('sha256', outer, 'buffer');
   };
 }

@@ -118,11 +118,13 @@ export const sent = (seq: number, more: Partial<Message> = {}): EventOf<'Message
   },
 });
 
-/** A group with `beyond` more messages of Alice than it knows; message `n` was sent at second `n`. */
-export const longGroup = (beyond: number): readonly ConversationEvent[] => [
+/** A group with `beyond` more messages of Alice than it knows; message `n` was sent at second `n`, and has the id `idOf(n)`. */
+export const longGroup = (beyond: number, idOf: (seq: number) => string = uuid): readonly ConversationEvent[] => [
   group,
   added(carol),
-  ...Array.from({ length: KNOWN_MESSAGES + beyond }, (_, i) => sent(i + 1, { sentAt: at(i + 1) })),
+  ...Array.from({ length: KNOWN_MESSAGES + beyond }, (_, i) =>
+    sent(i + 1, { messageId: idOf(i + 1), sentAt: at(i + 1) }),
+  ),
 ];
 
 /** The state of a conversation that was not deleted. */

@@ -48,17 +48,43 @@ describe('known messages', () => {
     when(send(carol, uuid(next + 1), { replyTo: uuid(1) })).refused('rule-broken');
   });
 
-  it('make an id that is older than all of them uncertain', () => {
-    const { when } = given(conversation, longGroup(1));
-    when(send(carol, uuidAt(1))).refused('send-uncertain');
-    when(send(carol, uuidAt(2))).refused('send-uncertain');
-    when(send(carol, uuidAt(2.001))).decides([sent(next + 1, { senderId: carol, messageId: uuidAt(2.001) })]);
+  it('make an id uncertain only if an older message may have it', () => {
+    const { when } = given(
+      conversation,
+      longGroup(700, (seq) => uuidAt(seq)),
+    );
+    const last = KNOWN_MESSAGES + 700;
+    for (const seq of [1, 512, 513, 700]) {
+      when(send(alice, uuidAt(seq))).refused('send-uncertain');
+      when(send(carol, uuidAt(seq))).refused('send-uncertain');
+      when(send(carol, uuidAt(seq, 1))).decides([sent(last + 1, { senderId: carol, messageId: uuidAt(seq, 1) })]);
+    }
+    when(send(alice, uuidAt(701))).decides([]);
   });
 
-  it('make no id uncertain while all messages are known', () => {
-    given(conversation, longGroup(-1))
-      .when(send(carol, uuidAt(0)))
-      .decides([sent(KNOWN_MESSAGES, { senderId: carol, messageId: uuidAt(0) })]);
+  it('make no id uncertain up to the message up to which the stream was searched for it', () => {
+    const { when } = given(
+      conversation,
+      longGroup(700, (seq) => uuidAt(seq)),
+    );
+    for (const seq of [1, 512, 513, 700]) {
+      when(send(alice, uuidAt(seq), { unusedUpTo: seq - 1 })).refused('send-uncertain');
+      when(send(alice, uuidAt(seq), { unusedUpTo: 700 })).decides([
+        sent(KNOWN_MESSAGES + 701, { messageId: uuidAt(seq) }),
+      ]);
+    }
+  });
+
+  it('make no id uncertain because of the clock of its client', () => {
+    // An hour late and an hour ahead, in a busy group and in a quiet one.
+    const history = longGroup(700, (seq) => uuidAt(seq + (seq % 300 === 0 ? 3_600 : 0)));
+    const { when } = given(conversation, history);
+    for (const seconds of [-3_600, 0, 2_100, KNOWN_MESSAGES, KNOWN_MESSAGES + 700 + 3_600]) {
+      const messageId = uuidAt(seconds, 7);
+      when(send(carol, messageId, { seconds: 6_000 })).decides([
+        sent(KNOWN_MESSAGES + 701, { senderId: carol, messageId, sentAt: at(6_000) }),
+      ]);
+    }
   });
 
   it('do not apply to ids without a time', () => {
@@ -67,7 +93,7 @@ describe('known messages', () => {
       .decides([sent(next + 1, { messageId: uuid(1) })]);
   });
 
-  it('are compared by the latest time so far when the clocks of nodes differ', () => {
+  it('do not hide an older message whose id has a later time than theirs', () => {
     const ahead = sent(1, { messageId: uuidAt(50), sentAt: at(60) });
     const history = [
       group,
@@ -76,7 +102,6 @@ describe('known messages', () => {
         .filter(({ type }) => type === 'MessageSent')
         .slice(1),
     ];
-    // The oldest known message has second 2, but was sent after one with second 60 that is no longer known.
     given(conversation, history)
       .when(send(alice, uuidAt(50)))
       .refused('send-uncertain');

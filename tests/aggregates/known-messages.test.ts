@@ -2,19 +2,20 @@ import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import {
   bytesOf,
+  type FrozenMessages,
   freezeMessages,
   type KnownMessage,
   type KnownMessages,
-  mayBeForgotten,
   messageById,
   type NewMessage,
   noMessages,
   remember,
   sizeOf,
   thawMessages,
+  whereMayBe,
 } from '../../src/aggregates/conversation/known-messages.ts';
 import { KNOWN_MESSAGES } from '../../src/aggregates/conversation/limits.ts';
-import { BLOCK_MESSAGES, type FrozenBlock } from '../../src/aggregates/conversation/message-block.ts';
+import { BLOCK_MESSAGES } from '../../src/aggregates/conversation/message-block.ts';
 import { at, id, uuid, uuidAt } from './fixtures.ts';
 
 /** A message, and the latest time of those up to it. */
@@ -81,18 +82,23 @@ function check(version: Version, others: readonly string[]): void {
   for (const messageId of [...own, ...others]) {
     expect(messageById(known, messageId)).toStrictEqual(expected(version, messageId));
   }
-  if (oldest < 0) {
-    expect(mayBeForgotten(known, uuidAt(0))).toBe(false);
-    return;
+  // An id of its own that is no longer known may be where it is, unless it was searched for beyond that; a new one is nowhere.
+  for (const { messageId, seq } of [0, 1, oldest - BLOCK_MESSAGES, oldest - 1].flatMap(
+    (index) => messages[index] ?? [],
+  )) {
+    const isForgotten = seq <= oldest && messageId[14] === '7';
+    const includes = (after: number) =>
+      whereMayBe(known, messageId, after).some(({ first, last }) => first <= seq && seq <= last);
+    expect(includes(0)).toBe(isForgotten);
+    expect(includes(seq - 1)).toBe(isForgotten);
+    expect(includes(seq)).toBe(false);
   }
-  const oldestSeconds = ((messages[oldest]?.latestMs ?? 0) - Date.parse(at(0))) / 1_000;
-  expect(mayBeForgotten(known, uuidAt(oldestSeconds))).toBe(true);
-  expect(mayBeForgotten(known, uuidAt(oldestSeconds + 0.001))).toBe(false);
-  expect(mayBeForgotten(known, uuid(1))).toBe(false);
+  expect(whereMayBe(known, uuidAt(messages.length + 1), 0)).toEqual([]);
+  expect(whereMayBe(known, uuid(1), 0)).toEqual([]);
 }
 
 const stored = (known: KnownMessages): string => JSON.stringify(freezeMessages(known));
-const restored = (text: string): KnownMessages => thawMessages(JSON.parse(text) as FrozenBlock[]);
+const restored = (text: string): KnownMessages => thawMessages(JSON.parse(text) as FrozenMessages);
 
 it('a state knows its own latest messages, whatever was added to the states that it shares memory with', () => {
   const step = fc.record({
@@ -127,11 +133,13 @@ it('a state knows its own latest messages, whatever was added to the states that
   );
 });
 
-it('a full conversation takes at most 256 KiB, also when each message has another sender', () => {
+it('a full conversation takes at most 256 KiB, also when each message has another sender, and little for older messages', () => {
   const { known } = extended(empty, 3 * KNOWN_MESSAGES, 100_000);
   expect(sizeOf(known)).toBe(KNOWN_MESSAGES);
   expect(known.blocks.length).toBeLessThanOrEqual(11);
-  expect(bytesOf(known)).toBeLessThanOrEqual(256 * 1024);
+  const { forgotten } = known;
+  expect(bytesOf({ ...known, forgotten: noMessages.forgotten })).toBeLessThanOrEqual(256 * 1024);
+  expect(bytesOf({ ...noMessages, forgotten })).toBeLessThanOrEqual(24 * 1024);
   expect(bytesOf(extended(empty, 1_000, 10).known)).toBeLessThanOrEqual(32 * 1024);
   expect(bytesOf(extended(empty, 8, 2).known)).toBeLessThanOrEqual(1_200);
 });

@@ -12,7 +12,7 @@ import type { Event } from '../../src/kernel/event.ts';
 import type { JsonObject } from '../../src/kernel/json.ts';
 import { erased } from '../support/decider-spec.ts';
 import { deleted, direct, group, longGroup, removed, sent } from './conversation-fixtures.ts';
-import { alice, at, bob, carol, id, uuid } from './fixtures.ts';
+import { alice, at, bob, carol, id, uuid, uuidAt } from './fixtures.ts';
 
 /** An event as it was stored, in the schema version of its time, with its personal fields opened. Histories are added, never changed. */
 type Stored = Readonly<{ type: string; version: number; data: JsonObject }>;
@@ -94,11 +94,12 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
   conversation: {
     histories: [
       [...longGroup(10), sent(5_011, { senderId: carol, replyTo: uuid(5_010), sentAt: at(5_011) }), removed(bob)],
+      longGroup(600, (seq) => uuidAt(seq)),
       [direct, sent(1)],
       [group, deleted],
       [erased(group), erased(sent(1))],
     ].map((history) => history.map(({ type, data }) => stored(type, data))),
-    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c' },
+    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c', 4: 'bceb080f309d1777' },
   },
   marks: {
     histories: [

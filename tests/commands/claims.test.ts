@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { conversation } from '../../src/aggregates/conversation/decider.ts';
 import type { Claim, Claimed } from '../../src/commands/claims.ts';
 import type { EarlierOutcome } from '../../src/commands/request-context.ts';
+import { StoreError } from '../../src/kernel/errors.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { type MemoryStores, openMemoryStores, system } from '../support/stores.ts';
 import { type CommandBody, execute, group, message, messagesOf, newId, startNode, type TestNode } from './node.ts';
@@ -212,5 +213,74 @@ describe('a command with an idempotency key', () => {
     const { events } = await stores.log.readAll({ direction: 'forwards', from: null });
     expect(events.map(({ type }) => type)).toEqual(['ConversationCreated', 'CommandClaimed', 'MessageSent']);
     expect(new Set(events.map((event) => event.id)).size).toBe(3);
+  });
+
+  it.each([
+    [true, 1, 1],
+    [false, 0, 1],
+  ])(
+    'has retention for its claim only where that frees something (forgetsStreams: %s)',
+    async (forgetsStreams, claimed, noted) => {
+      const clock = manualClock(system.clock.now());
+      const node = await startNode(stores, clock, { forgetsStreams });
+      const id = await group(node, ann);
+      const limited: string[] = [];
+      const { setRetention } = node.log;
+      node.log.setRetention = (stream, retention) => {
+        limited.push(stream);
+        return setRetention(stream, retention);
+      };
+      const first = await sendOnce(node, id, claimOf('k1'));
+      await node.claims.close();
+      expect(limited).toHaveLength(claimed);
+      // It changes nothing, so its answer is noted in the stream of the claim.
+      const add = { type: 'AddMember' as const, data: { conversationId: id, userId: ann } };
+      const target = { aggregate: conversation, id: () => id };
+      await node.claims.run(claimOf('k2'), target, (claimedRequest) => executeClaimed(node, claimedRequest, add));
+      await node.claims.close();
+      expect(limited).toHaveLength(claimed + noted);
+      await clock.advance(48 * HOUR + 60_000);
+      expect((await sendOnce(node, id, claimOf('k1')))._id).not.toBe(first._id);
+      await node.claims.close();
+      expect(limited).toHaveLength(claimed + noted + 1);
+      expect(await messagesOf(stores, id)).toHaveLength(2);
+    },
+  );
+
+  it('has the position of its own event when it shared an append, and all that did are read together', async () => {
+    const node = await startNode(stores);
+    const id = await group(node, ann);
+    const reads: unknown[] = [];
+    const read = node.log.readStream.bind(node.log);
+    const answers = await (async () => {
+      node.log.readStream = (stream, options) => {
+        if (stream === `conversation-${id}`) reads.push(options);
+        return read(stream, options);
+      };
+      return Promise.all(Array.from({ length: 20 }, (_, i) => sendOnce(node, id, claimOf(`k${i}`))));
+    })();
+    node.log.readStream = read;
+    const { events } = await stores.log.readStream(`conversation-${id}`, { from: 1n });
+    const positions = new Map(events.map(({ data, position }) => [data.messageId, position]));
+    for (const { _id, position } of answers) expect(position).toBe(positions.get(_id));
+    expect(positions.size).toBe(20);
+    expect(reads.length).toBeLessThanOrEqual(3);
+  });
+
+  it('fails with outcome-unknown when the position of its event cannot be read, and a repetition finds it', async () => {
+    const node = await startNode(stores);
+    const id = await group(node, ann);
+    const read = node.log.readStream.bind(node.log);
+    node.log.readStream = (stream, options) =>
+      stream.startsWith('conversation-')
+        ? Promise.reject(new StoreError('UNAVAILABLE', 'unavailable, as the test wants it'))
+        : read(stream, options);
+    const outcomes = await Promise.allSettled([1, 2, 3].map((i) => sendOnce(node, id, claimOf(`k${i}`))));
+    node.log.readStream = read;
+    const failed = outcomes.filter(({ status }) => status === 'rejected');
+    expect(failed.length).toBeGreaterThan(0);
+    for (const outcome of failed) expect(outcome).toMatchObject({ reason: { code: 'outcome-unknown' } });
+    await Promise.all([1, 2, 3].map((i) => sendOnce(node, id, claimOf(`k${i}`))));
+    expect(await messagesOf(stores, id)).toHaveLength(3);
   });
 });

@@ -16,12 +16,16 @@ import { type MemoryStores, system } from '../support/stores.ts';
 /** A command handler over an event log of its own, as another process would have it. The stores are shared. */
 export type TestNode = Readonly<{ log: FaultyEventLog; commands: CommandHandler; claims: Claims }>;
 
-export async function startNode(stores: MemoryStores, clock: Clock = system.clock): Promise<TestNode> {
+export async function startNode(
+  stores: MemoryStores,
+  clock: Clock = system.clock,
+  { forgetsStreams = true }: { forgetsStreams?: boolean } = {},
+): Promise<TestNode> {
   const log = faulty(openLog(stores));
   const { documents } = stores;
   const deps = { ...system, clock, log };
   const commands = await createCommandHandler({ ...deps, documents, singleWriter: false });
-  const claims = createClaims({ ...deps, commands, secret: Buffer.alloc(32, 7) });
+  const claims = createClaims({ ...deps, commands, secret: Buffer.alloc(32, 7), forgetsStreams });
   return { log, commands, claims };
 }
 

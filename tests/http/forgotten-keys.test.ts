@@ -1,4 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import type { EventStore } from '../../src/ports/event-store.ts';
 import { openOnServer } from '../adapters/eventstoredb.ts';
 import {
   type Asking,
@@ -18,6 +19,8 @@ const HOUR = 60 * 60_000;
 let clock: ManualClock;
 let server: Server;
 let close: () => Promise<void>;
+/** The streams whose retention was set. */
+let retained: string[];
 
 /** The stores of an installation, and the clock of all of its parts. */
 const installations = {
@@ -37,6 +40,21 @@ const installations = {
   },
 };
 
+/** The store, which notes the streams whose retention is set. */
+function recording(store: EventStore): EventStore {
+  const setRetention: EventStore['setRetention'] = (stream, retention) => {
+    retained.push(stream);
+    return store.setRetention(stream, retention);
+  };
+  return new Proxy(store, {
+    get(target, name) {
+      if (name === 'setRetention') return setRetention;
+      const member: unknown = Reflect.get(target, name);
+      return typeof member === 'function' ? member.bind(target) : member;
+    },
+  });
+}
+
 /** Sends a request with a key. */
 const ask = (who: Person | null, key: string, asking: Asking) =>
   server.ask(who, { ...asking, headers: { 'idempotency-key': key } });
@@ -47,16 +65,27 @@ async function signInAgain(person: Person): Promise<Person> {
   return { ...person, accessToken: json.accessToken };
 }
 
-describe.each(Object.entries(installations))('a key that was forgotten, %s', (_name, install) => {
+describe.each(Object.entries(installations))('a key that was forgotten, %s', (name, install) => {
   beforeEach(async () => {
     clock = manualClock(system.clock.now());
-    const installation = await install();
-    server = await startServer({ clock, stores: installation.stores });
+    const { stores, ...installation } = await install();
+    retained = [];
+    const singleWriter = name === 'embedded';
+    server = await startServer({ clock, stores: { ...stores, store: recording(stores.store) }, singleWriter });
     close = installation.close;
   });
   afterEach(async () => {
     await server.close();
     await close();
+  });
+
+  it('has retention only where that frees something', async () => {
+    const ada = await signUp(server, 'ada');
+    const team = await group(server, ada);
+    const url = `/api/v1/conversations/${team}/messages`;
+    await ask(ada, 'once', { method: 'POST', url, payload: { content: 'hello' } });
+    await server.close();
+    expect(retained.filter((stream) => stream.startsWith('command-'))).toHaveLength(name === 'embedded' ? 1 : 0);
   });
 
   it('is a new key: it makes new ids, and stores what comes with it', async () => {

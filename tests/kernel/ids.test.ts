@@ -1,3 +1,4 @@
+import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
@@ -6,6 +7,7 @@ import {
   directConversationId,
   eventId,
   formatUuid,
+  hmacSha256,
   OBJECT_ID,
   UUID,
   uuidv5,
@@ -120,4 +122,19 @@ describe('the id of a 1-1 conversation', () => {
       }),
     );
   });
+});
+
+it('HMAC-SHA-256 is that of RFC 2104, for keys shorter and longer than a block', () => {
+  fc.assert(
+    fc.property(
+      fc.uint8Array({ maxLength: 200 }),
+      fc.array(fc.string({ unit: 'binary' }), { maxLength: 3 }),
+      (key, texts) => {
+        const hmac = hmacSha256(key);
+        const expected = texts.map((text) => createHmac('sha256', key).update(text).digest('hex'));
+        expect(texts.map((text) => hmac(text).toString('hex'))).toEqual(expected);
+      },
+    ),
+    { numRuns: 30 },
+  );
 });

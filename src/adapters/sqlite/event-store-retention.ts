@@ -126,8 +126,12 @@ export class RetentionRules {
   }
 
   #oldestExpiry(head: StreamHead, maxAgeMs: number): number | null {
-    this.#deps.flush();
-    const [oldest] = this.#selectOldest(head.id, 1);
+    let [oldest] = this.#selectOldest(head.id, 1);
+    if (oldest === undefined && head.last >= 0) {
+      // Rows of this group that are not written yet. Otherwise they stay together: writing many at once is cheaper.
+      this.#deps.flush();
+      [oldest] = this.#selectOldest(head.id, 1);
+    }
     return oldest === undefined ? null : expiryOf(oldest[2], maxAgeMs);
   }
 }

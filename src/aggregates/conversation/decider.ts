@@ -2,11 +2,13 @@ import type { ConversationCommand } from '../../commands/conversation.ts';
 import type { CommandOf } from '../../kernel/command.ts';
 import type { Aggregate } from '../../kernel/decider.ts';
 import { Refusal } from '../../kernel/errors.ts';
+import type { Event } from '../../kernel/event.ts';
 import { directConversationId } from '../../kernel/ids.ts';
+import { SearchNeeded } from '../../kernel/stream-search.ts';
 import { unknownCommand } from '../unknown-command.ts';
 import type { ConversationEvent } from './events.ts';
-import { mayBeForgotten, messageById } from './known-messages.ts';
-import { KNOWN_MESSAGES, MEMBERS_MAX } from './limits.ts';
+import { firstSeq, messageById, whereMayBe } from './known-messages.ts';
+import { KNOWN_MESSAGES, MEMBERS_MAX, SEARCHED_MESSAGES } from './limits.ts';
 import {
   type ConversationState,
   created,
@@ -17,6 +19,8 @@ import {
   thaw,
   weight,
 } from './state.ts';
+
+type MessageSent = Extract<ConversationEvent, { type: 'MessageSent' }>;
 
 /** Creates a group that the actor owns. `[]` when the owner repeats it; refused with `already-exists` when another conversation has the id. */
 export function createGroup(
@@ -93,9 +97,9 @@ export function leaveConversation(
 
 /**
  * For members. `[]` when the sender has used the message id before, even if the rest of the command differs. Refused with `already-exists` when the id
- * belongs to another sender's message, with `send-uncertain` when the id is so old that it may belong to a message that is no longer known, and
- * with `rule-broken` for a reply to a reply, or to a message that is not among the latest ones the sender can read. Mentions of users who are not
- * members are dropped instead of refused, because a member may leave at the same time.
+ * belongs to another sender's message, with `send-uncertain` when it belongs to a message of the sender that is no longer known (`SearchNeeded` where
+ * only the stream can show that), and with `rule-broken` for a reply to a reply, or to a message that is not among the latest ones the sender can
+ * read. Mentions of users who are not members are dropped instead of refused, because a member may leave at the same time.
  */
 export function sendMessage(
   command: CommandOf<ConversationCommand, 'SendMessage'>,
@@ -127,28 +131,62 @@ export function sendDirectMessage(
 }
 
 function send(
-  { data, metadata }: CommandOf<ConversationCommand, 'SendMessage' | 'SendDirectMessage'>,
+  command: CommandOf<ConversationCommand, 'SendMessage' | 'SendDirectMessage'>,
   conversation: LiveConversation,
   senderId: string,
 ): ConversationEvent[] {
-  const { conversationId, messageId, content, replyTo } = data;
+  const { conversationId, messageId, content, replyTo } = command.data;
   const { members, messages, lastSeq } = conversation;
   const known = messageById(messages, messageId);
   if (known?.senderId === senderId) return [];
-  if (known !== undefined) throw new Refusal('already-exists', 'another message already has this id');
-  if (mayBeForgotten(messages, messageId)) {
-    const text = `this id is older than the latest ${KNOWN_MESSAGES} messages, so the message may have been sent already: look it up by its id`;
-    throw new Refusal('send-uncertain', text);
-  }
+  if (known !== undefined) throw idTaken();
+  requireUnused(command, messages, senderId);
   if (replyTo !== null) requireRepliable(conversation, replyTo, senderId);
-  const mentions = [...new Set(data.mentions)].filter((userId) => members.has(userId));
+  const mentions = [...new Set(command.data.mentions)].filter((userId) => members.has(userId));
   const seq = lastSeq + 1;
+  const sentAt = command.metadata.at;
   return [
     {
       type: 'MessageSent',
-      data: { conversationId, messageId, seq, senderId, content, replyTo, mentions, sentAt: metadata.at },
+      data: { conversationId, messageId, seq, senderId, content, replyTo, mentions, sentAt },
     },
   ];
+}
+
+/** Unless the state shows that no forgotten message has the id, the stream has to be searched. */
+function requireUnused(
+  command: CommandOf<ConversationCommand, 'SendMessage' | 'SendDirectMessage'>,
+  messages: LiveConversation['messages'],
+  senderId: string,
+): void {
+  const { messageId, unusedUpTo = 0 } = command.data;
+  const ranges = whereMayBe(messages, messageId, unusedUpTo);
+  if (ranges.length === 0) return;
+  const count = ranges.reduce((sum, { first, last }) => sum + last - first + 1, 0);
+  const text = `it may have been sent before the latest ${KNOWN_MESSAGES} messages: look it up by its id`;
+  if (count > SEARCHED_MESSAGES) throw new Refusal('send-uncertain', text);
+  throw new SearchNeeded('send-uncertain', text, {
+    ranges,
+    numberOf: (event) => (isMessage(event) ? event.data.seq : undefined),
+    refusal(event) {
+      if (!isMessage(event) || event.data.messageId !== messageId) return null;
+      return event.data.senderId === senderId ? alreadySent() : idTaken();
+    },
+    searched: { ...command, data: { ...command.data, unusedUpTo: firstSeq(messages) - 1 } },
+  });
+}
+
+/** Events in the stream of a conversation are a conversation's events. */
+const isMessage = (event: Event): event is MessageSent => event.type === 'MessageSent';
+
+function idTaken(): Refusal {
+  return new Refusal('already-exists', 'another message already has this id');
+}
+
+/** The code is the one that clients know for ids older than the known messages. */
+function alreadySent(): Refusal {
+  const text = `it was sent already, before the latest ${KNOWN_MESSAGES} messages: look it up by its id`;
+  return new Refusal('send-uncertain', text);
 }
 
 function requireRepliable({ members, messages }: LiveConversation, replyTo: string, senderId: string): void {
@@ -195,7 +233,7 @@ function notFound(): Refusal {
 /** A 1-1 conversation or a group. */
 export const conversation: Aggregate<ConversationState, ConversationCommand, ConversationEvent> = {
   category: 'conversation',
-  snapshotVersion: 3,
+  snapshotVersion: 4,
   initialState,
   decide(command, state) {
     switch (command.type) {

@@ -86,6 +86,13 @@ export class MessageBlock {
     }
   }
 
+  keyAt(index: number): IdKey {
+    const at = index * WORDS;
+    const [a, b] = [this.#words[at] ?? 0, this.#words[at + 1] ?? 0];
+    const [c, d] = [this.#words[at + 2] ?? 0, this.#words[at + 3] ?? 0];
+    return { a, b, c, d, hash: hashOf(a, b, c, d) };
+  }
+
   at(index: number): BlockMessage {
     const flags = this.#words[index * WORDS + 5] ?? 0;
     const sender = (flags & SENDER) * SENDER_WORDS;
@@ -105,8 +112,8 @@ export class MessageBlock {
   }
 
   freeze(count: number): FrozenBlock {
-    const messages = base64(this.#words.subarray(0, count * WORDS));
-    return { first: this.first, senders: base64(this.#sendersOf(count)), messages };
+    const messages = toBase64(this.#words.subarray(0, count * WORDS));
+    return { first: this.first, senders: toBase64(this.#sendersOf(count)), messages };
   }
 
   static thaw({ first, senders, messages }: FrozenBlock): MessageBlock {
@@ -211,11 +218,11 @@ function powerOfTwo(atLeast: number, min: number): number {
   return power;
 }
 
-function base64({ buffer, byteOffset, byteLength }: Int32Array): string {
+export function toBase64({ buffer, byteOffset, byteLength }: Int32Array): string {
   return Buffer.from(buffer, byteOffset, byteLength).toString('base64');
 }
 
-function fromBase64(text: string): Int32Array {
+export function fromBase64(text: string): Int32Array {
   const bytes = Uint8Array.from(Buffer.from(text, 'base64'));
   return new Int32Array(bytes.buffer);
 }
