@@ -21,7 +21,12 @@ export const open = (
   { clock = createSystemClock(), logger = silentLogger, timeouts = {} }: OpenOptions = {},
 ): Promise<EventStore> => openEventStoreDb({ url, clock, random, logger, timeouts });
 
-export type OnServer = Readonly<{ server: EventStoreDbServer; store: EventStore; dispose(): Promise<void> }>;
+export type OnServer = Readonly<{
+  server: EventStoreDbServer;
+  store: EventStore;
+  scavenge(): Promise<void>;
+  dispose(): Promise<void>;
+}>;
 
 /** A store on its own server. */
 export async function openOnServer(options: OpenOptions & ServerOptions = {}): Promise<OnServer> {
@@ -30,6 +35,9 @@ export async function openOnServer(options: OpenOptions & ServerOptions = {}): P
   return {
     server,
     store,
+    async scavenge() {
+      server.log.scavenge();
+    },
     async dispose() {
       await store.close();
       await server.close();

@@ -10,7 +10,11 @@ import { createSystemRandom } from '../../src/adapters/system/system-random.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 
-export type OpenedSqlite = Readonly<{ store: SqliteEventStore; dispose(): Promise<void> }>;
+export type OpenedSqlite = Readonly<{
+  store: SqliteEventStore;
+  scavenge(): Promise<void>;
+  dispose(): Promise<void>;
+}>;
 
 /** Opens a store with the system clock, except for what is given of `clock`. */
 export const open = (path: string, clock: Partial<Clock> = {}): Promise<SqliteEventStore> =>
@@ -23,7 +27,7 @@ export const open = (path: string, clock: Partial<Clock> = {}): Promise<SqliteEv
 
 export async function openInMemory(): Promise<OpenedSqlite> {
   const store = await open(':memory:');
-  return { store, dispose: () => store.close() };
+  return { store, scavenge: () => scavenge(store), dispose: () => store.close() };
 }
 
 export async function openOnFile(): Promise<OpenedSqlite> {
@@ -31,11 +35,16 @@ export async function openOnFile(): Promise<OpenedSqlite> {
   const store = await open(join(folder, 'events.db'));
   return {
     store,
+    scavenge: () => scavenge(store),
     async dispose() {
       await store.close();
       await rm(folder, { recursive: true });
     },
   };
+}
+
+async function scavenge(store: SqliteEventStore): Promise<void> {
+  await store.scavenge();
 }
 
 export const newFolder = (): Promise<string> => mkdtemp(join(tmpdir(), 'parley-events-'));

@@ -8,6 +8,7 @@ import { positionsContract } from './event-store-positions.ts';
 import { readAllContract } from './event-store-read-all.ts';
 import { readStreamContract } from './event-store-read-stream.ts';
 import { retentionContract } from './event-store-retention.ts';
+import { scavengingContract } from './event-store-scavenging.ts';
 import { subscribeContract } from './event-store-subscribe.ts';
 
 /** An adapter under test. Its log may be shared with other writers, and may already contain records. */
@@ -19,7 +20,12 @@ export type EventStoreAdapter = Readonly<{
   open(): Promise<OpenedEventStore>;
 }>;
 
-export type OpenedEventStore = Readonly<{ store: EventStore; dispose(): Promise<void> }>;
+export type OpenedEventStore = Readonly<{
+  store: EventStore;
+  /** Removes from the log what retention hides, and resolves when that is done. */
+  scavenge(): Promise<void>;
+  dispose(): Promise<void>;
+}>;
 
 /** The contract of `src/ports/event-store.ts`: the same for every adapter, without options. */
 export function describeEventStoreContract(adapter: EventStoreAdapter): void {
@@ -38,6 +44,7 @@ export function describeEventStoreContract(adapter: EventStoreAdapter): void {
     positionsContract(store);
     subscribeContract(store);
     retentionContract(store);
+    scavengingContract(() => opened);
     modelContract(store);
     closeContract(() => adapter.open());
   });

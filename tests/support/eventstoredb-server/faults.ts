@@ -21,8 +21,10 @@ export type AppendFault =
 /** Faults to inject. Each applies to one append, read or subscription, in order. */
 export class Faults {
   readonly appends: AppendFault[] = [];
-  /** `unavailable`: rejected. `silence`: no response. `break`: fails after the first event. */
-  readonly reads: ('unavailable' | 'silence' | 'break')[] = [];
+  /** `unavailable`: rejected. `error`: rejected as at an unknown position. `silence`: no response. `break`: fails after the first event. */
+  readonly reads: ('unavailable' | 'error' | 'silence' | 'break')[] = [];
+  /** What happens in the server before it serves a read or subscription. */
+  readonly beforeReads: (() => void)[] = [];
   /** Every checkpoint of a subscription is sent twice. */
   repeatCheckpoints = false;
   /** Users and their passwords; `null`: no authentication. */

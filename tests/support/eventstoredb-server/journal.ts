@@ -1,14 +1,17 @@
 import { closeSync, existsSync, ftruncateSync, openSync, readFileSync, writeSync } from 'node:fs';
 
 /** The events of one append. Bytes are base64. */
-export type Entry = Readonly<{
+export type Appended = Readonly<{
   stream: string;
   /** ms since the epoch. */
   created: number;
   events: readonly Readonly<{ id: string; type: string; isJson: boolean; data: string; metadata: string }>[];
 }>;
 
-/** A file of appends, one line each: after a crash, the server still has everything that it had acknowledged. */
+/** An append, or a scavenge: the offsets of the records that it removed. */
+export type Entry = Appended | Readonly<{ scavenged: readonly number[] }>;
+
+/** A file of appends and scavenges, one line each: after a crash, the server still has everything that it had acknowledged. */
 export class Journal {
   readonly #file: number;
 

@@ -1,7 +1,8 @@
 import { EventEmitter } from 'node:events';
 import type { Clock } from '../../../src/ports/clock.ts';
 import type { Random } from '../../../src/ports/random.ts';
-import { type Entry, Journal } from './journal.ts';
+import { type Appended, type Entry, Journal } from './journal.ts';
+import { partitionPoint } from './sorted.ts';
 
 /** An event as a client sent it. */
 export type Proposed = Readonly<{ id: string; type: string; isJson: boolean; data: Uint8Array; metadata: Uint8Array }>;
@@ -37,6 +38,8 @@ const SOFT_DELETED = 2 ** 63;
 const SOFT_DELETION = '{"$tb":9223372036854775807}';
 /** Bytes of a record in addition to its content. */
 const OVERHEAD = 96;
+/** Bytes of a chunk. Positions count its free space, too. */
+const CHUNK = 65_536;
 
 /**
  * The streams of an EventStoreDB in memory, and in a journal if they are to outlive the process. Handles appends as the real server does: a known
@@ -47,6 +50,9 @@ export class Log {
   readonly #streams = new Map<string, LogRecord[]>();
   readonly #ids = new Map<string, LogRecord>();
   readonly #tombstones = new Set<string>();
+  /** Where each scavenge ended, and whether it rewrote what was before it. */
+  readonly #scavenges: { end: number; rewritten: boolean }[] = [];
+  #end = 0;
   readonly #journal: Journal | null;
   readonly #changes = new EventEmitter();
   readonly #deps: LogDeps;
@@ -62,14 +68,24 @@ export class Log {
     this.#writeSystemEvent('$$$users', '$metadata', '{"$acl":{"$r":"$admins"}}');
   }
 
-  /** All records of a stream from revision 0, including those that its metadata hides. */
+  /** All records of a stream that were not scavenged, including those that its metadata hides. */
   of(stream: string): readonly LogRecord[] {
     return this.#streams.get(stream) ?? [];
   }
 
+  /** The last revision of a stream, -1 when it has none. Scavenging leaves the last record of a stream. */
+  lastRevision(stream: string): number {
+    return this.of(stream).at(-1)?.revision ?? -1;
+  }
+
   /** Offset of the end of the log. */
   get end(): number {
-    return this.records.at(-1)?.end ?? 0;
+    return this.#end;
+  }
+
+  /** Whether an offset is in a part of the log that a scavenge has rewritten: there, every offset is accepted. */
+  isRewritten(offset: number): boolean {
+    return this.#scavenges.find(({ end }) => offset < end)?.rewritten === true;
   }
 
   isTombstoned(stream: string): boolean {
@@ -83,7 +99,7 @@ export class Log {
   /** A test for which records of a stream are visible. */
   visibility(stream: string): (record: LogRecord) => boolean {
     const { $maxAge, $maxCount, $tb = 0 } = this.#metadataOf(stream);
-    const first = Math.max($tb, $maxCount === undefined ? 0 : this.of(stream).length - $maxCount);
+    const first = Math.max($tb, $maxCount === undefined ? 0 : this.lastRevision(stream) + 1 - $maxCount);
     const since = $maxAge === undefined ? 0 : this.#deps.clock.now() - $maxAge * 1_000;
     return ({ revision, created }) => revision >= first && created >= since;
   }
@@ -96,7 +112,7 @@ export class Log {
     if (repeated !== undefined) return { result: 'appended', revision: repeated.revision, position: repeated.prepare };
     const asExpected = this.#isAsExpected(stream, expected) || (expected === 'none' && softDeleted);
     if (!asExpected) return this.#conflict(stream);
-    if (softDeleted) this.#writeSystemEvent(`$$${stream}`, '$metadata', `{"$tb":${this.of(stream).length}}`);
+    if (softDeleted) this.#writeSystemEvent(`$$${stream}`, '$metadata', `{"$tb":${this.lastRevision(stream) + 1}}`);
     const last = this.#write(stream, events);
     return { result: 'appended', revision: last.revision, position: last.prepare };
   }
@@ -111,6 +127,23 @@ export class Log {
     return { result: 'appended', revision: last.revision, position: last.prepare };
   }
 
+  /**
+   * Removes the records that metadata hides, and all but the last of each metadata stream, up to here. The last record of every stream stays. As the
+   * real server does, it writes a record of its own and begins a new chunk. Returns the number of removed records.
+   */
+  scavenge(): number {
+    const { clock } = this.#deps;
+    const data = { threshold: 0, effectiveNow: clock.now() };
+    const point = this.#writeSystemEvent('$scavengePoints', '$scavengePoint', JSON.stringify(data));
+    const scavenged = this.records.filter((record) => record.end < point.end && this.#isScavenged(record));
+    return this.#scavenge(scavenged.map(({ commit }) => commit));
+  }
+
+  /** Removes every record that the test selects, as a scavenge does, whatever the metadata says. */
+  remove(selects: (record: LogRecord) => boolean): number {
+    return this.#scavenge(this.records.filter(selects).map(({ commit }) => commit));
+  }
+
   /** Calls `listener` after each append, until the returned function is called. */
   onAppend(listener: () => void): () => void {
     this.#changes.on('append', listener);
@@ -122,16 +155,16 @@ export class Log {
   }
 
   #conflict(stream: string): Written {
-    const current = this.of(stream).length - 1;
+    const current = this.lastRevision(stream);
     return { result: 'conflict', current: current < 0 ? null : current };
   }
 
   #isAsExpected(stream: string, expected: Expected): boolean {
-    const count = this.of(stream).length;
+    const last = this.lastRevision(stream);
     if (expected === 'any') return true;
-    if (expected === 'none') return count === 0;
-    if (expected === 'exists') return count > 0 || this.of(`$$${stream}`).length > 0;
-    return count - 1 === expected;
+    if (expected === 'none') return last === -1;
+    if (expected === 'exists') return last >= 0 || this.of(`$$${stream}`).length > 0;
+    return last === expected;
   }
 
   /** The last record of an earlier append of the same events, where the real server looks for one. */
@@ -141,7 +174,8 @@ export class Log {
       return earlier.every((record) => record?.stream === stream) ? earlier.at(-1) : undefined;
     }
     const first = expected === 'none' ? 0 : expected + 1;
-    const earlier = this.of(stream).slice(first, first + events.length);
+    const index = partitionPoint(this.of(stream), ({ revision }) => revision < first);
+    const earlier = this.of(stream).slice(index, index + events.length);
     const same = earlier.length === events.length && earlier.every(({ id }, i) => id === events[i]?.id);
     return same ? earlier.at(-1) : undefined;
   }
@@ -170,7 +204,42 @@ export class Log {
     return last;
   }
 
-  #replay({ stream, created, events }: Entry): void {
+  #isScavenged(record: LogRecord): boolean {
+    const { stream } = record;
+    if (record === this.of(stream).at(-1)) return false;
+    return stream.startsWith('$$') || this.isTombstoned(stream) || !this.visibility(stream)(record);
+  }
+
+  #scavenge(offsets: readonly number[]): number {
+    this.#journal?.write({ scavenged: offsets });
+    this.#removeAt(offsets);
+    return offsets.length;
+  }
+
+  #removeAt(offsets: readonly number[]): void {
+    const removed = new Set(offsets);
+    const parts = this.#scavenges.map(({ end }) => end);
+    this.#end = Math.ceil(this.#end / CHUNK) * CHUNK;
+    this.#scavenges.push({ end: this.#end, rewritten: false });
+    for (const offset of offsets) {
+      const part = this.#scavenges[partitionPoint(parts, (end) => end <= offset)];
+      if (part !== undefined) part.rewritten = true;
+    }
+    for (const record of this.records) if (removed.has(record.commit)) this.#ids.delete(record.id);
+    const streams = new Set(this.records.filter(({ commit }) => removed.has(commit)).map(({ stream }) => stream));
+    for (const records of [this.records, ...[...streams].map((stream) => this.#streams.get(stream) ?? [])]) {
+      const left = records.filter(({ commit }) => !removed.has(commit));
+      records.length = 0;
+      for (const record of left) records.push(record);
+    }
+  }
+
+  #replay(entry: Entry): void {
+    if ('scavenged' in entry) this.#removeAt(entry.scavenged);
+    else this.#replayAppend(entry);
+  }
+
+  #replayAppend({ stream, created, events }: Appended): void {
     const bytes = (base64: string) => Buffer.from(base64, 'base64');
     this.#add(
       stream,
@@ -183,9 +252,11 @@ export class Log {
     const records = this.#streams.get(stream) ?? [];
     this.#streams.set(stream, records);
     for (const event of events) {
-      const begin = this.end;
+      const begin = this.#end;
       const end = begin + OVERHEAD + stream.length + event.type.length + event.data.length + event.metadata.length;
-      const record = { ...event, stream, revision: records.length, commit: begin, prepare: begin, end, created };
+      const revision = (records.at(-1)?.revision ?? -1) + 1;
+      const record = { ...event, stream, revision, commit: begin, prepare: begin, end, created };
+      this.#end = end;
       records.push(record);
       this.records.push(record);
       this.#ids.set(event.id, record);

@@ -6,12 +6,14 @@ import { filterOf } from './filter.ts';
 import type { Log, LogRecord } from './log.ts';
 import { confirmationResponse, eventResponse, lastRevisionResponse, nameOf, notFoundResponse } from './messages.ts';
 import { Outlet } from './outlet.ts';
-import { atOrAfter, endingBefore } from './positions.ts';
+import { backwards, forwards, type Product, startBackwards, startForwards, unexpected } from './positions.ts';
+import { partitionPoint } from './sorted.ts';
 import { grpc } from './stubs.ts';
 import { followAll, followStream } from './subscriptions.ts';
 
 export type ReadDeps = Readonly<{
   log: Log;
+  product: Product;
   faults: Faults;
   newId: () => string;
   /** The reads and subscriptions in progress. */
@@ -24,13 +26,14 @@ export type ReadDeps = Readonly<{
 
 /** `Read`: a read of or a subscription to a stream or the whole log. */
 export async function serveRead(
-  { log, faults, newId, open, received, sent }: ReadDeps,
+  { log, product, faults, newId, open, received, sent }: ReadDeps,
   call: ServerWritableStream<ReadReq, ReadResp>,
 ): Promise<void> {
   received();
   await faults.thawed();
   if (!faults.admits(call)) return;
   if (!faults.permitsRead(call, call.request.getOptions()?.hasAll() === true ? '$all' : 'stream')) return;
+  faults.beforeReads.shift()?.();
   const fault = faults.reads.shift();
   if (fault === 'silence') return;
   const outlet = new Outlet(call, faults, () => {
@@ -42,14 +45,16 @@ export async function serveRead(
     const options = call.request.getOptions();
     if (options?.getUuidOption() === undefined) throw invalid('`uuidOption` is a required argument');
     if (fault === 'unavailable') throw unavailable('Server Is Not Ready');
+    if (fault === 'error') throw unexpected('ReadAllResult', 'Error');
     const [stream, all] = [options.getStream(), options.getAll()];
     if (options.hasSubscription()) {
-      await outlet.write(confirmationResponse(newId()));
-      if (stream !== undefined) await followStream(log, stream, outlet);
-      else if (all !== undefined) await followAll(log, all, { filter: filterOf(options), faults, outlet });
+      const confirm = () => outlet.write(confirmationResponse(newId()));
+      if (stream !== undefined) await followStream(log, stream, { outlet, confirm });
+      else if (all !== undefined)
+        await followAll(log, all, { filter: filterOf(options), product, faults, outlet, confirm });
     } else {
       if (stream !== undefined) await readStream(log, options, stream, outlet);
-      else if (all !== undefined) await readAll(log, options, all, outlet);
+      else if (all !== undefined) await readAll({ log, product, outlet }, options, all);
       call.end();
     }
   } catch (error) {
@@ -74,28 +79,44 @@ async function readStream(
   const records = log.of(stream);
   if (log.isTombstoned(stream)) throw streamDeleted(stream);
   if (records.length === 0 || log.isSoftDeleted(stream)) return outlet.write(notFoundResponse(stream));
-  const from = source.hasStart() ? 0 : source.hasEnd() ? records.length - 1 : Number(source.getRevision());
-  const range = isBackwards(options) ? walk(records, Math.min(from, records.length - 1), -1) : walk(records, from, 1);
+  const last = log.lastRevision(stream);
+  const from = source.hasStart() ? 0 : source.hasEnd() ? last : Number(source.getRevision());
+  const range = isBackwards(options) ? streamBackwards(log, stream, from) : streamForwards(log, stream, from);
   await send(range, { matches: log.visibility(stream), count: Number(options.getCount()), outlet });
   const compatibility = options.getControlOption()?.getCompatibility() ?? 0;
-  if (compatibility >= 1) await outlet.write(lastRevisionResponse(records.length - 1));
+  if (compatibility >= 1) await outlet.write(lastRevisionResponse(last));
 }
 
 async function readAll(
-  log: Log,
+  { log, product, outlet }: Readonly<{ log: Log; product: Product; outlet: Outlet }>,
   options: ReadReq.Options,
   source: ReadReq.Options.AllOptions,
-  outlet: Outlet,
 ): Promise<void> {
+  const filter = filterOf(options);
+  const result = filter === null ? 'ReadAllResult' : 'FilteredReadAllResult';
   const range = isBackwards(options)
-    ? walk(log.records, endingBefore(log, source) - 1, -1)
-    : walk(log.records, atOrAfter(log, source), 1);
-  const matches = filterOf(options)?.matches ?? (() => true);
+    ? backwards(log, startBackwards(log, source, product, result))
+    : forwards(log, startForwards(log, source, product, result));
+  const matches = filter?.matches ?? (() => true);
   await send(range, { matches, count: Number(options.getCount()), outlet });
 }
 
-function* walk(records: readonly LogRecord[], from: number, step: 1 | -1): Generator<LogRecord> {
-  for (let i = from, record = records[i]; record !== undefined; i += step, record = records[i]) yield record;
+function* streamForwards(log: Log, stream: string, from: number): Generator<LogRecord, void> {
+  for (let first = from, record: LogRecord | undefined; ; first = record.revision + 1) {
+    const records = log.of(stream);
+    record = records[partitionPoint(records, ({ revision }) => revision < first)];
+    if (record === undefined) return;
+    yield record;
+  }
+}
+
+function* streamBackwards(log: Log, stream: string, from: number): Generator<LogRecord, void> {
+  for (let last = from, record: LogRecord | undefined; ; last = record.revision - 1) {
+    const records = log.of(stream);
+    record = records[partitionPoint(records, ({ revision }) => revision <= last) - 1];
+    if (record === undefined) return;
+    yield record;
+  }
 }
 
 async function send(

@@ -15,6 +15,7 @@ import { type AppendDeps, serveAppend, serveBatchAppend } from './append.ts';
 import { serveDelete, serveTombstone } from './delete.ts';
 import { accessDenied, Faults } from './faults.ts';
 import { Log } from './log.ts';
+import type { Product } from './positions.ts';
 import { type ReadDeps, serveRead } from './read.ts';
 import { features, GossipService, gossip, grpc, ServerFeaturesService, StreamsService } from './stubs.ts';
 
@@ -30,6 +31,8 @@ export type ServerOptions = Readonly<{
   /** Time of the records; default: the system clock. */
   clock?: Clock;
   random?: Random;
+  /** Which server it behaves as; default: `EventStoreDB`. */
+  product?: Product;
 }>;
 
 /** A member of a cluster as another one sees it. */
@@ -38,6 +41,9 @@ export type Member = Readonly<{
   state: 'LEADER' | 'FOLLOWER' | 'UNKNOWN' | 'READONLYREPLICA';
   isAlive?: boolean;
 }>;
+
+/** The versions that it behaves as. */
+const VERSIONS: Readonly<Record<Product, string>> = { EventStoreDB: '23.10.6', KurrentDB: '25.0.1' };
 
 /** An EventStoreDB that speaks the protocol of the real one on the loopback interface. */
 export interface EventStoreDbServer {
@@ -96,6 +102,7 @@ class WireServer implements EventStoreDbServer {
   connections = 0;
   gossips = 0;
   readonly #tls: ServerOptions['tls'];
+  readonly #product: Product;
   readonly #newId: () => string;
   readonly #sockets = new Set<Socket>();
   readonly #reads = new Set<unknown>();
@@ -105,6 +112,7 @@ class WireServer implements EventStoreDbServer {
 
   constructor(options: ServerOptions) {
     const { port = 0, path, tls, clock = createSystemClock(), random = createSystemRandom() } = options;
+    this.#product = options.product ?? 'EventStoreDB';
     this.#port = port;
     this.#tls = tls;
     this.#newId = () => random.uuid(clock.now());
@@ -179,6 +187,7 @@ class WireServer implements EventStoreDbServer {
   #addServices(server: Server): void {
     const deps: AppendDeps & ReadDeps = {
       log: this.log,
+      product: this.#product,
       faults: this.faults,
       newId: this.#newId,
       open: this.#reads,
@@ -204,7 +213,7 @@ class WireServer implements EventStoreDbServer {
     server.addService(StreamsService, streams);
     server.addService(ServerFeaturesService, {
       getSupportedMethods: (_call: unknown, respond: (error: null, response: object) => void) =>
-        respond(null, supported()),
+        respond(null, supported(VERSIONS[this.#product])),
     });
     server.addService(GossipService, {
       read: async (call: ServerUnaryCall<object, object>, respond: sendUnaryData<object>) => {
@@ -233,9 +242,9 @@ class WireServer implements EventStoreDbServer {
 }
 
 /** The methods by name, in lower case. The client uses `BatchAppend` only when it is listed. */
-function supported() {
+function supported(version: string) {
   const methods = new features.SupportedMethods();
-  methods.setEventStoreServerVersion('23.10.0');
+  methods.setEventStoreServerVersion(version);
   for (const name of Object.keys(StreamsService)) {
     const method = new features.SupportedMethod();
     method.setServiceName('event_store.client.streams.streams');

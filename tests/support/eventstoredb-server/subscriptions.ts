@@ -4,78 +4,102 @@ import type { Filter } from './filter.ts';
 import type { Log, LogRecord } from './log.ts';
 import { caughtUpResponse, checkpointResponse, eventResponse, nameOf } from './messages.ts';
 import type { Outlet } from './outlet.ts';
-import { atOrAfter } from './positions.ts';
+import { firstFrom, type Place, type Product, placeOf, startSubscription } from './positions.ts';
 
 /** Maximum number of events in one page while catching up. */
 const PAGE = 32;
+
+export type FollowOptions = Readonly<{
+  filter: Filter | null;
+  product: Product;
+  faults: Faults;
+  outlet: Outlet;
+  /** Sends the confirmation of the subscription. */
+  confirm(): Promise<void>;
+}>;
 
 /** A subscription to the whole log after a position. Ends when the call is closed. */
 export async function followAll(
   log: Log,
   source: ReadReq.Options.AllOptions,
-  { filter, faults, outlet }: { filter: Filter | null; faults: Faults; outlet: Outlet },
+  { filter, product, faults, outlet, confirm }: FollowOptions,
 ): Promise<void> {
-  // As EventStoreDB 23.10 does: after the first record that is at the position or after it.
-  let next = atOrAfter(log, source) + (source.hasPosition() ? 1 : 0);
+  // KurrentDB confirms a subscription before it looks for the position.
+  if (product === 'KurrentDB') await confirm();
+  /** Offset from which records have not been examined. Records may be scavenged at any time, so that no index is kept. */
+  let next = startSubscription(log, source, product);
+  if (product === 'EventStoreDB') await confirm();
+  /** Where the page begins, or the last event that was sent, whichever is later. */
+  let reached: Place = placeOf(source) ?? { commit: 0, prepare: 0 };
   let examined = 0;
 
-  const checkpoint = async (commit: number, prepare: number) => {
+  const checkpoint = async ({ commit, prepare }: Place) => {
     if (filter === null) return;
     await outlet.write(checkpointResponse(commit, prepare));
     if (faults.repeatCheckpoints) await outlet.write(checkpointResponse(commit, prepare));
   };
 
+  /** The next record of the log, which counts as examined then. */
+  const take = (): LogRecord | undefined => {
+    const record = log.records[firstFrom(log, next)];
+    if (record !== undefined) next = record.end;
+    return record;
+  };
+
   async function catchUp(): Promise<void> {
-    while (next < log.records.length && !outlet.closed) {
-      const begin = log.records[next]?.commit ?? 0;
-      let last: LogRecord | undefined;
+    for (let page = 0, atEnd = false; !atEnd && !outlet.closed; page++) {
+      // The checkpoint of a page without a matching event is its start: where the page before it ended, without the second part.
+      if (page > 0 || product === 'EventStoreDB') reached = { commit: next, prepare: 0 };
       let sent = 0;
-      for (
-        let seen = 0;
-        seen < (filter?.window ?? PAGE) && sent < PAGE && next < log.records.length;
-        seen++, examined++
-      ) {
-        const record = log.records[next++];
-        if (record === undefined || filter?.matches(record) === false) continue;
+      for (let seen = 0; seen < (filter?.window ?? PAGE) && sent < PAGE; seen++, examined++) {
+        const record = take();
+        atEnd = record === undefined;
+        if (record === undefined) break;
+        if (filter?.matches(record) === false) continue;
         await outlet.write(eventResponse(record));
-        last = record;
+        reached = record;
         sent++;
       }
-      if (filter === null || examined < filter.interval || next >= log.records.length) continue;
+      // KurrentDB also sends a checkpoint at the end of the past.
+      if (filter === null || (atEnd ? product === 'EventStoreDB' : examined < filter.interval)) continue;
       examined %= filter.interval;
-      // The checkpoint of a page without a matching event is its start: the position of a record without the second part.
-      await (last === undefined ? checkpoint(begin, 0) : checkpoint(last.commit, last.prepare));
+      await checkpoint(reached);
     }
   }
 
-  await catchUp();
+  if (log.records[firstFrom(log, next)] !== undefined) await catchUp();
   await outlet.write(caughtUpResponse());
   while (!outlet.closed) {
-    if (next >= log.records.length) await outlet.until((wake) => log.onAppend(wake));
-    for (; next < log.records.length && !outlet.closed; next++) {
-      const record = log.records[next];
-      if (record === undefined) continue;
-      if (filter === null || filter.matches(record)) await outlet.write(eventResponse(record));
-      if (filter === null || ++examined < filter.interval) continue;
-      examined = 0;
-      await checkpoint(record.commit, record.prepare);
+    const record = take();
+    if (record === undefined) {
+      await outlet.until((wake) => log.onAppend(wake));
+      continue;
     }
+    if (filter === null || filter.matches(record)) await outlet.write(eventResponse(record));
+    if (filter === null || ++examined < filter.interval) continue;
+    examined = 0;
+    await checkpoint(record);
   }
 }
 
 /** A subscription to one stream after a revision. Ends when the call is closed. */
-export async function followStream(log: Log, source: ReadReq.Options.StreamOptions, outlet: Outlet): Promise<void> {
+export async function followStream(
+  log: Log,
+  source: ReadReq.Options.StreamOptions,
+  { outlet, confirm }: Pick<FollowOptions, 'outlet' | 'confirm'>,
+): Promise<void> {
+  await confirm();
   const stream = nameOf(source.getStreamIdentifier());
-  let next = source.hasStart() ? 0 : source.hasEnd() ? log.of(stream).length : Number(source.getRevision()) + 1;
+  let next = source.hasStart() ? 0 : source.hasEnd() ? log.lastRevision(stream) + 1 : Number(source.getRevision()) + 1;
   let caughtUp = false;
   while (!outlet.closed) {
     const isVisible = log.visibility(stream);
-    for (const record of log.of(stream).slice(next)) {
+    for (const record of log.of(stream).filter(({ revision }) => revision >= next)) {
       if (isVisible(record)) await outlet.write(eventResponse(record));
       next = record.revision + 1;
     }
     if (!caughtUp) await outlet.write(caughtUpResponse());
     caughtUp = true;
-    if (next >= log.of(stream).length) await outlet.until((wake) => log.onAppend(wake));
+    if (next > log.lastRevision(stream)) await outlet.until((wake) => log.onAppend(wake));
   }
 }
