@@ -9,9 +9,9 @@ describeEventStoreContract({
 });
 
 describeEventStoreContract({
-  name: 'EventStoreDB client over the wire-level server as KurrentDB, after 10,000 records of others',
+  name: 'EventStoreDB client over the wire-level server as KurrentDB, after 5,000 records of others',
   available: true,
-  open: () => openAfterOthers(10_000),
+  open: () => openAfterOthers(5_000),
 });
 
 const url = process.env.EVENTSTORE_URL;

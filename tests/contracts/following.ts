@@ -63,6 +63,23 @@ export const untilCaughtUp = (seen: Seen): boolean => seen.batches.at(-1)?.caugh
 
 const MAX_SLICES = 10_000;
 
+/** The first `count` records from a position in a direction, fewer only at the end. A slice may be empty before the end, where others have written. */
+export async function readSome(
+  store: EventStore,
+  count: number,
+  options: Partial<ReadAllOptions> = {},
+): Promise<StoredRecord[]> {
+  const records: StoredRecord[] = [];
+  let from = options.from ?? null;
+  for (let slices = 0; slices < MAX_SLICES; slices++) {
+    const slice = await readAll(store, { ...options, from, limit: count - records.length });
+    records.push(...slice.records);
+    if (slice.end || records.length === count) return records;
+    from = slice.next;
+  }
+  throw new Error(`no ${count} records in ${MAX_SLICES} slices`);
+}
+
 /** All records of the log after `from`, and the position that the next read would start at. */
 export async function readToEnd(
   store: EventStore,

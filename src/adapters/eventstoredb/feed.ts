@@ -30,6 +30,7 @@ export class Feed {
   readonly #items: Item[] = [];
   #recordCount = 0;
   #bytes = 0;
+  #started = false;
   #live = false;
   /** Whether no batch with `caughtUp` was returned since the server reported it. */
   #owesCaughtUp = false;
@@ -51,13 +52,17 @@ export class Feed {
     return this.#ended?.error ?? null;
   }
 
+  /** Resolves once the server has started the subscription; with `false` when the call ends before. */
+  async hasStarted(): Promise<boolean> {
+    while (!this.#started && this.#ended === null) await this.#change();
+    return this.#started;
+  }
+
   /** The next batch, once there is one; `null` when the call has ended and every batch was returned. */
   async nextBatch(): Promise<FeedBatch | null> {
     while (this.#items.length === 0 && !(this.#owesCaughtUp && this.#isCaughtUp)) {
       if (this.#ended !== null) return null;
-      await new Promise<void>((resolve) => {
-        this.#wake = resolve;
-      });
+      await this.#change();
     }
     return this.#makeBatch();
   }
@@ -66,6 +71,13 @@ export class Feed {
   cancel(): void {
     this.#call.cancel();
     this.#end(null);
+  }
+
+  /** Resolves when responses have arrived, or the call has ended. */
+  #change(): Promise<void> {
+    return new Promise((resolve) => {
+      this.#wake = resolve;
+    });
   }
 
   /** While the call is paused, responses wait in its own buffer. */
@@ -96,6 +108,8 @@ export class Feed {
 
   #receive(response: ReadResp): void {
     if (this.#ended !== null) return;
+    // The first response is the confirmation.
+    this.#started = true;
     const record = response.getEvent()?.getEvent();
     const checkpoint = response.getCheckpoint();
     try {

@@ -42,6 +42,19 @@ export function isStreamDeleted(error: unknown): boolean {
   return isCallError(error) && error.metadata?.get('exception')[0] === 'stream-deleted';
 }
 
+/**
+ * `INVALID` when the server rejects the position of a read of the whole log, otherwise `null`. EventStoreDB 23.10 and KurrentDB 25 have no error for
+ * this: they report the name of an internal result, the older one also for other failures of the read.
+ */
+export function rejectedPosition(error: unknown): StoreError | null {
+  if (!isCallError(error)) return null;
+  const isRejected =
+    error.code === INVALID_ARGUMENT ||
+    (error.code === UNKNOWN && /Unexpected (Filtered)?ReadAllResult: (Error|InvalidPosition)$/.test(error.message));
+  if (!isRejected) return null;
+  return new StoreError('INVALID', `the event log does not have this position: ${error.message}`, { cause: error });
+}
+
 /** The error of a failed read: `INVALID` for a position that the log does not have, else `UNAVAILABLE`. */
 export function failedRead(error: unknown): StoreError {
   if (error instanceof StoreError) return error;

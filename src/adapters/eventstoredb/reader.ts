@@ -10,10 +10,10 @@ import type {
   StreamSlice,
 } from '../../ports/event-store.ts';
 import { streamOf } from './access.ts';
-import { type Connection, closedError } from './connection.ts';
+import { type Connection, closedError, type Link } from './connection.ts';
 import { decodeRecord, parleyIdOf, positionOf, type ServerRecord, sizeOf } from './envelope.ts';
 import { matches } from './filter.ts';
-import { accessFailureOf, failedRead, isStreamDeleted } from './outcomes.ts';
+import { accessFailureOf, failedRead, isStreamDeleted, rejectedPosition } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import { readAllRequest, readStreamRequest } from './requests.ts';
 
@@ -32,6 +32,9 @@ export type ReaderDeps = Readonly<{
   /** Aborted when the store closes. */
   closing: AbortSignal;
 }>;
+
+/** `link`: over which connection; default: the current one. `stop`: cancels the call; default: closing the store does. */
+type CallOptions = Readonly<{ link?: Link; stop?: AbortSignal }>;
 
 /** `more`: there are more records in the direction of the read. */
 type Page = Readonly<{ records: readonly ServerRecord[]; more: boolean }>;
@@ -67,7 +70,7 @@ export class Reader {
 
   /** See `EventStore.readAll`. */
   async readAll({ direction, from, limit, filter }: ReadAllOptions): Promise<LogSlice> {
-    const count = filter === undefined ? limit : Math.max(limit, PAGE);
+    let count = filter === undefined ? limit : Math.max(limit, PAGE);
     const records: StoredRecord[] = [];
     let next = from;
     let bytes = 0;
@@ -83,6 +86,8 @@ export class Reader {
       }
       if (!page.more) return { records, next, end: true };
       scanned += page.records.length;
+      // Those were records of others.
+      count = Math.max(limit, PAGE);
     }
     return { records, next, end: false };
   }
@@ -108,23 +113,28 @@ export class Reader {
 
   /** See `EventStore.idAt`. */
   async idAt(position: Position): Promise<string | null> {
-    const request = readAllRequest({ from: toPlace(position), direction: 'forwards', count: 1, system: true });
+    const place = toPlace(position);
     try {
-      // The server returns the first record at the place or after it.
-      const [record] = (await this.#page(request, 1)).records;
-      return record === undefined || positionOf(record) !== position ? null : parleyIdOf(record);
+      const record = await this.#firstFrom(place, {});
+      return record === null || positionOf(record) !== position ? null : parleyIdOf(record);
     } catch (error) {
-      // The server rejects places at which no record begins, such as those after the end of a log that was restored from an older backup.
+      // A position of a log that was restored from an older copy.
       if (isStoreError(error, 'INVALID')) return null;
       throw error;
     }
   }
 
-  /** Position of the last record before a place, by any writer; `null` when there is none. */
-  async recordBefore(place: Place): Promise<Position | null> {
+  /** Position of the last record before a place, by any writer; `null` when there is none. Throws `INVALID` for a place that the log does not have. */
+  async recordBefore(place: Place, options: CallOptions = {}): Promise<Position | null> {
     const request = readAllRequest({ from: exclusive(place), direction: 'backwards', count: 1, system: true });
-    const [record] = (await this.#page(request, 1)).records;
+    const [record] = (await this.#pageAt(request, 1, options)).records;
     return record === undefined ? null : positionOf(record);
+  }
+
+  /** Whether there is a record at exactly this position, by any writer. */
+  async hasRecord(position: Position, options: CallOptions): Promise<boolean> {
+    const record = await this.#firstFrom(toPlace(position), options);
+    return record !== null && positionOf(record) === position;
   }
 
   /** The first or the last record of a stream, by any writer. */
@@ -156,7 +166,13 @@ export class Reader {
     return record;
   }
 
-  /** A page of the whole log. `from` is exclusive in both directions. */
+  /** The first record at a place or after it. */
+  async #firstFrom(place: Place, options: CallOptions): Promise<ServerRecord | null> {
+    const request = readAllRequest({ from: place, direction: 'forwards', count: 1, system: true });
+    return (await this.#pageAt(request, 1, options)).records[0] ?? null;
+  }
+
+  /** A page of the whole log. `from` is exclusive in both directions. Throws `INVALID` for a position that the log does not have. */
   async #logPage(
     direction: Direction,
     from: Position | null,
@@ -165,35 +181,55 @@ export class Reader {
     const place = from === null ? null : toPlace(from);
     if (direction === 'backwards') {
       const start = place === null ? null : exclusive(place);
-      return this.#page(readAllRequest({ from: start, direction, count: count + 1, system }), count);
+      return this.#pageAt(readAllRequest({ from: start, direction, count: count + 1, system }), count);
     }
     // The server includes the record at the place.
-    const page = await this.#page(readAllRequest({ from: place, direction, count: count + 2, system }), count + 1);
+    const page = await this.#pageAt(readAllRequest({ from: place, direction, count: count + 2, system }), count + 1);
+    // Only backwards does the server reject a place after the end of the log.
+    if (place !== null && page.records.length === 0) await this.recordBefore(place);
     const records = page.records.filter((record) => from === null || positionOf(record) > from);
     return { records, more: page.more };
   }
 
-  /** Up to `limit` records, fewer when they are large. */
-  async #page(request: ReadReq, limit: number): Promise<Page> {
-    const records: ServerRecord[] = [];
-    let bytes = 0;
-    for await (const response of this.#responses(request)) {
-      const record = response.getEvent()?.getEvent();
-      if (record === undefined) continue;
-      if (records.length === limit || bytes >= SLICE_BYTES) return { records, more: true };
-      records.push(record);
-      bytes += sizeOf(record);
+  /**
+   * A page of the whole log. An error of the server may pass for one about the place: it must be repeated after another read has succeeded. Throws
+   * `INVALID` then.
+   */
+  async #pageAt(request: ReadReq, limit: number, options: CallOptions = {}): Promise<Page> {
+    try {
+      return await this.#page(request, limit, options);
+    } catch (error) {
+      if (!isStoreError(error, 'INVALID')) throw error;
+      await this.#page(readAllRequest({ from: null, direction: 'backwards', count: 1, system: true }), 1, options);
+      return this.#page(request, limit, options);
     }
-    return { records, more: false };
   }
 
-  async *#responses(request: ReadReq): AsyncGenerator<ReadResp, void> {
+  /** Up to `limit` records, fewer when they are large, of a request for one more. */
+  async #page(request: ReadReq, limit: number, options: CallOptions = {}): Promise<Page> {
+    const records: ServerRecord[] = [];
+    let bytes = 0;
+    let more = false;
+    for await (const response of this.#responses(request, options)) {
+      const record = response.getEvent()?.getEvent();
+      if (record === undefined) continue;
+      if (bytes >= SLICE_BYTES) return { records, more: true };
+      // The call ends by itself then. Servers close connections on which many calls are cancelled.
+      if (records.length === limit) more = true;
+      else records.push(record);
+      bytes += sizeOf(record);
+    }
+    return { records, more };
+  }
+
+  async *#responses(request: ReadReq, { link: given, stop }: CallOptions = {}): AsyncGenerator<ReadResp, void> {
     const { connection, readMs, closing } = this.#deps;
     const { access } = connection;
-    const link = await connection.link();
+    const ending = stop ?? closing;
+    const link = given ?? (await connection.link());
     const call = link.read(request, readMs);
     const cancel = () => call.cancel();
-    closing.addEventListener('abort', cancel);
+    ending.addEventListener('abort', cancel);
     // Leaving the loop cancels the call, and the error event that follows must not be unhandled.
     call.on('error', () => {});
     try {
@@ -202,20 +238,24 @@ export class Reader {
         yield response;
       }
     } catch (error) {
-      if (closing.aborted) throw closedError();
+      if (ending.aborted) throw closedError();
       if (isStreamDeleted(error)) return;
       const failure = accessFailureOf(error);
       if (failure !== null) {
         throw new StoreError('UNAVAILABLE', access.rejected(failure, 'read', streamOf(request)), { cause: error });
       }
+      const rejected = hasPlace(request) ? rejectedPosition(error) : null;
+      if (rejected !== null) throw rejected;
       connection.failed(link, error);
       throw failedRead(error);
     } finally {
-      closing.removeEventListener('abort', cancel);
+      ending.removeEventListener('abort', cancel);
       cancel();
     }
   }
 }
+
+const hasPlace = (request: ReadReq): boolean => request.getOptions()?.getAll()?.hasPosition() === true;
 
 /** Where to read backwards from so that the last record before the place comes first: the server compares the ends of records with both parts. */
 const exclusive = ({ commit }: Place): Place => ({ commit, prepare: commit });

@@ -5,12 +5,12 @@ import { laterPosition, type Position } from '../../kernel/position.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { EventFilter, StoredRecord, SubscriptionBatch } from '../../ports/event-store.ts';
 import type { Random } from '../../ports/random.ts';
-import type { Connection } from './connection.ts';
+import type { Connection, Link } from './connection.ts';
 import { decodeRecord, type ServerRecord } from './envelope.ts';
 import { Feed, type FeedBatch } from './feed.ts';
 import { matches } from './filter.ts';
 import { accessFailureOf, failedRead } from './outcomes.ts';
-import { type Place, toPlace } from './position.ts';
+import { toPlace } from './position.ts';
 import type { Reader } from './reader.ts';
 import { subscribeRequest } from './requests.ts';
 
@@ -48,8 +48,11 @@ export async function* follow(
     if (feed !== null) {
       const cancel = () => feed.cancel();
       stop.addEventListener('abort', cancel);
+      let isComplete = false;
       try {
-        for (let batch = await feed.nextBatch(); batch !== null && !stop.aborted; batch = await feed.nextBatch()) {
+        isComplete = await subscription.isComplete(feed, failures);
+        let batch = isComplete ? await feed.nextBatch() : null;
+        for (; batch !== null && !stop.aborted; batch = await feed.nextBatch()) {
           failures = 0;
           yield subscription.accept(batch);
           if (subscription.goesLive(batch)) break;
@@ -58,8 +61,8 @@ export async function* follow(
         stop.removeEventListener('abort', cancel);
         cancel();
       }
-      if (feed.error === null) continue;
-      subscription.failed(feed, failures);
+      if (isComplete && feed.error === null) continue;
+      if (isComplete) subscription.failed(feed, failures);
     }
     await clock.sleep(backOffMs(BACK_OFF, failures++, random.fraction()), stop);
   }
@@ -77,7 +80,9 @@ class Subscription {
    * the server sends checkpoints only from time to time.
    */
   #isLive: boolean;
-  #link: Awaited<ReturnType<Connection['link']>> | null = null;
+  /** What the current call was started with: a connection, and the record after which it starts. */
+  #link: Link | null = null;
+  #start: Position | null = null;
 
   constructor(deps: SubscriptionDeps, settings: SubscriptionSettings) {
     this.#deps = deps;
@@ -87,14 +92,20 @@ class Subscription {
     this.#isLive = settings.filter === undefined;
   }
 
-  /** Starts a call after the current position. `null` when that is not possible at the moment. */
+  /**
+   * Starts a call after the last record before the current position; what it sends again is left out. EventStoreDB 23.10 starts after the first record
+   * at the given place or after it, so that without the record of the position, which may have been scavenged, the next one would be lost. `null`
+   * when a call is not possible at the moment.
+   */
   async open(failures: number): Promise<Feed | null> {
     const { connection, reader } = this.#deps;
-    const { filter, batchSize } = this.#settings;
+    const { filter, batchSize, stop } = this.#settings;
     try {
-      const from = this.#position === null ? null : await align(reader, this.#position);
       this.#link = await connection.link();
-      const request = subscribeRequest(from, this.#isLive ? undefined : filter);
+      const on = { link: this.#link, stop };
+      this.#start = this.#position === null ? null : await reader.recordBefore(toPlace(this.#position), on);
+      const place = this.#start === null ? null : toPlace(this.#start);
+      const request = subscribeRequest(place, this.#isLive ? undefined : filter);
       const call = this.#link.read(request, Number.POSITIVE_INFINITY);
       return new Feed(call, { decode: (record) => this.#decode(record), batchSize });
     } catch (error) {
@@ -103,6 +114,25 @@ class Subscription {
       this.#logFailure(error, failures);
       return null;
     }
+  }
+
+  /**
+   * Whether a call that was started delivers every record. The record that it was to start after may have been scavenged before the server read it.
+   * Records do not come back: one that exists after the start existed at the start. Logs why it is not so.
+   */
+  async isComplete(feed: Feed, failures: number): Promise<boolean> {
+    const { stop } = this.#settings;
+    // A call that failed before delivers nothing.
+    if (this.#start === null || this.#link === null || !(await feed.hasStarted())) return true;
+    try {
+      if (await this.#deps.reader.hasRecord(this.#start, { link: this.#link, stop })) return true;
+      this.#logFailure(new Error('the record to start after was scavenged'), failures);
+    } catch (error) {
+      if (stop.aborted) return false;
+      if (!isStoreError(error, 'UNAVAILABLE')) throw error;
+      this.#logFailure(error, failures);
+    }
+    return false;
   }
 
   accept({ records, position, caughtUp }: FeedBatch): SubscriptionBatch {
@@ -144,15 +174,4 @@ class Subscription {
     if (failures > 0 || accessFailureOf(isStoreError(error) ? error.cause : error) !== null) return;
     this.#deps.logger.warn({ err: error }, 'subscription to the event store interrupted, reconnecting');
   }
-}
-
-/**
- * The place to subscribe after. EventStoreDB 23.10 starts after the first record at the place or after it, so that with a checkpoint that is not the
- * position of a record, the next record would be skipped. The place is that of the record before then. Newer servers accept either.
- */
-async function align(reader: Reader, position: Position): Promise<Place | null> {
-  const place = toPlace(position);
-  if (place.commit === place.prepare) return place;
-  const before = await reader.recordBefore(place);
-  return before === null ? null : toPlace(before);
 }
