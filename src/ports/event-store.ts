@@ -22,13 +22,16 @@ export interface EventStore {
   /** Reads a part of one stream. A stream that does not exist, or of which retention left nothing, reads as empty. */
   readStream(stream: string, options: ReadStreamOptions): Promise<StreamSlice>;
 
-  /** Reads a part of the whole log in its order, or against it. Throws `INVALID` for a position that the store did not make. */
+  /**
+   * Reads a part of the whole log in its order, or against it. Throws `INVALID` for a position that the store did not make, also for one after the end
+   * of the log. The record of a position may be gone.
+   */
   readAll(options: ReadAllOptions): Promise<LogSlice>;
 
   /**
    * Catch-up subscription: every record after `after` in the order of the log, first from the past, then live as it is appended, without gap and
    * without duplicate. Reconnects by itself. It ends quietly when `signal` is aborted or the consumer leaves the loop, and throws `CLOSED` when
-   * the store is closed, `INVALID` for a position that the store did not make. Reads ahead at most two batches: a slow consumer costs no memory.
+   * the store is closed, `INVALID` for a position as `readAll` does. Reads ahead at most two batches: a slow consumer costs no memory.
    */
   subscribe(options: SubscribeOptions): AsyncIterable<SubscriptionBatch>;
 

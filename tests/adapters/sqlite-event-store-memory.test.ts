@@ -286,14 +286,19 @@ describe('a live subscription', () => {
     expect(await waiting).toBeUndefined();
   });
 
-  it('waits when it starts after a position that the log has not reached', async () => {
+  it('rejects a position that the log has not reached, until it has', async () => {
     const { position } = await store.append('a-1', notes(2), { expect: 'none' });
     const beyond = String(Number(position) + 2).padStart(16, '0');
-    const batches = subscribe(store, { after: beyond })[Symbol.asyncIterator]();
+    const start = () => subscribe(store, { after: beyond })[Symbol.asyncIterator]();
+    expect(start).toThrow(expect.objectContaining({ name: 'StoreError', code: 'INVALID' }));
+    await store.append('a-1', [note('not yet')], { expect: 1n });
+    expect(start).toThrow(expect.objectContaining({ name: 'StoreError', code: 'INVALID' }));
+    await store.append('a-1', [note('reached')], { expect: 2n });
+    const batches = start();
     expect(await batches.next()).toMatchObject({ value: { records: [], position: beyond } });
     const next = batches.next();
-    await store.append('a-1', [note('not yet')], { expect: 1n });
-    await store.append('a-1', notes(3), { expect: 2n });
+    await store.append('a-1', notes(2), { expect: 3n });
     expect((await next).value).toMatchObject({ records: [{ revision: 4n }, { revision: 5n }] });
+    await batches.return?.();
   });
 });

@@ -10,9 +10,10 @@ import type {
   StreamSlice,
 } from '../../ports/event-store.ts';
 import { streamOf } from './access.ts';
-import { type Connection, closedError, type Link } from './connection.ts';
+import { type Connection, closedError } from './connection.ts';
 import { decodeRecord, parleyIdOf, positionOf, type ServerRecord, sizeOf } from './envelope.ts';
 import { matches } from './filter.ts';
+import type { Link } from './link.ts';
 import { accessFailureOf, failedRead, isStreamDeleted, rejectedPosition } from './outcomes.ts';
 import { type Place, toPlace } from './position.ts';
 import { readAllRequest, readStreamRequest } from './requests.ts';

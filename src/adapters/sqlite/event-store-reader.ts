@@ -1,4 +1,5 @@
 import type { DatabaseSync } from 'node:sqlite';
+import { StoreError } from '../../kernel/errors.ts';
 import type { Position } from '../../kernel/position.ts';
 import type {
   Direction,
@@ -78,7 +79,7 @@ export class RecordReader {
 
   /** See `EventStore.readAll`. */
   readAll({ direction, from, limit, filter }: ReadAllOptions): LogSlice {
-    const start = from === null ? null : toPlace(from);
+    const start = from === null ? null : this.placeOf(from);
     const range =
       direction === 'forwards'
         ? this.forwards(start ?? 0, limit, filter)
@@ -86,6 +87,13 @@ export class RecordReader {
     // Neither end of an empty log has a position.
     const next = range.next === 0 || (from === null && this.#deps.committed() === 0) ? from : toPosition(range.next);
     return { records: range.records, next, end: range.end };
+  }
+
+  /** The place of a position of this log. Throws `INVALID` for one that this store did not make. */
+  placeOf(position: Position): number {
+    const place = toPlace(position);
+    if (place <= this.#deps.committed()) return place;
+    throw new StoreError('INVALID', `the event log does not have this position: it ends before '${position}'`);
   }
 
   /** Id of the record at a position, `null` when there is none. Throws `INVALID` for a position that this store did not make. */

@@ -223,7 +223,7 @@ class Store implements SqliteEventStore {
   #startSubscription({ after, filter, batchSize, signal }: SubscribeOptions): Subscription {
     this.#checkOpen();
     const subscription = new Subscription({
-      after: after === null ? 0 : toPlace(after),
+      after: after === null ? 0 : this.#reader.placeOf(after),
       filter,
       batchSize,
       signal,
