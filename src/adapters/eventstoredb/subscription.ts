@@ -55,7 +55,8 @@ export async function* follow(
         let batch = isComplete ? await feed.nextBatch() : null;
         for (; batch !== null && !stop.aborted; batch = await feed.nextBatch()) {
           failures = 0;
-          yield subscription.accept(batch);
+          const accepted = subscription.accept(batch);
+          if (accepted !== null) yield accepted;
           if (subscription.goesLive(batch)) break;
         }
       } finally {
@@ -136,10 +137,14 @@ class Subscription {
     return false;
   }
 
-  accept({ records, position, caughtUp }: FeedBatch): SubscriptionBatch {
-    this.#position = laterPosition(this.#position, position);
+  /** The batch for the consumer; `null` when it has nothing new: only what was sent again. */
+  accept({ records, position, caughtUp }: FeedBatch): SubscriptionBatch | null {
+    const before = this.#position;
+    this.#position = laterPosition(before, position);
     this.#delivered = records.at(-1)?.position ?? this.#delivered;
-    return { records, position: this.#position, caughtUp: caughtUp && this.#isLive };
+    const isCaughtUp = caughtUp && this.#isLive;
+    if (records.length === 0 && this.#position === before && !isCaughtUp) return null;
+    return { records, position: this.#position, caughtUp: isCaughtUp };
   }
 
   /** Whether this batch was the last one of the past, so that another call must deliver the live records. */
