@@ -23,6 +23,8 @@ const SLICE_BYTES = 4_194_304;
 /** Records per request, and records that one read of the whole log examines at most, so that records of other programs do not prolong it. */
 const PAGE = 512;
 const SCAN = 4_096;
+/** By how much the pages of one read grow, up to `PAGE`, while they do not have enough records of Parley's. */
+const GROWTH = 8;
 /** Records of the pages in the search for the last record. */
 const HEAD_PAGES = [8, 64];
 
@@ -87,8 +89,8 @@ export class Reader {
       }
       if (!page.more) return { records, next, end: true };
       scanned += page.records.length;
-      // Those were records of others.
-      count = Math.max(limit, PAGE);
+      // Some of them were of others, of whom there may be many more.
+      count = Math.max(limit, Math.min(count * GROWTH, PAGE));
     }
     return { records, next, end: false };
   }
