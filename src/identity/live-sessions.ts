@@ -1,7 +1,7 @@
 import { liveSession, sessions } from '../aggregates/sessions/decider.ts';
 import { activeAccountOf, user } from '../aggregates/user/decider.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
-import { isStoreError, Refusal } from '../kernel/errors.ts';
+import { isUnavailable } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
 import { createLru } from '../ports/lru.ts';
 import { LATE, within } from '../ports/within.ts';
@@ -57,7 +57,7 @@ export class LiveSessions {
       return await this.#isLiveInLog(userId, sessionId);
     } catch (error) {
       // The time now counts, not the time of the call: it may have taken long until the log was given up.
-      if (isAway(error) && this.#clock.monotonic() - known.loadedAt < STALE_MS) return true;
+      if (isUnavailable(error) && this.#clock.monotonic() - known.loadedAt < STALE_MS) return true;
       throw error;
     }
   }
@@ -68,7 +68,7 @@ export class LiveSessions {
       const isLive = await within(this.#clock, QUERY_WAIT_MS, this.#isLiveInLog(userId, sessionId));
       if (isLive !== LATE) return isLive;
     } catch (error) {
-      if (!isAway(error)) throw error;
+      if (!isUnavailable(error)) throw error;
     }
     if (this.#known.get(userId) === known) this.#known.set(userId, { ...known, triedAt: this.#clock.monotonic() });
     return true;
@@ -110,8 +110,4 @@ export class LiveSessions {
     );
     return { loadedAt, triedAt: loadedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
   }
-}
-
-function isAway(error: unknown): boolean {
-  return isStoreError(error, 'UNAVAILABLE') || (error instanceof Refusal && error.code === 'unavailable');
 }

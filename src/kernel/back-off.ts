@@ -1,6 +1,12 @@
 /** Pauses between attempts, in ms: the first, doubled after each attempt up to the longest. */
 export type BackOffSettings = Readonly<{ firstMs: number; longestMs: number }>;
 
+/**
+ * Between attempts to reach a store. The longest pause adds to the time for which everything lags after the store is available again, and one attempt a
+ * second is no load, so it is short.
+ */
+export const STORE_BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 1_000 };
+
 /** More doublings than that reach every longest pause, and 2 to their power stays exact. */
 const DOUBLINGS_MAX = 30;
 

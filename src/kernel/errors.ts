@@ -67,6 +67,11 @@ export class StoreError extends Error {
   }
 }
 
+/** Whether a store could not be reached, so that the same call may succeed later: as a store reports it, or as the command handler does. */
+export function isUnavailable(error: unknown): boolean {
+  return isStoreError(error, 'UNAVAILABLE', 'UNKNOWN') || (error instanceof Refusal && error.code === 'unavailable');
+}
+
 /** Whether `error` is a `StoreError`, of one of the given codes if any are given. */
 export function isStoreError(error: unknown, ...codes: readonly StoreErrorCode[]): error is StoreError {
   return error instanceof StoreError && (codes.length === 0 || codes.includes(error.code));

@@ -7,7 +7,10 @@ import type { Random } from '../ports/random.ts';
 /** The stream whose retention is written as a probe. It has no records. */
 const PROBE = 'probe-append';
 const RETENTION = { maxAgeMs: 1_000 };
-/** Pauses before a probe. They grow until an append succeeds, because a probe may succeed where a larger append does not. */
+/**
+ * Pauses before a probe. They grow while appends fail after successful probes, because a probe may succeed where a larger append does not. After a
+ * failed probe they do not: the node is ready soon after the store is available again.
+ */
 const PROBES: BackOffSettings = { firstMs: 1_000, longestMs: 10_000 };
 
 /**
@@ -21,8 +24,8 @@ export class AppendHealth {
   readonly #clock: Clock;
   readonly #random: Random;
   #isFailing = false;
-  /** Times that it stopped being ready, and failed probes, since the last append that succeeded. */
-  #failures = 0;
+  /** Times that it stopped being ready since the last append that succeeded. */
+  #relapses = 0;
   #probeAt = 0;
   #probing: Promise<void> | null = null;
 
@@ -32,7 +35,7 @@ export class AppendHealth {
     this.#random = random;
     const succeeded = () => {
       this.#isFailing = false;
-      this.#failures = 0;
+      this.#relapses = 0;
     };
     const failed = (error: unknown) => this.#failed(error);
     this.store = {
@@ -71,18 +74,18 @@ export class AppendHealth {
       this.#isFailing = false;
     } catch (error) {
       if (!isStoreError(error)) throw error;
-      this.#pause();
+      this.#pause(0);
     }
   }
 
   #failed(error: unknown): void {
     // A conflict shows neither that the store can write nor that it cannot.
     if (!isStoreError(error, 'UNAVAILABLE', 'UNKNOWN')) return;
-    if (!this.#isFailing) this.#pause();
+    if (!this.#isFailing) this.#pause(this.#relapses++);
     this.#isFailing = true;
   }
 
-  #pause(): void {
-    this.#probeAt = this.#clock.monotonic() + backOffMs(PROBES, this.#failures++, this.#random.fraction());
+  #pause(relapses: number): void {
+    this.#probeAt = this.#clock.monotonic() + backOffMs(PROBES, relapses, this.#random.fraction());
   }
 }

@@ -1,4 +1,4 @@
-import { type BackOffSettings, backOffMs } from '../kernel/back-off.ts';
+import { backOffMs, STORE_BACK_OFF } from '../kernel/back-off.ts';
 import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import { hasReached, type Position } from '../kernel/position.ts';
@@ -57,8 +57,6 @@ export type FollowerOptions = Readonly<{
   /** Whether to continue after a pause when handling threw this. Default: after `UNAVAILABLE` and `UNKNOWN` of a store. */
   isRetried?(error: unknown): boolean;
 }>;
-
-const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
 /**
  * Reads the log from a checkpoint, catches up and stays live: the one way in which projections, push and reactions follow the log. Batches are
@@ -125,7 +123,7 @@ export class Follower {
           if (signal.aborted && isStoreError(error)) return;
           if (!this.#isRetried(error)) throw error;
           this.#failed(error, failures);
-          await clock.sleep(backOffMs(BACK_OFF, failures++, random.fraction()), signal);
+          await clock.sleep(backOffMs(STORE_BACK_OFF, failures++, random.fraction()), signal);
         }
       }
     } finally {

@@ -57,6 +57,12 @@ export class EffectQueue {
     return page.items.map(stored);
   }
 
+  /** The effect as it is stored now, `null` when it was deleted. */
+  async get(id: string): Promise<StoredEffect | null> {
+    const document = (await this.#documents.getMany(this.#collection, [id])).get(id);
+    return document === undefined ? null : stored(document);
+  }
+
   /** When the next pending effect is due, `null` when there is none. */
   async nextDueAt(): Promise<number | null> {
     const sort = { fields: ['dueAt'], direction: 'asc' } as const;

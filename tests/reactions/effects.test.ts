@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
-import { StoreError } from '../../src/kernel/errors.ts';
+import { Refusal, StoreError } from '../../src/kernel/errors.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import type { DocumentStore, WriteBatch } from '../../src/ports/documents.ts';
 import { manualClock } from '../support/manual-clock.ts';
@@ -91,6 +91,80 @@ describe('an effect', () => {
     }
     expect(count).toBeGreaterThan(40);
     expect(performed.toSorted()).toEqual(ids.toSorted());
+  });
+
+  it.each([
+    ['the beginning of its attempt is stored, and the answer is lost', 'pending', true],
+    ['the beginning of its attempt cannot be stored', 'pending', false],
+    ['its outcome cannot be stored', 'done', false],
+  ] as const)('is performed once and done within 2 s when at first %s', async (_what, status, isWritten) => {
+    const { reaction, performed } = recording();
+    let left = 4;
+    const losing: DocumentStore = {
+      ...unless(() => false, documents),
+      async apply(batch) {
+        const isIt = batch.writes.some(({ body }) => body?.status === status && body.attempts === 1);
+        const fails = isIt && left > 0;
+        if (fails) left--;
+        if (isWritten || !fails) {
+          const applied = await documents.apply(batch);
+          if (!fails) return applied;
+        }
+        throw new StoreError('UNAVAILABLE', 'unavailable, as the test wants it');
+      },
+      async getMany(collection, ids) {
+        // It cannot be read at once either.
+        if (collection === 'effects' && left > 0 && left < 4) {
+          left--;
+          throw new StoreError('UNAVAILABLE', 'unavailable, as the test wants it');
+        }
+        return documents.getMany(collection, ids);
+      },
+    };
+    const { clock, stop } = await start({ log, documents: losing }, reaction);
+    stops.push(stop);
+    const begunAt = clock.now();
+    const id = await appendEvent(log);
+    await until('it is done', async () => {
+      await clock.advance(50);
+      return statusIs(id, 'done')();
+    });
+    expect(clock.now() - begunAt).toBeLessThan(2_000);
+    expect(left).toBe(0);
+    expect(performed).toEqual([id]);
+    expect(await effectOf(documents, id)).toMatchObject({ attempts: 1, lastError: null });
+  });
+
+  it('is performed within a second after a long outage of the event log, and the attempts before do not count', async () => {
+    const refusals = [
+      new StoreError('UNAVAILABLE', 'as the test wants it'),
+      new StoreError('UNKNOWN', 'as the test wants it'),
+      new Refusal('unavailable', 'as the test wants it'),
+    ];
+    let isAway = true;
+    let calls = 0;
+    const { reaction, performed } = recording(async () => {
+      if (isAway) throw refusals[calls++ % refusals.length];
+    });
+    const { clock } = await run(reaction);
+    const id = await appendEvent(log);
+    await until('it is attempted', () => performed.length === 1);
+    const begunAt = clock.now();
+    while (clock.now() - begunAt < HOUR / 6) {
+      const { length } = performed;
+      await until('it is attempted again', async () => {
+        await clock.advance(500);
+        return performed.length > length;
+      });
+    }
+    isAway = false;
+    const endedAt = clock.now();
+    await until('it is done', async () => {
+      if (!(await statusIs(id, 'done')())) await clock.advance(50);
+      return statusIs(id, 'done')();
+    });
+    expect(clock.now() - endedAt).toBeLessThanOrEqual(1_500);
+    expect(await effectOf(documents, id)).toMatchObject({ attempts: 1, lastError: null });
   });
 
   it('that failed is attempted again after growing pauses', async () => {

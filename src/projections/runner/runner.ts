@@ -1,4 +1,4 @@
-import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
+import { backOffMs, STORE_BACK_OFF } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, type Position } from '../../kernel/position.ts';
@@ -15,7 +15,6 @@ import { SharedFollower } from './shared-follower.ts';
 
 /** Pace of looking for rebuilds that other nodes request, and for generations to drop, in ms. */
 const LOOK_EVERY_MS = 3_000;
-const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
 export type RunnerOptions = Readonly<{
   log: EventLog;
@@ -110,7 +109,7 @@ export class Runner {
       } catch (error) {
         if (!isStoreError(error, 'UNAVAILABLE', 'UNKNOWN')) throw error;
         this.#unavailable = error.message;
-        await clock.sleep(backOffMs(BACK_OFF, attempt, random.fraction()), signal);
+        await clock.sleep(backOffMs(STORE_BACK_OFF, attempt, random.fraction()), signal);
       }
     }
   }
