@@ -1,8 +1,10 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
+import type { Clock } from '../../src/ports/clock.ts';
 import type { EventStore, StoredRecord, SubscribeOptions, SubscriptionBatch } from '../../src/ports/event-store.ts';
 import { dataOf, newRecord, newStream, note, notes } from '../contracts/events.ts';
 import { DEADLINE_MS, follow, readAll, readStream, subscribe, until, untilCaughtUp } from '../contracts/following.ts';
 import type { EventStoreDbServer } from '../support/eventstoredb-server/server.ts';
+import { system } from '../support/stores.ts';
 import { foreign, type OnServer, open, openOnServer } from './eventstoredb.ts';
 
 let opened: OnServer;
@@ -98,6 +100,33 @@ describe('a subscription resumes by itself', () => {
     server.faults.reads.push('unavailable', 'break', 'unavailable');
     const { records } = await follow(store, {}, until(5));
     expect(numbersOf(records)).toEqual(numbers(5));
+  });
+
+  it('within a second after a long outage', async () => {
+    const sleeps: number[] = [];
+    const clock: Clock = {
+      ...system.clock,
+      sleep(ms) {
+        sleeps.push(ms);
+        return system.clock.nextTurn();
+      },
+    };
+    await draw(newStream(), 0, 3);
+    const patient = await open(server.url, { clock });
+    const isLive = Promise.withResolvers<void>();
+    const following = follow(patient, {}, (seen) => {
+      if (seen.records.length === 3) isLive.resolve();
+      return seen.records.length >= 6;
+    });
+    await Promise.race([isLive.promise, following]);
+    await server.stop();
+    await vi.waitFor(() => expect(sleeps.length).toBeGreaterThan(30), { timeout: DEADLINE_MS });
+    await server.start();
+    await draw(newStream(), 0, 3);
+    expect(numbersOf((await following).records)).toEqual([0, 1, 2, 0, 1, 2]);
+    expect(Math.max(...sleeps)).toBeLessThanOrEqual(1_000);
+    expect(Math.max(...sleeps)).toBeGreaterThanOrEqual(500);
+    await patient.close();
   });
 
   it('when it was started while the server is down', async () => {
