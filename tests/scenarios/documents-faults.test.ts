@@ -3,7 +3,13 @@ import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { type Person, signUp } from '../../examples/two-people.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
-import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
+import {
+  type FaultyCluster,
+  SHORT_MONGODB,
+  startFaultyCluster,
+  untilAway,
+  untilReady,
+} from '../support/faulty-cluster.ts';
 import { createGroups, expectStored, type Load, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
 import { missingForProxy } from '../support/mongodb-proxy.ts';
@@ -29,7 +35,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
   let atStart: Readonly<{ away: readonly string[] | null; alive: Answered; query: Answered; command: Answered }>;
 
   beforeAll(async () => {
-    faulty = await startFaultyCluster();
+    faulty = await startFaultyCluster(SHORT_MONGODB);
     log = await faulty.cluster.openLog();
     faulty.documents.setAway(true);
     const launched = await faulty.launch();

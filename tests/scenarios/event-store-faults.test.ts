@@ -3,6 +3,7 @@ import { goLive, type Person, signIn, signUp } from '../../examples/two-people.t
 import { hasReached } from '../../src/kernel/position.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { type Answered, ask, partsAway, untilSettled } from '../support/asking.ts';
+import { startBusyProcessors } from '../support/busy-processors.ts';
 import { type FaultyCluster, startFaultyCluster, untilAway, untilReady } from '../support/faulty-cluster.ts';
 import { createGroups, expectStored, type Load, startLoad } from '../support/load.ts';
 import { mongodb } from '../support/mongodb.ts';
@@ -18,6 +19,12 @@ const WRITERS = 8;
 /** Longer than a node uses the cached state of a session for commands, in ms; in CI also longer than it repeats an append of unknown outcome. */
 const OUTAGE_MS = process.env.CI ? 30_000 : 6_000;
 const CUTS = 8;
+/** After a fault, a node is ready and its read models are up to date within this time, in ms, whatever the load. */
+const RECOVERY_MS = 5_000;
+/** How long answers are held for an append, in ms: none comes while every writer waits for an answer. */
+const HELD_MS = 2_000;
+/** Processes that compute beside the scenario; `.ci/run` runs it with some. */
+const BUSY = Number(process.env.PARLEY_TEST_BUSY ?? 0);
 
 const unavailable = { status: 503, retryAfterS: expect.any(Number), answer: { code: 'unavailable' } };
 
@@ -30,7 +37,10 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
   /** Responses of the node that was started while the event store was unavailable. */
   let atStart: Readonly<{ away: readonly string[] | null; alive: Answered; query: Answered; command: Answered }>;
 
+  let busy: ReturnType<typeof startBusyProcessors>;
+
   beforeAll(async () => {
+    busy = startBusyProcessors(BUSY);
     faulty = await startFaultyCluster();
     log = await faulty.cluster.openLog();
     faulty.eventStore.refuse();
@@ -50,6 +60,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
   }, 60_000);
 
   afterAll(async () => {
+    await busy?.close();
     await log?.close();
     await faulty?.close();
   }, 60_000);
@@ -63,7 +74,10 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
       await load.more(20);
       await during(load);
       await faulty.eventStore.pass();
-      await untilReady(node);
+      const recoveredBy = Date.now() + RECOVERY_MS;
+      await untilReady(node, RECOVERY_MS);
+      await untilSettled(node, ann, load.position(), recoveredBy - Date.now());
+      expect(Date.now()).toBeLessThanOrEqual(recoveredBy);
       await load.more(20);
     } finally {
       await faulty.eventStore.pass();
@@ -138,12 +152,17 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
   }, 120_000);
 
   it('stores each message once when the connection is repeatedly cut between write and answer', async () => {
+    let held = 0;
     await underLoad(async (load) => {
       for (let cut = 0; cut < CUTS; cut++) {
         faulty.eventStore.hold('answers');
         // Until there is an event after everything that was answered: its answer is held.
-        for await (const { events } of log.subscribe({ after: load.position() })) {
-          if (events.some(({ position }) => !hasReached(load.position(), position))) break;
+        const signal = AbortSignal.timeout(HELD_MS);
+        for await (const { events } of log.subscribe({ after: load.position(), signal })) {
+          if (events.some(({ position }) => !hasReached(load.position(), position))) {
+            held++;
+            break;
+          }
         }
         faulty.eventStore.cut();
         await faulty.eventStore.pass();
@@ -152,6 +171,7 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose event sto
         await load.more(10);
       }
     });
+    expect(held).toBeGreaterThanOrEqual(CUTS / 2);
     await expectEqualsRebuild(faulty.cluster, (await log.head()) ?? '');
   }, 120_000);
 });

@@ -33,26 +33,21 @@ export async function ask(
 /** A query that reads all read models: the messages with a user who does not exist. */
 const ALL_MODELS = `/api/v1/chat/convo/one-to-one/message?otherUserId=${'0'.repeat(24)}`;
 
-/** Whether all read models have reached a position; waits up to 5 s for it. */
-async function settled(node: Server, who: Person, position: string): Promise<boolean> {
-  const { status } = await ask(
-    node,
-    who,
-    'GET',
-    position === '' ? ALL_MODELS : `${ALL_MODELS}&minPosition=${position}`,
-  );
-  return status === 404;
-}
-
-/** Waits until all read models have reached a position. */
+/** Waits until all read models have reached a position, 5 s with each request. */
 export async function untilSettled(
   node: Server,
   who: Person,
   position: string,
   patienceMs = PATIENCE_MS,
 ): Promise<void> {
-  for (const deadline = Date.now() + patienceMs; !(await settled(node, who, position)); ) {
-    if (Date.now() >= deadline) throw new Error(`the read models did not reach ${position} in time`);
+  const path = position === '' ? ALL_MODELS : `${ALL_MODELS}&minPosition=${position}`;
+  for (const deadline = Date.now() + patienceMs; ; ) {
+    const { status, answer } = await ask(node, who, 'GET', path);
+    if (status === 404) return;
+    if (Date.now() >= deadline) {
+      const last = `the last answer was ${status} ${JSON.stringify(answer)}`;
+      throw new Error(`the read models did not reach ${position} within ${patienceMs} ms; ${last}`);
+    }
   }
 }
 

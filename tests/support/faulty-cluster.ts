@@ -1,4 +1,4 @@
-import { vi } from 'vitest';
+import { setTimeout as pause } from 'node:timers/promises';
 import type { Scene } from '../../examples/two-people.ts';
 import { partsAway } from './asking.ts';
 import { type Cluster, startCluster } from './cluster.ts';
@@ -9,9 +9,11 @@ import type { Launched, Server } from './server.ts';
 import { startSmtpServer, type TestSmtpServer } from './smtp.ts';
 import { startTcpProxy, type TcpProxy } from './tcp-proxy.ts';
 
-/** Timeouts of the nodes for MongoDB: shorter than the defaults, so that the tests do not take long. */
-const SHORT = { serverSelectionTimeoutMS: '1000', socketTimeoutMS: '3000' };
-const PATIENCE = { timeout: 30_000, interval: 50 };
+/** Timeouts for MongoDB that are shorter than those of production, so that tests in which it fails do not take long. */
+export const SHORT_MONGODB = { serverSelectionTimeoutMS: '1000', socketTimeoutMS: '3000' };
+const PATIENCE_MS = 30_000;
+/** Pause between two probes of a node, in ms. */
+const PROBE_MS = 50;
 
 /** A cluster whose nodes use both stores through proxies that simulate faults. `cluster.env` has the addresses without the proxies. */
 export type FaultyCluster = Readonly<{
@@ -27,7 +29,8 @@ export type FaultyCluster = Readonly<{
   close(): Promise<void>;
 }>;
 
-export async function startFaultyCluster(): Promise<FaultyCluster> {
+/** @param mongoOptions options of the nodes for MongoDB; by default those of production */
+export async function startFaultyCluster(mongoOptions: Readonly<Record<string, string>> = {}): Promise<FaultyCluster> {
   const smtp = await startSmtpServer();
   const cluster = await startCluster(mongodb.url, { SMTP_URL: smtp.url });
   const { env } = cluster;
@@ -36,7 +39,7 @@ export async function startFaultyCluster(): Promise<FaultyCluster> {
   const documents = await startMongoProxy();
   const proxied = {
     EVENTSTORE_URL: `esdb://127.0.0.1:${eventStore.port}${direct.search}`,
-    MONGODB_URL: documents.url(new URL(env.MONGODB_URL ?? '').pathname.slice(1), SHORT),
+    MONGODB_URL: documents.url(new URL(env.MONGODB_URL ?? '').pathname.slice(1), mongoOptions),
   };
   return {
     cluster,
@@ -53,12 +56,21 @@ export async function startFaultyCluster(): Promise<FaultyCluster> {
 }
 
 /** Waits until a node answers and the names of its failing readiness checks are as expected. */
-export function untilAway(node: Pick<Server, 'url'>, isExpected: (parts: readonly string[]) => boolean) {
-  return vi.waitUntil(async () => {
+export async function untilAway(
+  node: Pick<Server, 'url'>,
+  isExpected: (parts: readonly string[]) => boolean,
+  patienceMs = PATIENCE_MS,
+): Promise<void> {
+  for (const deadline = Date.now() + patienceMs; ; ) {
     const parts = await partsAway(node);
-    return parts !== null && isExpected(parts);
-  }, PATIENCE);
+    if (parts !== null && isExpected(parts)) return;
+    if (Date.now() >= deadline) {
+      throw new Error(`after ${patienceMs} ms, the failing checks of the node are ${JSON.stringify(parts)}`);
+    }
+    await pause(PROBE_MS);
+  }
 }
 
 /** Waits until all readiness checks of a node succeed. */
-export const untilReady = (node: Pick<Server, 'url'>) => untilAway(node, (parts) => parts.length === 0);
+export const untilReady = (node: Pick<Server, 'url'>, patienceMs?: number) =>
+  untilAway(node, (parts) => parts.length === 0, patienceMs);

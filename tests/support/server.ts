@@ -5,7 +5,8 @@ import { fileURLToPath } from 'node:url';
 import { NODE_OPTIONS } from './node-options.ts';
 
 const MAIN = fileURLToPath(new URL('../../src/main.ts', import.meta.url));
-const START_MS = 20_000;
+/** Long, because a start needs a second of a processor, and other processes may need it too. */
+const START_MS = 60_000;
 /** A copy of the program in another folder would fill the cache with entries that are never used again. */
 const COMPILE_CACHE = { own: {}, none: { NODE_DISABLE_COMPILE_CACHE: '1' } };
 

@@ -29,6 +29,8 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
   let held: Held = 'nothing';
   let delayMs = 0;
   let cutting: { left: number; done: () => void } | null = null;
+  /** The last byte before the cut was forwarded, and the connections are about to end. */
+  let isCut = false;
 
   const endAll = (): void => {
     for (const connection of connections) connection.end();
@@ -36,14 +38,17 @@ export async function startTcpProxy(target: number): Promise<TcpProxy> {
 
   /** The part of an answer that is forwarded before the cut. */
   const shorten = (chunk: Buffer): Buffer => {
+    if (isCut) return chunk.subarray(0, 0);
     if (cutting === null) return chunk;
     const { done, left } = cutting;
     cutting.left -= chunk.length;
     if (cutting.left > 0) return chunk;
     cutting = null;
+    isCut = true;
     // After that part has been written.
     setImmediate(() => {
       endAll();
+      isCut = false;
       done();
     });
     return chunk.subarray(0, left);
