@@ -3,6 +3,7 @@ import { StoreError } from '../../src/kernel/errors.ts';
 import { FencedOff } from '../../src/log/lease.ts';
 import { Projector } from '../../src/projections/runner/projector.ts';
 import { SharedFollower, type SharedFollowerOptions } from '../../src/projections/runner/shared-follower.ts';
+import { manualClock } from '../support/manual-clock.ts';
 import { system } from '../support/stores.ts';
 import { counter, openWorld, sent, until, type World } from './node.ts';
 import { dumpProjection, objectId } from './support.ts';
@@ -24,11 +25,12 @@ function start(
   world: World,
   projectors: readonly Projector[],
   moved: SharedFollowerOptions['moved'] = () => {},
-  documents: SharedFollowerOptions['documents'] = world.documents,
+  { documents = world.documents, clock = system.clock }: Partial<SharedFollowerOptions> = {},
 ) {
   const stop = new AbortController();
   const follower = new SharedFollower({
     ...system,
+    clock,
     log: world.log,
     documents,
     signal: stop.signal,
@@ -73,6 +75,7 @@ describe('the follower that projectors share', () => {
   it('hands events to a projector in one call at a time, also when what is done at its joining fails', async () => {
     const world = await openWorld();
     const [first, late] = [await openProjector(world, 'first'), await openProjector(world, 'late')];
+    const clock = manualClock();
     const take = late.take.bind(late);
     let inProgress = 0;
     let overlaps = 0;
@@ -80,24 +83,31 @@ describe('the follower that projectors share', () => {
       inProgress++;
       if (inProgress > 1) overlaps++;
       // Longer than the pause before the next attempt of the follower that has failed.
-      await system.clock.sleep(failures === 1 ? 100 : 1);
+      await clock.sleep(failures === 1 ? 100 : 1);
       await take(...args);
       inProgress--;
     };
     let failures = 0;
-    const { follower } = start(world, [first], (projector) => {
+    const moved: SharedFollowerOptions['moved'] = (projector) => {
       if (projector !== late || !follower.isLive(late) || failures > 0) return;
       failures++;
       throw new StoreError('UNAVAILABLE', 'unavailable, as the test wants it');
-    });
+    };
+    const { follower } = start(world, [first], moved, { clock });
+    /** Waits for a condition while time passes. */
+    const passingUntil = (holds: () => boolean, what: string): Promise<void> =>
+      until(async () => {
+        if (!holds()) await clock.advance(1);
+        return holds();
+      }, what);
     let last = await world.append(...messages(30));
-    await until(() => follower.isLive(first) && first.position === last, 'the first has caught up');
+    await passingUntil(() => follower.isLive(first) && first.position === last, 'the first has caught up');
     follower.add(late);
     for (let from = 31; from < 180; from += 5) {
       last = await world.append(...messages(5, from));
-      await system.clock.sleep(5);
+      for (let ms = 0; ms < 5; ms++) await clock.advance(1);
     }
-    await until(() => late.position === last, 'the late one has caught up');
+    await passingUntil(() => late.position === last, 'the late one has caught up');
     expect([failures, overlaps, await countOf(world, late), late.events]).toEqual([1, 0, 180, 180]);
   });
 
@@ -116,7 +126,7 @@ describe('the follower that projectors share', () => {
     };
     await world.append(...messages(3));
     const erasedAt = await world.erase(1);
-    start(world, projectors, noted, { purge });
+    start(world, projectors, noted, { documents: { purge } });
     await until(() => calls.includes('projections/second.1'), 'both have moved');
     const [first, second] = projectors.map(({ id }) => id);
     expect(calls.slice(0, 4)).toEqual(['purge', 'purge', first, second]);
