@@ -8,8 +8,9 @@ export default defineConfig({
     pool: 'forks',
     maxWorkers: 2,
     execArgv: ['--disable-warning=ExperimentalWarning'],
-    testTimeout: 20_000,
-    hookTimeout: 20_000,
+    // Only for what hangs: tests have deadlines of their own, and some start servers, which takes many seconds when other processes need the processors.
+    testTimeout: 60_000,
+    hookTimeout: 90_000,
     unstubEnvs: true,
     // Code under test is loaded as in production: by Node itself, which strips the types.
     experimental: { viteModuleRunner: false, nodeLoader: false },

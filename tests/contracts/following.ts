@@ -11,7 +11,7 @@ import type {
 } from '../../src/ports/event-store.ts';
 
 /** How long a subscription may take to deliver what a test waits for. */
-export const DEADLINE_MS = 15_000;
+export const DEADLINE_MS = 30_000;
 
 const DEFAULT_LIMIT = 512;
 

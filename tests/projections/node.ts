@@ -68,7 +68,7 @@ export async function openWorld(): Promise<World> {
 }
 
 /** Waits until a condition holds; fails when that takes too long. */
-export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 10_000): Promise<void> {
+export async function until(holds: () => boolean | Promise<boolean>, what: string, deadlineMs = 30_000): Promise<void> {
   const startedAt = performance.now();
   while (!(await holds())) {
     if (performance.now() - startedAt > deadlineMs) throw new Error(`waited too long until ${what}`);
@@ -94,7 +94,7 @@ export async function pass(clock: ManualClock, ms: number): Promise<void> {
 export const ALL = catalogue.map(({ name }) => name);
 
 /** Longer than anything that a test waits for takes, in ms. */
-export const PATIENCE = 10_000;
+export const PATIENCE = 30_000;
 
 export const registered = (
   n: number,

@@ -107,7 +107,7 @@ export type ReceivedFrame = Readonly<{
   payload: any;
 }>;
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** A client that takes as many frames as the test allows. */
 export class TestClient implements Client {

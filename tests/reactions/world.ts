@@ -7,7 +7,7 @@ import { createReactionRunner, type ReactionLease } from '../../src/reactions/re
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
 import { system } from '../support/stores.ts';
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** What a reaction runs over. */
 export type ReactionStores = Readonly<{ log: EventLog; documents: DocumentStore }>;

@@ -46,7 +46,7 @@ async function ask(
     method,
     headers,
     ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-    signal: AbortSignal.timeout(10_000),
+    signal: AbortSignal.timeout(30_000),
   });
   return { status: response.status, answer: (await response.json()) as Record<string, unknown> };
 }
@@ -116,7 +116,7 @@ it(
     await stores.close();
     server = await startServer(env);
   },
-  BUDGET_MS + 60_000,
+  BUDGET_MS + 120_000,
 );
 
 /** All messages of a conversation from the log, each with its own content. */

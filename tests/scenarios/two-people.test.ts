@@ -68,5 +68,5 @@ it('two people sign up by mail, write to each other over HTTP and WebSocket, and
 it('SIGTERM stops the server gracefully, and it is ready again after the next start', async () => {
   expect(await server.stop()).toBe(0);
   server = await startServer(env);
-  await expect.poll(async () => (await fetch(new URL('/readyz', server.url))).status, { timeout: 10_000 }).toBe(200);
+  await expect.poll(async () => (await fetch(new URL('/readyz', server.url))).status, { timeout: 30_000 }).toBe(200);
 });

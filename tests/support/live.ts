@@ -41,7 +41,7 @@ export type Live = Readonly<{
 
 export type Opening = Readonly<{ origin?: string; protocols?: readonly string[]; path?: string }>;
 
-const DEADLINE_MS = 10_000;
+const DEADLINE_MS = 30_000;
 
 /** The address of the server, which starts to listen on the first call. */
 export async function addressOf({ app }: Server): Promise<AddressInfo> {

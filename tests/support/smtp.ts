@@ -63,7 +63,7 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
   return {
     url: `smtp://127.0.0.1:${port}`,
     mails,
-    waitForMail: (to, count = 1, deadlineMs = 10_000) =>
+    waitForMail: (to, count = 1, deadlineMs = 30_000) =>
       new Promise((resolve, reject) => {
         const check = () => {
           const mail = mails.filter(({ recipients }) => recipients.includes(to))[count - 1];

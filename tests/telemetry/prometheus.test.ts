@@ -1,4 +1,4 @@
-import { describe, expect, it } from 'vitest';
+import { describe, expect, it, vi } from 'vitest';
 import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
 import { collected, observationsOf, valuesOf } from './exposition.ts';
 
@@ -169,9 +169,11 @@ describe('metrics of the process', () => {
 
   it('are CPU time, memory, garbage collection and the delay of the event loop', async () => {
     const telemetry = createPrometheusTelemetry({ processMetrics: true });
-    // The delay of the event loop is sampled every 10 ms.
-    await new Promise((resolve) => setTimeout(resolve, 100));
-    const metrics = await collected(telemetry);
+    // The delay of the event loop is sampled now and then.
+    const metrics = await vi.waitUntil(async () => {
+      const found = await collected(telemetry);
+      return Number(valuesOf(found.get('nodejs_eventloop_lag_p99_seconds'))['']) > 0 && found;
+    }, 30_000);
     for (const name of [
       'process_cpu_seconds_total',
       'process_resident_memory_bytes',
