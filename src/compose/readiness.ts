@@ -78,11 +78,22 @@ async function reasonOf(check: () => Promise<string | null>): Promise<string | n
 }
 
 /** Checks that each projection can be read and is not parked. */
-export function projectionChecks(projections: Projections, names: readonly string[]): readonly ReadinessCheck[] {
+export function projectionChecks(
+  projections: Pick<Projections, 'status'>,
+  names: readonly string[],
+): readonly ReadinessCheck[] {
+  /** The checks of one probe run at the same time and share one read, so that slow documents delay a probe as little as possible. */
+  let reading: ReturnType<Projections['status']> | null = null;
+  const readAll = (): ReturnType<Projections['status']> => {
+    reading ??= projections.status().finally(() => {
+      reading = null;
+    });
+    return reading;
+  };
   return names.map((name) => ({
     name: `projection:${name}`,
     async check() {
-      const status = (await projections.status()).find((candidate) => candidate.name === name);
+      const status = (await readAll()).find((candidate) => candidate.name === name);
       if (status?.parked)
         return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
       if (status?.state === 'catching-up') return 'still catching up with the event log: results may be incomplete';

@@ -1,5 +1,5 @@
 import { expect, it } from 'vitest';
-import { followerCheck } from '../../src/compose/readiness.ts';
+import { followerCheck, projectionChecks } from '../../src/compose/readiness.ts';
 import type { FollowerState } from '../../src/log/follower.ts';
 
 const status = (state: FollowerState, lastError: string | null) => async () => ({
@@ -26,4 +26,26 @@ it.each<[FollowerState, string | null, string | null]>([
 
 it('a follower that does not run on this node is ready', async () => {
   expect(await followerCheck('account-mails', async () => null).check()).toBeNull();
+});
+
+it('the projections of one probe are read once, and anew for the next probe, also after a failure', async () => {
+  let reads = 0;
+  const failures = [new Error('as the test wants it')];
+  const checks = projectionChecks(
+    {
+      async status() {
+        reads++;
+        await new Promise((resolve) => setImmediate(resolve));
+        const failure = failures.pop();
+        if (failure !== undefined) throw failure;
+        return [];
+      },
+    },
+    ['users', 'conversations', 'messages'],
+  );
+  const probe = () => Promise.allSettled(checks.map(({ check }) => check()));
+  expect((await probe()).map(({ status: outcome }) => outcome)).toEqual(Array(3).fill('rejected'));
+  expect(reads).toBe(1);
+  expect(await probe()).toEqual(Array(3).fill({ status: 'fulfilled', value: null }));
+  expect(reads).toBe(2);
 });
