@@ -2,10 +2,13 @@ import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, afterEach, beforeAll, describe, expect, it, vi } from 'vitest';
+import { Connection } from '../../src/adapters/eventstoredb/connection.ts';
+import { readAllRequest } from '../../src/adapters/eventstoredb/requests.ts';
 import { newStream, note } from '../contracts/events.ts';
 import { follow, readStream, until } from '../contracts/following.ts';
 import { selfSigned } from '../support/eventstoredb-server/certificate.ts';
 import { type EventStoreDbServer, startEventStoreDbServer } from '../support/eventstoredb-server/server.ts';
+import { system } from '../support/stores.ts';
 import { open } from './eventstoredb.ts';
 
 let folder: string;
@@ -127,4 +130,16 @@ describe('connection strings', () => {
     expect(warn).toHaveBeenCalled();
     expect(String(warn.mock.calls)).not.toContain('secret');
   });
+});
+
+it('throws UNAVAILABLE for a call on a connection that was given up meanwhile', async () => {
+  const server = await startEventStoreDbServer();
+  const connection = new Connection(server.url, { ...system, connectMs: 30_000 });
+  const link = await connection.link();
+  connection.failed(link, new Error('as the test wants it'));
+  const request = readAllRequest({ from: null, direction: 'forwards', count: 1, system: true });
+  expect(() => link.read(request, 1_000)).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }));
+  expect(() => link.batchAppend()).toThrow(expect.objectContaining({ code: 'UNAVAILABLE' }));
+  connection.close();
+  await server.close();
 });

@@ -1,6 +1,7 @@
 import type { Credentials } from '@eventstore/db-client';
 import type { StreamsClient } from '@eventstore/db-client/generated/streams_grpc_pb.js';
 import type { ReadReq } from '@eventstore/db-client/generated/streams_pb.js';
+import { StoreError } from '../../kernel/errors.ts';
 import type { CallArguments, ClientInternals } from './client-internals.ts';
 import type { SilenceWatch, WaitingCall } from './silence-watch.ts';
 
@@ -39,7 +40,7 @@ export class Link {
     return this.#streams.getChannel().getConnectivityState(false) === READY;
   }
 
-  /** Starts a read or a subscription. `timeoutMs`: how long it may take; `Infinity` for one that stays open. */
+  /** Starts a read or a subscription. `timeoutMs`: how long it may take; `Infinity` for one that stays open. Throws `UNAVAILABLE` once it is closed. */
   read(request: ReadReq, timeoutMs: number): ReadCall {
     const call = this.#streams.read(request, ...this.#arguments(timeoutMs));
     this.#calls.add(call);
@@ -53,7 +54,7 @@ export class Link {
     return call;
   }
 
-  /** Starts a call for any number of appends. */
+  /** Starts a call for any number of appends. Throws `UNAVAILABLE` once it is closed. */
   batchAppend(): BatchCall {
     const call = this.#streams.batchAppend(...this.#arguments(Number.POSITIVE_INFINITY));
     this.#calls.add(call);
@@ -103,6 +104,10 @@ export class Link {
   }
 
   #arguments(timeoutMs: number): CallArguments {
+    // Other callers may close it between `Connection.link` and a call; gRPC's own error for that says nothing about the store.
+    if (this.#streams.getChannel().getConnectivityState(false) === SHUTDOWN) {
+      throw new StoreError('UNAVAILABLE', 'the connection to the event store was closed; nothing was sent');
+    }
     const { client, credentials } = this.#options;
     const noDeadline = timeoutMs === Number.POSITIVE_INFINITY ? { deadline: timeoutMs } : {};
     return client.callArguments({ ...(credentials !== undefined && { credentials }), deadline: timeoutMs }, noDeadline);
