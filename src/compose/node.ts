@@ -30,7 +30,7 @@ import { observeConnections } from '../telemetry/observe-connections.ts';
 import { observeFollowers } from '../telemetry/observe-followers.ts';
 import { requireSameInstallation } from './installation.ts';
 import type { Ports } from './ports.ts';
-import { followerCheck, projectionChecks, requireSameLog, requireWholeLog, storeChecks } from './readiness.ts';
+import { followerCheck, projectionChecks, requireSameLog, storeChecks } from './readiness.ts';
 
 /** A task that a node performs, besides serving its health. */
 export type NodeRole = 'api' | 'projections' | 'mail';
@@ -93,7 +93,6 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const run = roles.has('projections');
   const projections = createProjections({ ...system, log, documents, projections: catalogue, node, run });
   closing.defer(() => projections.close());
-  if (singleWriter) await requireWholeLog(log, projections, NAMES);
   await projections.prepare();
   projections.start();
 

@@ -22,26 +22,6 @@ export async function requireSameLog(log: EventLog, documents: DocumentStore): P
   throw new StoreError('INVALID', message);
 }
 
-/**
- * Throws `INVALID` when a checkpoint is after the head of the log: the log was restored from an older backup, and its next events would be skipped.
- * Only for the embedded log; in others, a checkpoint may be the position of an event of another application.
- */
-export async function requireWholeLog(
-  log: EventLog,
-  projections: Projections,
-  names: readonly string[],
-): Promise<void> {
-  const head = await log.head();
-  for (const name of names) {
-    const reached = await projections.readModels.checkpoint(name);
-    if (reached === null || (head !== null && reached <= head)) continue;
-    throw new StoreError(
-      'INVALID',
-      'the documents are ahead of the event log, which was restored from an older copy: remove the documents',
-    );
-  }
-}
-
 /** Checks that the stores answer, and that the event store accepts appends. */
 export function storeChecks(
   { events, documents }: Readonly<{ events: EventStore; documents: DocumentStore }>,
@@ -96,6 +76,8 @@ export function projectionChecks(
       const status = (await readAll()).find((candidate) => candidate.name === name);
       if (status?.parked)
         return `parked at ${status.parked.position} (${status.parked.type}): ${status.parked.message}`;
+      if (status?.restoredAt)
+        return `built again since ${status.restoredAt}, because the event log was restored from an older copy: results may be of the log before`;
       if (status?.state === 'catching-up') return 'still catching up with the event log: results may be incomplete';
       return status?.unavailable ?? null;
     },

@@ -1,16 +1,16 @@
 import { laterPosition, type Position } from '../kernel/position.ts';
 import type { CollectionDefinition, DocumentStore, StoredDocument, Write } from '../ports/documents.ts';
+import { type Anchor, type FormerAnchors, laterAnchor, withFormer } from './anchor.ts';
 import { FencedOff } from './lease.ts';
-
-/** An event by which a log is recognised: a log that was restored from an older copy has another event at the position, or none. */
-export type Anchor = Readonly<{ position: Position; id: string }>;
 
 /** How far a follower has come in the log. */
 export type Checkpoint = Readonly<{
   /** Everything up to here was handled; `null`: nothing yet. */
   position: Position | null;
-  /** The last event that was handled, at or before `position`; `null` when there was none yet. */
+  /** The last event that is known to be handled, at or before `position`; `null` when there was none yet. Followed on from here. */
   anchor: Anchor | null;
+  /** Anchors before it, see `Anchors`. */
+  former?: readonly Anchor[];
 }>;
 
 /** Why a follower stopped: the event that it cannot handle. */
@@ -19,6 +19,8 @@ export type Parked = Readonly<{ position: Position; type: string; message: strin
 /** A checkpoint as it is stored. Following again from an earlier one is harmless, so it may lag, and is never ahead of what was written for it. */
 export type StoredCheckpoint = Checkpoint &
   Readonly<{
+    /** Anchors that it had before, the oldest first, fewer the older they are. */
+    former: readonly Anchor[];
     /** Events that were handled, a measure of the work. */
     events: number;
     parked: Parked | null;
@@ -34,6 +36,7 @@ export const CHECKPOINTS: CollectionDefinition = { name: 'checkpoints', indexes:
 const NOTHING: StoredCheckpoint = {
   position: null,
   anchor: null,
+  former: [],
   events: 0,
   parked: null,
   epoch: null,
@@ -88,8 +91,8 @@ function writeOf(id: string, checkpoint: StoredCheckpoint, guard: Position | nul
   return { collection: CHECKPOINTS.name, id, position: documentPosition(checkpoint), guard, body: checkpoint };
 }
 
-/** Under which lease, and in whose name, a checkpoint is written. */
-export type CheckpointOwner = Readonly<{ fence: number; writer: string }>;
+/** Under which lease, and in whose name, a checkpoint is written. `former`: how many former anchors it keeps, default `few`. */
+export type CheckpointOwner = Readonly<{ fence: number; writer: string; former?: FormerAnchors }>;
 
 /**
  * The checkpoint of one follower under one lease: in memory, and stored now and then. Methods that store throw `FencedOff` when the checkpoint is
@@ -98,6 +101,7 @@ export type CheckpointOwner = Readonly<{ fence: number; writer: string }>;
 export class CheckpointWriter {
   readonly id: string;
   readonly #documents: DocumentStore;
+  readonly #former: FormerAnchors;
   #current: StoredCheckpoint;
   /** Position of the stored document, `null` before there is one. */
   #stored: Position | null;
@@ -108,19 +112,20 @@ export class CheckpointWriter {
     const document = (await documents.getMany(CHECKPOINTS.name, [id])).get(id);
     const before = checkpointOf(document) ?? NOTHING;
     if (before.fence > owner.fence) throw new FencedOff(`a newer lease holds the checkpoint '${id}'`);
-    const { fence, writer } = owner;
-    const opened = new CheckpointWriter(
-      documents,
-      id,
-      { ...before, parked: null, fence, writer },
-      document?.position ?? null,
-    );
+    const { fence, writer, former = 'few' } = owner;
+    const current = { ...before, parked: null, fence, writer };
+    const opened = new CheckpointWriter({ documents, id, former }, current, document?.position ?? null);
     await opened.save();
     return opened;
   }
 
-  private constructor(documents: DocumentStore, id: string, current: StoredCheckpoint, stored: Position | null) {
+  private constructor(
+    { documents, id, former }: Readonly<{ documents: DocumentStore; id: string; former: FormerAnchors }>,
+    current: StoredCheckpoint,
+    stored: Position | null,
+  ) {
     this.#documents = documents;
+    this.#former = former;
     this.id = id;
     this.#current = current;
     this.#stored = stored;
@@ -141,6 +146,15 @@ export class CheckpointWriter {
     if (laterPosition(position, to.position) === position) return;
     this.#current = this.#after(to, events);
     this.#unsaved = true;
+  }
+
+  /** Goes back to an event that the log still has, or to where a new follower would start, and stores that. */
+  async rewind(to: Checkpoint): Promise<void> {
+    const { anchor, position } = to;
+    const former = this.#current.former.filter((each) => anchor !== null && each.position < anchor.position);
+    this.#current = { ...this.#current, position, anchor, former };
+    this.#unsaved = true;
+    await this.save();
   }
 
   async park(parked: Parked): Promise<void> {
@@ -187,17 +201,13 @@ export class CheckpointWriter {
   }
 
   #after({ position, anchor }: Checkpoint, events: number): StoredCheckpoint {
-    const later = laterPosition(this.#current.position, position);
+    const later = laterAnchor(this.#current.anchor, anchor);
     return {
       ...this.#current,
-      position: later,
-      anchor: laterAnchor(this.#current.anchor, anchor),
+      position: laterPosition(this.#current.position, position),
+      anchor: later,
+      former: later === this.#current.anchor ? this.#current.former : withFormer(this.#current, this.#former),
       events: this.#current.events + events,
     };
   }
-}
-
-function laterAnchor(a: Anchor | null, b: Anchor | null): Anchor | null {
-  if (a === null || b === null) return a ?? b;
-  return a.position < b.position ? b : a;
 }

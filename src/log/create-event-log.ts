@@ -3,6 +3,7 @@ import type { NewEvent, RecordedEvent } from '../kernel/event.ts';
 import type { EventRegistry } from '../kernel/event-definition.ts';
 import type { EventFilter, EventStore } from '../ports/event-store.ts';
 import type { Random } from '../ports/random.ts';
+import { anchorOf } from './anchor.ts';
 import {
   checkExpectedRevision,
   checkFilter,
@@ -28,6 +29,7 @@ export function createEventLog(deps: {
 }): EventLog {
   const { store } = deps;
   const codec = new Codec(deps);
+  const restoreListeners: (() => void)[] = [];
 
   async function encode(events: readonly NewEvent[]): Promise<EncodedEvents> {
     for (let attempt = 1; ; attempt++) {
@@ -64,6 +66,21 @@ export function createEventLog(deps: {
     subscribe: (options) => ({ [Symbol.asyncIterator]: () => new DecodedSubscription(store, codec, options) }),
     erasingTypes: codec.erasingTypes,
     onErased: (listener) => codec.onErased(listener),
+    async recordBefore(position) {
+      checkPosition(position);
+      let from = position;
+      for (;;) {
+        const slice = await store.readAll({ direction: 'backwards', from, limit: 1 });
+        const [record] = slice.records;
+        if (record !== undefined) return anchorOf(record);
+        if (slice.end) return null;
+        from = slice.next;
+      }
+    },
+    onRestored: (listener) => void restoreListeners.push(listener),
+    restored() {
+      for (const listener of restoreListeners) listener();
+    },
     async setRetention(stream, retention) {
       checkStreamName(stream);
       checkRetention(retention);
@@ -90,13 +107,13 @@ class DecodedSubscription implements AsyncIterator<EventBatch> {
   readonly #batches: ReturnType<ReturnType<EventStore['subscribe']>[typeof Symbol.asyncIterator]>;
   readonly #isWanted: ((event: RecordedEvent) => boolean) | null;
 
-  constructor(store: EventStore, codec: Codec, { after, filter, batchSize, signal }: Subscribe) {
+  constructor(store: EventStore, codec: Codec, { after, filter, batchSize, signal, reconnected }: Subscribe) {
     checkPosition(after);
     checkFilter(filter);
     const wanted = widened(filter, codec.erasingTypes);
     this.#codec = codec;
     this.#isWanted = wanted.isWanted;
-    const options = { after, filter: wanted.filter, batchSize: checkLimit(batchSize), signal };
+    const options = { after, filter: wanted.filter, batchSize: checkLimit(batchSize), signal, reconnected };
     this.#batches = store.subscribe(options)[Symbol.asyncIterator]();
   }
 

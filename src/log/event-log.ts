@@ -2,6 +2,7 @@ import type { StoreError } from '../kernel/errors.ts';
 import type { NewEvent, RecordedEvent } from '../kernel/event.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Appended, Direction, EventFilter, ExpectedRevision, Retention } from '../ports/event-store.ts';
+import type { Anchor } from './anchor.ts';
 import type { EncodedEvents } from './codec.ts';
 
 /**
@@ -51,6 +52,15 @@ export interface EventLog {
   /** Calls back for each person whose erasure is read on this node, by any of its subscriptions; more than once for the same. */
   onErased(listener: (personId: string) => void): void;
 
+  /** The last event before a position, or of the log (`null`), as an anchor; `null` when there is none. It is not decoded. */
+  recordBefore(position: Position | null): Promise<Anchor | null>;
+
+  /** Calls back when a follower of this node has found that the log was restored from an older copy: what was read before may not be in it. */
+  onRestored(listener: () => void): void;
+
+  /** Reports that to all listeners. */
+  restored(): void;
+
   /** See `EventStore`. */
   setRetention(stream: string, retention: Retention): Promise<void>;
   isPosition(text: string): boolean;
@@ -94,6 +104,8 @@ export type Subscribe = Readonly<{
   /** Events in one batch at most, 1 to 4,096. Default 512. */
   batchSize?: number;
   signal?: AbortSignal;
+  /** See `SubscribeOptions` of the event store. */
+  reconnected?: () => Promise<void>;
 }>;
 
 /** See `SubscriptionBatch` of the event store. */

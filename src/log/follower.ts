@@ -1,11 +1,12 @@
 import { backOffMs, STORE_BACK_OFF } from '../kernel/back-off.ts';
 import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
-import { hasReached, type Position } from '../kernel/position.ts';
+import { laterPosition, type Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { EventFilter } from '../ports/event-store.ts';
 import type { Random } from '../ports/random.ts';
 import { LATE, within } from '../ports/within.ts';
+import { type Anchor, compareWithLog } from './anchor.ts';
 import type { Checkpoint } from './checkpoint.ts';
 import type { EventBatch, EventLog } from './event-log.ts';
 import { FencedOff } from './lease.ts';
@@ -13,6 +14,13 @@ import { FencedOff } from './lease.ts';
 /** The log is not the one that the checkpoint was written for: it was restored from an older copy. */
 export class LogDiverged extends Error {
   override readonly name = 'LogDiverged';
+  /** The latest known event that both logs have, `null` when none is known. */
+  readonly shared: Anchor | null;
+
+  constructor(message: string, shared: Anchor | null) {
+    super(message);
+    this.shared = shared;
+  }
 }
 
 /**
@@ -61,7 +69,7 @@ export type FollowerOptions = Readonly<{
 /**
  * Reads the log from a checkpoint, catches up and stays live: the one way in which projections, push and reactions follow the log. Batches are
  * handled one after the other. When a store is unavailable, it continues after growing pauses. A checkpoint of another log is noticed at the start
- * and after each interruption. Which node runs it is decided by a lease (`lease.ts`), whose loss aborts the signal.
+ * and after each interruption, also one after which the subscription has reconnected by itself. Which node runs it is decided by a lease (`lease.ts`), whose loss aborts the signal.
  */
 export class Follower {
   readonly #options: FollowerOptions;
@@ -70,6 +78,8 @@ export class Follower {
   #recordedAt: string | null = null;
   #atEnd = false;
   #lastError: string | null = null;
+  /** Id of the anchor that the log was found not to have. */
+  #lost: string | null = null;
 
   constructor(options: FollowerOptions) {
     this.#options = options;
@@ -139,8 +149,10 @@ export class Follower {
     this.#position = checkpoint.position;
     const batches = log
       .subscribe({
-        after: checkpoint.position,
+        // Not from its position: when only the part after the anchor is another one, events of that part must not be missed.
+        after: checkpoint.anchor?.position ?? checkpoint.position,
         signal,
+        reconnected: () => this.#verify(this.#options.checkpoint()),
         ...(filter !== undefined && { filter }),
         ...(batchSize !== undefined && { batchSize }),
       })
@@ -163,7 +175,7 @@ export class Follower {
   }
 
   #handled({ events, position, caughtUp }: EventBatch): void {
-    this.#position = position ?? this.#position;
+    this.#position = laterPosition(this.#position, position);
     this.#recordedAt = events.at(-1)?.recordedAt ?? this.#recordedAt;
     this.#atEnd = caughtUp;
     this.#lastError = null;
@@ -179,19 +191,22 @@ export class Follower {
   }
 
   /** Throws `LogDiverged` unless the log still has the event of the checkpoint, or may have removed it. */
-  async #verify({ position, anchor }: Checkpoint): Promise<void> {
+  async #verify({ position, anchor, former = [] }: Checkpoint): Promise<void> {
     if (anchor === null) return;
-    const { log, name, logger } = this.#options;
-    const id = await log.idAt(anchor.position);
-    if (id === anchor.id) return;
+    const { log, name, logger, clock } = this.#options;
+    const now = clock.now();
+    const { isSame, shared } = await compareWithLog(log, { anchor, former }, now);
+    if (isSame) return;
     const head = await log.head();
-    // Retention removes events, and never the last one of the log.
-    if (id === null && head !== null && hasReached(head, anchor.position)) return;
     this.#state = 'diverged';
-    const message = `the event log does not have the event at ${anchor.position} that '${name}' has handled: it was restored from an older copy`;
-    if (this.#lastError !== message) logger.error({ follower: name, position, anchor, head }, message);
-    this.#lastError = message;
-    throw new LogDiverged(message);
+    log.restored();
+    if (this.#lost !== anchor.id) {
+      const since = new Date(now).toISOString();
+      this.#lastError = `the event log does not have the event at ${anchor.position} that '${name}' has handled: it was restored from an older copy (noticed at ${since})`;
+      logger.error({ follower: name, position, anchor, head, shared }, this.#lastError);
+    }
+    this.#lost = anchor.id;
+    throw new LogDiverged(this.#lastError ?? 'the event log was restored from an older copy', shared);
   }
 
   #isRetried(error: unknown): boolean {

@@ -145,6 +145,11 @@ export type SubscribeOptions = Readonly<{
   /** Records in one batch at most, 1 to 4,096. */
   batchSize: number;
   signal?: AbortSignal | undefined;
+  /**
+   * Called when the subscription has reconnected, before it continues, by a store that does so. What it throws ends the subscription, except
+   * `UNAVAILABLE`: then it reconnects again.
+   */
+  reconnected?: (() => Promise<void>) | undefined;
 }>;
 
 /**

@@ -1,35 +1,30 @@
 import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { RecordedEvent } from '../kernel/event.ts';
-import { hasReached, laterPosition, type Position } from '../kernel/position.ts';
-import type { Anchor } from '../log/checkpoint.ts';
+import { laterPosition, type Position } from '../kernel/position.ts';
+import { type Anchor, anchorOf } from '../log/anchor.ts';
 import type { EventBatch } from '../log/event-log.ts';
 import { Follower, type FollowerOptions, type FollowerStatus, LogDiverged } from '../log/follower.ts';
 import { createLru } from '../ports/lru.ts';
 import { Audience, type Listener, type LoadMemberships } from './audience.ts';
 import type { Client, Released } from './client.ts';
-import { before, endOf, type Frame, formatFrameId, frameOf, type Place, parseFrameId, resyncFrame } from './frames.ts';
-import { positionToStartFrom } from './look-back.ts';
+import {
+  before,
+  endOfEvent,
+  type Frame,
+  formatFrameId,
+  frameOf,
+  type Place,
+  parseFrameId,
+  resyncFrame,
+} from './frames.ts';
+import { type Followed, isPlaceInLog } from './known-place.ts';
+import { AHEAD_MS, BUFFER, ENDED_MAX, LAG_MAX, MISSED_MAX, READ_BACK, RESTART_MS, TURN } from './limits.ts';
+import { eventToStartFrom } from './look-back.ts';
 import { liveHandlers, liveTypes } from './notices/handlers.ts';
 import { PositionWaiters } from './position-waiters.ts';
 import { ResumeBuffer } from './resume-buffer.ts';
 
 const FILTER = { types: liveTypes };
-/** What the resume buffer holds at most, and how much of it is read back when a node starts. */
-const BUFFER = { frames: 100_000, bytes: 16 * 1024 * 1024, ageMs: 10 * 60_000 };
-const READ_BACK = { ageMs: BUFFER.ageMs, events: 10_000 };
-/** Frames of its own that a client may have missed and still resume. */
-const MISSED_MAX = 1_000;
-/** Frames of its own by which a client may lag. Fewer than it may miss, so that it can resume when it is ended for that. */
-const LAG_MAX = 640;
-/** How long to wait for a client's place when this node has not reached it yet, in ms: another node was faster. */
-const AHEAD_MS = 2_000;
-/** Pause before a restored log is read again after it was unavailable, in ms. */
-const RESTART_MS = 1_000;
-/** Frames sent in a row before other work runs. */
-const TURN = 2_000;
-/** Ended sessions that are kept: their tokens may pass as valid for some seconds more. */
-const ENDED_MAX = 10_000;
-
 export type HubDeps = Readonly<{ memberships: LoadMemberships }> &
   Pick<FollowerOptions, 'log' | 'clock' | 'random' | 'logger'>;
 
@@ -45,12 +40,11 @@ export class Hub {
   readonly #stop = new AbortController();
   readonly #waiters: PositionWaiters;
   readonly #catchingUp = new Set<Promise<void>>();
-  #buffer = new ResumeBuffer(BUFFER, endOf(null));
+  #buffer = new ResumeBuffer(BUFFER, endOfEvent(null));
   /** Everything up to here was handled. */
   #position: Position | null = null;
+  /** The last event that was handled, or after which it began. */
   #anchor: Anchor | null = null;
-  /** Ids up to here may be of events that the log has lost: nothing is resumed from them. */
-  #lostUpTo: Position | null = null;
   #isCaughtUp = false;
   #epoch = '';
   #following: Promise<void> = Promise.resolve();
@@ -120,9 +114,10 @@ export class Hub {
   async release(client: Client, after: string | null, begun: (released: Released) => void): Promise<void> {
     const wanted = after === null ? null : this.#placeOf(after);
     if (wanted !== null) await this.#waiters.wait(wanted.position, () => this.#position, AHEAD_MS, this.#stop.signal);
+    const isKnown = wanted !== null && (await isPlaceInLog(wanted, this.#followed));
     const listener = this.#audience.find(client);
     if (listener?.state !== 'held') return;
-    const place = after === null ? listener.place : wanted;
+    const place = after === null ? listener.place : isKnown ? wanted : null;
     const missed = place === null ? null : this.#framesAfter(client, place, MISSED_MAX);
     if (place === null || missed === null) return this.#resync(listener, begun);
     listener.place = place;
@@ -143,19 +138,24 @@ export class Hub {
     await Promise.all(this.#catchingUp);
   }
 
+  /** After the last event that was handled: between that and the position there is nothing to send. */
   get #here(): Place {
-    return endOf(this.#position);
+    return endOfEvent(this.#anchor);
   }
 
-  /** The place of an id, `null` for one of another log, or of one that may have been lost. */
+  get #followed(): Followed {
+    return { log: this.#deps.log, position: this.#position, anchor: this.#anchor, buffer: this.#buffer };
+  }
+
+  /** The place of an id, `null` for one of another log. */
   #placeOf(id: string): Place | null {
     const parsed = parseFrameId(id);
-    return parsed?.epoch !== this.#epoch || hasReached(this.#lostUpTo, parsed.position) ? null : parsed;
+    return parsed?.epoch !== this.#epoch ? null : parsed;
   }
 
-  /** The frames for a client after a place; `null` when they are more than `limit`, or no longer available, or not yet. */
+  /** The frames for a client after a place that was reached; `null` when they are more than `limit`, or no longer available. */
   #framesAfter(client: Client, place: Place, limit: number): readonly Frame[] | null {
-    if (!hasReached(this.#here.position, place.position) || !this.#buffer.reachesBackTo(place)) return null;
+    if (!this.#buffer.reachesBackTo(place)) return null;
     return this.#buffer.read(this.#audience.rooms.of(client.userId), place, limit);
   }
 
@@ -177,15 +177,14 @@ export class Hub {
   }
 
   #endAll(): void {
-    this.#lostUpTo = laterPosition(this.#lostUpTo, this.#position);
     this.#isCaughtUp = false;
     for (const client of this.#audience.clients()) client.end('stopped');
   }
 
   async #startFromLog(): Promise<void> {
     this.#epoch = await this.#deps.log.epoch();
-    this.#position = await positionToStartFrom(this.#deps, FILTER, READ_BACK);
-    this.#anchor = null;
+    this.#anchor = await eventToStartFrom(this.#deps, FILTER, READ_BACK);
+    this.#position = this.#anchor?.position ?? null;
     this.#buffer = new ResumeBuffer(BUFFER, this.#here);
   }
 
@@ -195,9 +194,10 @@ export class Hub {
     for (const event of events) {
       this.#handleEvent(event, outgoing, nowMs);
       this.#position = event.position;
-      this.#anchor = { position: event.position, id: event.id };
     }
-    if (position !== null) this.#position = position;
+    const last = events.at(-1);
+    if (last !== undefined) this.#anchor = anchorOf(last);
+    this.#position = laterPosition(this.#position, position);
     this.#buffer.trim(nowMs);
     this.#waiters.check();
     let sent = 0;
@@ -283,7 +283,7 @@ export class Hub {
     listener.state = 'live';
     begun({ outcome: 'resync', after: formatFrameId(this.#epoch, this.#here) });
     const at = new Date(this.#deps.clock.now()).toISOString();
-    const sent = listener.client.deliver([resyncFrame(this.#epoch, this.#position, at)]);
+    const sent = listener.client.deliver([resyncFrame(this.#epoch, this.#position, at, this.#here)]);
     if (sent === 0) listener.client.end('too-slow');
   }
 

@@ -35,6 +35,18 @@ export class ResumeBuffer {
     return !isAfter(this.#since, place);
   }
 
+  /** The mark of the event at exactly this position, `undefined` when no frame of one is here. */
+  markAt(position: Position): string | undefined {
+    let [low, high] = [0, this.#entries.length];
+    while (low < high) {
+      const middle = (low + high) >>> 1;
+      if ((this.#entries.at(middle)?.frame.position ?? position) < position) low = middle + 1;
+      else high = middle;
+    }
+    const frame = this.#entries.at(low)?.frame;
+    return frame?.position === position ? frame.mark : undefined;
+  }
+
   /** Adds the next frame. `atMs`: the monotonic time now. */
   add(frame: Frame, atMs: number): void {
     const entry: Entry = { serial: this.#serial++, atMs, frame };

@@ -1,4 +1,6 @@
 import type { Logger } from '../kernel/logger.ts';
+import type { Position } from '../kernel/position.ts';
+import { type Anchor, anchorOf } from '../log/anchor.ts';
 import { CHECKPOINTS, type Checkpoint, CheckpointWriter, startCheckpoint } from '../log/checkpoint.ts';
 import type { EventBatch, EventLog } from '../log/event-log.ts';
 import { Follower, type FollowerStatus, LogDiverged } from '../log/follower.ts';
@@ -13,9 +15,7 @@ import type { Reaction } from './reaction.ts';
 
 /** Where no effect is added, the checkpoint is stored at most this often, in ms. */
 const CHECKPOINT_MS = 10_000;
-/** Pause before a reaction is tried again whose log was restored from an older copy, in ms. Its status shows the reason for as long. */
-const DIVERGED_MS = 60_000;
-/** Pause after the lease has failed, in ms. */
+/** Pause after the lease has failed, and before a log that was restored from an older copy is followed, in ms. */
 const RETRY_MS = 1_000;
 /** How long a failure to start counts, in ms. A node on which it fails each time fails more often than that; otherwise another node has taken over. */
 const FAILURE_MS = 15_000;
@@ -73,10 +73,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   async function prepare(): Promise<void> {
     await documents.define([CHECKPOINTS]);
     await queue.define();
-    const position = await log.head();
-    const id = position === null ? null : await log.idAt(position);
-    const anchor = position === null || id === null ? null : { position, id };
-    const start = { position, anchor, epoch: await log.epoch() };
+    const start = { ...endOf(await log.recordBefore(null)), epoch: await log.epoch() };
     if ((await startCheckpoint(documents, checkpointId, start)) === 'replaced') {
       logger.warn({ reaction: reaction.name }, 'this is another log; the reaction starts at its end');
     }
@@ -97,7 +94,35 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     const checkpoint = await CheckpointWriter.open(documents, checkpointId, {
       fence,
       writer: `${reaction.name}/${fence}`,
+      former: 'many',
     });
+    while (!lost.aborted) {
+      try {
+        return await followFrom(checkpoint, lost);
+      } catch (error) {
+        if (!(error instanceof LogDiverged)) throw error;
+        await goBack(checkpoint, error.shared);
+      }
+      await clock.sleep(RETRY_MS, lost);
+    }
+  }
+
+  /**
+   * Goes on from the last event that the restored log is known to share with the one before. What was done for later ones that both have is known by
+   * their effects, and not done again.
+   */
+  async function goBack(checkpoint: CheckpointWriter, shared: Anchor | null): Promise<void> {
+    const to = endOf(shared ?? (await log.recordBefore(null)));
+    await checkpoint.rewind(to);
+    const from =
+      shared === null ? 'the end of the log, because no earlier event of it is known' : 'an event that both logs have';
+    logger.error(
+      { reaction: reaction.name, position: to.position },
+      `the event log was restored from an older copy: the reaction goes on from ${from}`,
+    );
+  }
+
+  async function followFrom(checkpoint: CheckpointWriter, lost: AbortSignal): Promise<void> {
     const added = new Notifier();
     const ended = new AbortController();
     const signal = AbortSignal.any([lost, ended.signal]);
@@ -115,13 +140,14 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
       for (const task of tasks) task.catch(() => ended.abort());
       await Promise.allSettled(tasks);
       await Promise.all(tasks);
-    } catch (error) {
-      if (error instanceof LogDiverged) await clock.sleep(DIVERGED_MS, lost);
-      throw error;
     } finally {
       follower = null;
     }
   }
+
+  /** Where no event has an effect, the anchor moves too, so that little is read again at the next start. */
+  const lastBefore = async (position: Position | null): Promise<Anchor | null> =>
+    position === null ? null : log.recordBefore(position);
 
   let storedAt = Number.NEGATIVE_INFINITY;
 
@@ -131,8 +157,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     const isDue = position !== checkpoint.current.position && clock.monotonic() - storedAt >= CHECKPOINT_MS;
     if (events.length === 0 && !isDue) return;
     const last = events.at(-1);
-    const anchor = last === undefined ? checkpoint.current.anchor : { position: last.position, id: last.id };
-    const to: Checkpoint = { position, anchor };
+    const to: Checkpoint = { position, anchor: last === undefined ? await lastBefore(position) : anchorOf(last) };
     await queue.add(events, clock.now(), { to, checkpoint });
     storedAt = clock.monotonic();
     if (events.length > 0) added.notify();
@@ -166,3 +191,6 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
 
   return { prepare, run, status };
 }
+
+/** The checkpoint after an event. */
+const endOf = (anchor: Anchor | null): Checkpoint => ({ position: anchor?.position ?? null, anchor });

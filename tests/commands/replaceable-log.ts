@@ -30,6 +30,9 @@ export function replaceable(first: EventLog): ReplaceableLog {
     head: () => current.head(),
     isPosition: (text) => current.isPosition(text),
     idAt: (position) => current.idAt(position),
+    recordBefore: (position) => current.recordBefore(position),
+    onRestored: (listener) => first.onRestored(listener),
+    restored: () => first.restored(),
     countAfter: (position) => current.countAfter(position),
     // A copy has the epoch of its original.
     epoch: () => first.epoch(),

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Anchor } from '../../src/log/anchor.ts';
 import {
   CHECKPOINTS,
   type Checkpoint,
@@ -11,7 +12,12 @@ import { FencedOff } from '../../src/log/lease.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import { type DocumentFault, faultyDocuments, memoryDocuments, positionOf } from '../projections/support.ts';
 
-const at = (n: number): Checkpoint => ({ position: positionOf(n), anchor: { position: positionOf(n), id: `id-${n}` } });
+const anchorAt = (n: number): Anchor => ({
+  position: positionOf(n),
+  id: `id-${n}`,
+  at: new Date(n * 1_000).toISOString(),
+});
+const at = (n: number): Checkpoint => ({ position: positionOf(n), anchor: anchorAt(n) });
 
 const stored = async (documents: DocumentStore, id = 'test') => (await readCheckpoints(documents, [id])).get(id);
 
@@ -23,7 +29,8 @@ describe('the checkpoint of a follower', () => {
     const documents = await memoryDocuments();
     expect(await stored(documents)).toBeNull();
     const checkpoint = await open(documents, 1);
-    const first = { position: null, anchor: null, events: 0, parked: null, epoch: null, fence: 1, writer: 'writer-1' };
+    const rest = { former: [], events: 0, parked: null, epoch: null, fence: 1, writer: 'writer-1' };
+    const first = { position: null, anchor: null, ...rest };
     expect([await stored(documents), checkpoint.unsaved]).toEqual([first, false]);
     checkpoint.advance(at(3), 2);
     expect([await stored(documents), checkpoint.unsaved]).toEqual([first, true]);

@@ -1,5 +1,6 @@
 import { StoreError, type StoreErrorCode } from '../../src/kernel/errors.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
+import { anchorOf } from '../../src/log/anchor.ts';
 import type { Checkpoint } from '../../src/log/checkpoint.ts';
 import type { EventBatch, EventLog } from '../../src/log/event-log.ts';
 import { Follower, type FollowerOptions } from '../../src/log/follower.ts';
@@ -10,7 +11,10 @@ import { newStream, note } from './fixtures.ts';
 export const BEGINNING: Checkpoint = { position: null, anchor: null };
 
 /** The checkpoint after an event. */
-export const checkpointAt = ({ position, id }: RecordedEvent): Checkpoint => ({ position, anchor: { position, id } });
+export const checkpointAt = (event: RecordedEvent): Checkpoint => ({
+  position: event.position,
+  anchor: anchorOf(event),
+});
 
 /** Appends notes to a new stream. */
 export const appendTexts = (log: EventLog, ...texts: readonly string[]) =>
@@ -34,7 +38,7 @@ export function follow(log: EventLog, options: Partial<FollowerOptions> = {}) {
       const outcome = await options.handle?.(batch);
       batches.push(batch);
       const last = batch.events.at(-1);
-      const anchor = last === undefined ? checkpoint.anchor : { position: last.position, id: last.id };
+      const anchor = last === undefined ? checkpoint.anchor : anchorOf(last);
       checkpoint = { position: batch.position, anchor };
       return outcome;
     },

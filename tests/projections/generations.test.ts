@@ -122,7 +122,7 @@ describe('generations', () => {
   });
 
   it('are never replaced by an older one, when a read of the pointer is late', async () => {
-    const { documents } = await openWorld();
+    const { documents, log } = await openWorld();
     const projection = counter({});
     await documents.define([
       POINTERS,
@@ -147,7 +147,6 @@ describe('generations', () => {
     };
     const clock = manualClock();
     const progress = new Progress({ clock, logger: silentLogger, poll: async () => new Map() });
-    const log = { isPosition: () => true };
     const reader = createReader({
       log,
       documents: slow,

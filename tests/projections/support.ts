@@ -8,6 +8,7 @@ import { StoreError } from '../../src/kernel/errors.ts';
 import type { Event, RecordedEvent } from '../../src/kernel/event.ts';
 import type { Json, JsonObject } from '../../src/kernel/json.ts';
 import type { Filter } from '../../src/kernel/query.ts';
+import { anchorOf } from '../../src/log/anchor.ts';
 import { CHECKPOINTS, type Checkpoint } from '../../src/log/checkpoint.ts';
 import type { DocumentStore, StoredDocument, WriteBatch } from '../../src/ports/documents.ts';
 import type { DocumentRef, Projection } from '../../src/projections/models/projection.ts';
@@ -96,7 +97,10 @@ export const erasures = { erasingTypes: new Set(['UserErased']) };
 export const upTo = (n: number): Checkpoint => ({ position: positionOf(n), anchor: null });
 
 /** The checkpoint after an event. */
-export const checkpointAt = ({ position, id }: RecordedEvent): Checkpoint => ({ position, anchor: { position, id } });
+export const checkpointAt = (event: RecordedEvent): Checkpoint => ({
+  position: event.position,
+  anchor: anchorOf(event),
+});
 
 /**
  * Events as a node reads them whose log has erasures. `live`: it read each as it was appended, so that personal fields are `null` only after the

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
+import { silentLogger } from '../../src/kernel/logger.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
-import { LogDiverged } from '../../src/log/follower.ts';
 import { FencedOff } from '../../src/log/lease.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { Reaction } from '../../src/reactions/reaction.ts';
@@ -82,10 +82,12 @@ describe('the start of a reaction', () => {
     const { reaction } = recording();
     await prepare(reaction);
     const epoch = await log.epoch();
-    const anchor = { position: head, id: before };
+    const { events } = await log.readAll({ direction: 'forwards', from: null });
+    const anchor = { position: head, id: before, at: events[0]?.recordedAt };
     expect((await checkpoint())?.body).toEqual({
       position: head,
       anchor,
+      former: [],
       events: 0,
       parked: null,
       epoch,
@@ -98,7 +100,8 @@ describe('the start of a reaction', () => {
     const position = await log.head();
     expect((await checkpoint())?.body).toEqual({
       position,
-      anchor: { position, id: later },
+      anchor: { position, id: later, at: expect.stringMatching(/^\d{4}-.*Z$/) },
+      former: [anchor],
       events: 1,
       parked: null,
       epoch,
@@ -195,7 +198,8 @@ describe('a node', () => {
     const first = await appendEvent(log);
     await until('it has begun', () => begun.length === 1);
     const { reaction } = recording();
-    await run(reaction, manualClock(), sharedLease(1));
+    const other = await run(reaction, manualClock(), sharedLease(1));
+    await until('the other one is live', async () => (await other.runner.status())?.state === 'live');
     const second = await appendEvent(log);
     await until('the other one has done the second', statusIs(second, 'done'));
     await until('the first one was fenced off', async () => (await paused.runner.status())?.state === 'stopped');
@@ -207,41 +211,72 @@ describe('a node', () => {
     expect(await effectOf(documents, first)).toMatchObject({ status: 'done', attempts: 1 });
   });
 
-  it('stops when the log was restored from an older copy, reports that, and performs nothing', async () => {
+  it.each([
+    ['ends before its checkpoint', 0, 3],
+    ['has another event at its checkpoint', 1, 2],
+    ['has grown past its checkpoint', 3, 1],
+  ])('goes on from the last event that both logs have, when the log was restored and %s', async (_how, first, rest) => {
     const { reaction, performed } = recording();
     const lease = sharedLease();
     const replaced = replaceable(log);
     const clock = manualClock();
-    const node = await start({ log: replaced, documents }, reaction, clock, lease);
+    const lines: string[] = [];
+    const logger = { ...silentLogger, error: (_fields: object, text: string) => void lines.push(text) };
+    const node = await start({ log: replaced, documents }, reaction, clock, lease, logger);
     stops.push(node.stop);
     const kept = await appendEvent(log);
     const copy = await copyOf(stores);
     const lost = await appendEvent(log);
     for (const id of [kept, lost]) await until('it is done', statusIs(id, 'done'));
-    const before = await checkpoint();
+    const added: string[] = [];
+    for (let i = 0; i < first; i++) added.push(await appendEvent(copy.log));
 
     replaced.replace(copy.log);
     await until('it has noticed', async () => {
       await clock.advance(100);
-      return (await node.runner.status())?.state === 'diverged';
+      return lines.length === 2;
     });
-    for (let i = 0; i < 3; i++) await appendEvent(copy.log);
-    for (let i = 0; i < 50; i++) await clock.advance(1_000);
-    expect(await node.runner.status()).toMatchObject({
-      state: 'diverged',
-      lastError: expect.stringContaining('it was restored from an older copy'),
-    });
-    expect(performed.toSorted()).toEqual([kept, lost].toSorted());
-    expect(await checkpoint()).toEqual(before);
-    // It is tried again from time to time, and stops in between.
-    await until('it was tried again', async () => {
-      await clock.advance(1_000);
-      return lease.held.length > 1;
-    });
-    expect(lease.ended).toEqual([expect.any(LogDiverged)]);
-    expect(performed).toHaveLength(2);
+    for (let i = 0; i < rest; i++) added.push(await appendEvent(copy.log));
+    for (const id of added) {
+      await until('it is done', async () => {
+        await clock.advance(100);
+        return statusIs(id, 'done')();
+      });
+    }
+    expect(lines).toEqual([
+      expect.stringContaining('it was restored from an older copy (noticed at '),
+      expect.stringContaining('goes on from an event that both logs have'),
+    ]);
+    expect(performed.toSorted()).toEqual([kept, lost, ...added].toSorted());
+    expect(await node.runner.status()).toMatchObject({ state: 'live', lastError: null });
+    expect(lease.ended).toEqual([]);
     await node.stop();
     await copy.close();
+  });
+
+  it('goes on from the end of a restored log that has none of the events that it knows', async () => {
+    const { reaction, performed } = recording();
+    await appendEvent(log);
+    const clock = manualClock();
+    const replaced = replaceable(log);
+    const node = await start({ log: replaced, documents }, reaction, clock);
+    stops.push(node.stop);
+    await until('it is live', async () => (await node.runner.status())?.state === 'live');
+    const other = await openMemoryStores();
+    await appendEvent(other.log);
+    replaced.replace(other.log);
+    await until('it is live again, at the end', async () => {
+      await clock.advance(100);
+      return (
+        (await checkpoint())?.body.position === (await other.log.head()) &&
+        (await node.runner.status())?.state === 'live'
+      );
+    });
+    const later = await appendEvent(other.log);
+    await until('the later one is done', statusIs(later, 'done'));
+    expect(performed).toEqual([later]);
+    await node.stop();
+    await other.close();
   });
 
   it('goes on after the documents were unavailable', async () => {

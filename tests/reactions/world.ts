@@ -1,5 +1,6 @@
 import { StoreError } from '../../src/kernel/errors.ts';
 import type { NewEvent, RecordedEvent } from '../../src/kernel/event.ts';
+import type { Logger } from '../../src/kernel/logger.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
 import type { Effect, Reaction } from '../../src/reactions/reaction.ts';
@@ -82,8 +83,9 @@ export async function start(
   reaction: Reaction,
   clock = manualClock(),
   lease: ReactionLease = sharedLease(),
+  logger: Logger = system.logger,
 ) {
-  const runner = createReactionRunner({ ...system, log, documents, clock, lease }, reaction);
+  const runner = createReactionRunner({ ...system, log, documents, clock, lease, logger }, reaction);
   await runner.prepare();
   const stopping = new AbortController();
   const running = runner.run(stopping.signal);

@@ -42,6 +42,13 @@ class RecordingLog implements EventLog {
   onErased(listener: (personId: string) => void) {
     this.calls.push(['onErased', listener]);
   }
+  recordBefore = (position: string | null) => this.#answer(null, 'recordBefore', position);
+  onRestored(listener: () => void) {
+    this.calls.push(['onRestored', listener]);
+  }
+  restored() {
+    this.calls.push(['restored']);
+  }
   setRetention = (...args: Parameters<EventLog['setRetention']>) => this.#answer(undefined, 'setRetention', ...args);
   isPosition(text: string) {
     this.calls.push(['isPosition', text]);
@@ -93,6 +100,9 @@ describe('a measured event log', () => {
     expect(measured.erasingTypes).toBe(log.erasingTypes);
     const listener = () => {};
     measured.onErased(listener);
+    expect(await measured.recordBefore('05')).toBeNull();
+    measured.onRestored(() => {});
+    measured.restored();
     await measured.setRetention('s-1', retention);
     expect(await measured.head()).toBe('09');
     expect(await measured.idAt('05')).toBe('id');
@@ -109,6 +119,9 @@ describe('a measured event log', () => {
       ['readAll', readAll],
       ['subscribe', subscribe],
       ['onErased', expect.any(Function)],
+      ['recordBefore', '05'],
+      ['onRestored', expect.any(Function)],
+      ['restored'],
       ['setRetention', 's-1', retention],
       ['head'],
       ['idAt', '05'],

@@ -109,14 +109,15 @@ class EventStoreDb implements EventStore {
     return this.#reader.readAll(options);
   }
 
-  async *subscribe({ after, filter, batchSize, signal }: SubscribeOptions): AsyncGenerator<SubscriptionBatch, void> {
+  async *subscribe(options: SubscribeOptions): AsyncGenerator<SubscriptionBatch, void> {
+    const { after, filter, batchSize, signal, reconnected } = options;
     this.#checkOpen();
     if (after !== null) toPlace(after);
     const closing = this.#closing.signal;
     const stop = signal === undefined ? closing : AbortSignal.any([closing, signal]);
     const { clock, random, logger } = this.#options;
     const deps = { connection: this.#connection, reader: this.#reader, clock, random, logger };
-    yield* follow(deps, { after, filter, batchSize, stop });
+    yield* follow(deps, { after, filter, batchSize, stop, reconnected });
     if (closing.aborted && signal?.aborted !== true) throw closedError();
   }
 

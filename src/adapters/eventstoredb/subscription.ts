@@ -1,4 +1,4 @@
-import { backOffMs, STORE_BACK_OFF } from '../../kernel/back-off.ts';
+import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
@@ -15,6 +15,8 @@ import { toPlace } from './position.ts';
 import type { Reader } from './reader.ts';
 import { subscribeRequest } from './requests.ts';
 
+const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
+
 export type SubscriptionDeps = Readonly<{
   connection: Connection;
   reader: Reader;
@@ -29,6 +31,8 @@ export type SubscriptionSettings = Readonly<{
   batchSize: number;
   /** Ends the subscription without an error when aborted. */
   stop: AbortSignal;
+  /** See `SubscribeOptions`. */
+  reconnected?: (() => Promise<void>) | undefined;
 }>;
 
 /**
@@ -64,7 +68,7 @@ export async function* follow(
       if (isComplete && feed.error === null) continue;
       if (isComplete) subscription.failed(feed, failures);
     }
-    await clock.sleep(backOffMs(STORE_BACK_OFF, failures++, random.fraction()), stop);
+    await clock.sleep(backOffMs(BACK_OFF, failures++, random.fraction()), stop);
   }
 }
 
@@ -83,6 +87,8 @@ class Subscription {
   /** What the current call was started with: a connection, and the record after which it starts. */
   #link: Link | null = null;
   #start: Position | null = null;
+  /** Whether a call has failed, and the log may be another one since. */
+  #isInterrupted = false;
 
   constructor(deps: SubscriptionDeps, settings: SubscriptionSettings) {
     this.#deps = deps;
@@ -99,8 +105,10 @@ class Subscription {
    */
   async open(failures: number): Promise<Feed | null> {
     const { connection, reader } = this.#deps;
-    const { filter, batchSize, stop } = this.#settings;
+    const { filter, batchSize, stop, reconnected } = this.#settings;
     try {
+      if (this.#isInterrupted) await reconnected?.();
+      this.#isInterrupted = false;
       this.#link = await connection.link();
       const on = { link: this.#link, stop };
       this.#start = this.#position === null ? null : await reader.recordBefore(toPlace(this.#position), on);
@@ -110,6 +118,7 @@ class Subscription {
       return new Feed(call, { decode: (record) => this.#decode(record), batchSize });
     } catch (error) {
       if (this.#settings.stop.aborted) return null;
+      this.#isInterrupted = true;
       if (!isStoreError(error, 'UNAVAILABLE')) throw error;
       this.#logFailure(error, failures);
       return null;
@@ -129,6 +138,7 @@ class Subscription {
       this.#logFailure(new Error('the record to start after was scavenged'), failures);
     } catch (error) {
       if (stop.aborted) return false;
+      this.#isInterrupted = true;
       if (!isStoreError(error, 'UNAVAILABLE')) throw error;
       this.#logFailure(error, failures);
     }
@@ -155,6 +165,7 @@ class Subscription {
   /** Handles a call that ended by itself. Throws where a new call would fail too. */
   failed({ error }: Feed, failures: number): void {
     if (isStoreError(error)) throw error;
+    this.#isInterrupted = true;
     if (this.#link !== null) this.#deps.connection.failed(this.#link, error);
     const denied = accessFailureOf(error);
     if (denied !== null) {

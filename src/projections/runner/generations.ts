@@ -15,6 +15,11 @@ export type Pointer = Readonly<{
   active: Generation;
   /** Whether the active generation contains the log up to where it ended when its building began. Until then it is not read. */
   isComplete: boolean;
+  /**
+   * Since when the active generation is known to be of a log that was restored from an older copy since, ISO 8601 UTC; `null`: it is of this log. It is
+   * read until another one is built, but its position means nothing.
+   */
+  restoredAt: string | null;
   /** The one that is built beside it, to follow it. */
   building: Generation | null;
   /** No longer read, and dropped after a grace period for reads in progress. */
@@ -54,6 +59,7 @@ const generationOf = ({ version, collections }: Projection, generation: number):
 export const firstPointer = (projection: Projection, isComplete: boolean): Pointer => ({
   active: generationOf(projection, 1),
   isComplete,
+  restoredAt: null,
   building: null,
   retired: [],
   next: 2,
@@ -65,6 +71,11 @@ export function withBuilding(pointer: Pointer, projection: Projection): Pointer 
   return { ...withoutBuilding(pointer), building, next: pointer.next + 1 };
 }
 
+/** The log was restored from an older copy: a new generation is built in place of the active one. */
+export function withRestored(pointer: Pointer, projection: Projection, at: string): Pointer {
+  return { ...withBuilding(pointer, projection), restoredAt: pointer.restoredAt ?? at };
+}
+
 export function withoutBuilding(pointer: Pointer): Pointer {
   if (pointer.building === null) return pointer;
   return { ...pointer, building: null, retired: [...pointer.retired, pointer.building] };
@@ -74,7 +85,7 @@ export function withoutBuilding(pointer: Pointer): Pointer {
 export function withSwap(pointer: Pointer, generation: number): Pointer {
   if (pointer.building?.generation !== generation) return pointer;
   const retired = [...pointer.retired, pointer.active];
-  return { ...pointer, active: pointer.building, isComplete: true, building: null, retired };
+  return { ...pointer, active: pointer.building, isComplete: true, restoredAt: null, building: null, retired };
 }
 
 /** The active generation is read from now on. No change when another one is active. */
@@ -131,6 +142,9 @@ export async function prepareEmpty(documents: DocumentStore, projection: Project
 /** Reads in progress may still use a retired generation for this long, in ms: longer than readers keep a pointer and a read takes. */
 const GRACE_MS = 30_000;
 
+/** Numbers of the generations that are not of the log any more. */
+export type NotOfThisLog = Readonly<{ active: number | null; building: number | null }>;
+
 export type GenerationManagerOptions = Readonly<{
   documents: DocumentStore;
   clock: Clock;
@@ -159,8 +173,26 @@ export class GenerationManager {
     const pointer = await changePointer(documents, name, (before) => {
       if (before === null) return firstPointer(projection, isEmpty);
       if (before.building?.version === version) return before;
-      return before.active.version === version ? withoutBuilding(before) : withBuilding(before, projection);
+      const isKept = before.active.version === version && before.restoredAt === null;
+      return isKept ? withoutBuilding(before) : withBuilding(before, projection);
     });
+    return this.#prepared(projection, pointer);
+  }
+
+  /** Builds a new generation in place of those that are not of this log any more. */
+  async replace(projection: Projection, { active, building }: NotOfThisLog): Promise<Pointer> {
+    const { documents, clock } = this.#options;
+    const at = new Date(clock.now()).toISOString();
+    const pointer = await changePointer(documents, projection.name, (before) => {
+      if (before === null) throw new Error(`the pointer of projection '${projection.name}' is gone`);
+      if (active === before.active.generation) return withRestored(before, projection, at);
+      return before.building?.generation === building ? withBuilding(before, projection) : before;
+    });
+    return this.#prepared(projection, pointer);
+  }
+
+  async #prepared(projection: Projection, pointer: Pointer): Promise<Pointer> {
+    const { version } = projection;
     if (pointer.active.version === version) await this.#define(projection, pointer.active);
     if (pointer.building !== null) await this.#define(projection, pointer.building);
     return this.#noted(projection, pointer);

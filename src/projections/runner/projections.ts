@@ -77,6 +77,10 @@ class NodeProjections implements Projections {
     });
     this.readModels = createReader({ ...options, progress: this.#progress, ready });
     this.#leases = new Leases({ ...options, role: 'projections', node, partitions: 1 });
+    // The positions that this node's projections have reached mean nothing in the restored log.
+    options.log.onRestored(() => {
+      for (const { name } of options.projections) this.#progress.release(name);
+    });
   }
 
   async prepare(): Promise<void> {

@@ -2,6 +2,7 @@ import { isStoreError } from '../../kernel/errors.ts';
 import type { RecordedEvent } from '../../kernel/event.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, type Position } from '../../kernel/position.ts';
+import { anchorOf } from '../../log/anchor.ts';
 import { type Checkpoint, CheckpointWriter, type Parked } from '../../log/checkpoint.ts';
 import type { EventLog } from '../../log/event-log.ts';
 import { FencedOff } from '../../log/lease.ts';
@@ -208,8 +209,7 @@ export class Projector {
 
   #hasTaken(event: RecordedEvent | undefined): void {
     if (event === undefined) return;
-    const { position, id } = event;
-    this.#taken = { position, anchor: { position, id } };
+    this.#taken = { position: event.position, anchor: anchorOf(event) };
   }
 
   async #write({ documents, events }: BatchFold): Promise<void> {
@@ -256,8 +256,7 @@ export class Projector {
       const { consumed, poison } = await this.#foldFromStore(rest);
       const last = rest[consumed - 1];
       if (last !== undefined) {
-        const anchor = { position: last.position, id: last.id };
-        this.#checkpoint.advance({ position: last.position, anchor }, consumed);
+        this.#checkpoint.advance({ position: last.position, anchor: anchorOf(last) }, consumed);
       }
       if (poison !== null) return poison;
       rest = rest.slice(consumed);

@@ -2,7 +2,8 @@ import { Refusal, StoreError } from '../../kernel/errors.ts';
 import type { JsonObject } from '../../kernel/json.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { Filter } from '../../kernel/query.ts';
-import { readCheckpoints } from '../../log/checkpoint.ts';
+import { compareWithLog } from '../../log/anchor.ts';
+import { readCheckpoints, type StoredCheckpoint } from '../../log/checkpoint.ts';
 import type { EventLog } from '../../log/event-log.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore, Page, Query, StoredDocument } from '../../ports/documents.ts';
@@ -47,7 +48,7 @@ const POINTER_AGE_MS = 5_000;
 const BUILDING_RETRY_MS = 5_000;
 
 export type ReaderOptions = Readonly<{
-  log: Pick<EventLog, 'isPosition'>;
+  log: Pick<EventLog, 'isPosition' | 'idAt' | 'head' | 'recordBefore' | 'onRestored'>;
   documents: DocumentStore;
   clock: Clock;
   projections: readonly Projection[];
@@ -71,13 +72,21 @@ export function createReader({ log, documents, clock, projections, progress, rea
   const defined = new Map<string, Promise<void>>();
   let refreshedAt = Number.NEGATIVE_INFINITY;
   let refreshing: Promise<void> | null = null;
+  /** Checkpoints that are of this log, by id. */
+  const verified = new Set<string>();
+  let restores = 0;
+  log.onRestored(() => {
+    restores++;
+    verified.clear();
+  });
 
-  /** Generations only increase, and stay complete: an answer that comes late does not bring an earlier state back. */
+  /** Generations only increase, and stay complete and of a lost log: an answer that comes late does not bring an earlier state back. */
   const hold = (name: string, pointer: Pointer): void => {
     const before = pointers.get(name);
     const gained = before === undefined ? 1 : pointer.active.generation - before.active.generation;
-    if (gained > 0 || (gained === 0 && (pointer.isComplete || before?.isComplete === false)))
-      pointers.set(name, pointer);
+    if (gained > 0) pointers.set(name, pointer);
+    else if (gained === 0 && (pointer.isComplete || before?.isComplete === false))
+      pointers.set(name, { ...pointer, restoredAt: before?.restoredAt ?? pointer.restoredAt });
   };
 
   const refresh = async (): Promise<void> => {
@@ -125,14 +134,28 @@ export function createReader({ log, documents, clock, projections, progress, rea
     return physicalCollection(name, generation, collection);
   };
 
+  /** Whether a checkpoint is of this log, and not of one that was restored from an older copy since. */
+  const isOfThisLog = async (id: string, checkpoint: StoredCheckpoint): Promise<boolean> => {
+    if (verified.has(id)) return true;
+    const before = restores;
+    const { isSame } = await compareWithLog(log, checkpoint, clock.now());
+    if (isSame && restores === before) verified.add(id);
+    return isSame;
+  };
+
   const checkpoints = async (names: readonly string[]): Promise<ReadonlyMap<string, Position | null>> => {
     const ids = new Map<string, string>();
     for (const name of names) {
       const pointer = pointers.get(name);
-      if (pointer !== undefined) ids.set(name, checkpointId(name, pointer.active.generation));
+      if (pointer?.restoredAt === null) ids.set(name, checkpointId(name, pointer.active.generation));
     }
     const found = await readCheckpoints(documents, [...ids.values()]);
-    return new Map(names.map((name) => [name, found.get(ids.get(name) ?? '')?.position ?? null]));
+    const positions = new Map<string, Position | null>(names.map((name) => [name, null]));
+    for (const [name, id] of ids) {
+      const checkpoint = found.get(id) ?? null;
+      if (checkpoint !== null && (await isOfThisLog(id, checkpoint))) positions.set(name, checkpoint.position);
+    }
+    return positions;
   };
 
   const getMany: ReadModels['getMany'] = async <Body extends JsonObject>(path: string, ids: readonly string[]) => {

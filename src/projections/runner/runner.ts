@@ -2,13 +2,16 @@ import { backOffMs, STORE_BACK_OFF } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, type Position } from '../../kernel/position.ts';
+import { compareWithLog } from '../../log/anchor.ts';
+import { readCheckpoints } from '../../log/checkpoint.ts';
 import type { EventLog } from '../../log/event-log.ts';
+import { LogDiverged } from '../../log/follower.ts';
 import { FencedOff } from '../../log/lease.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
 import type { Random } from '../../ports/random.ts';
 import type { Projection } from '../models/projection.ts';
-import { type Generation, GenerationManager, type Pointer } from './generations.ts';
+import { checkpointId, type Generation, GenerationManager, type Pointer } from './generations.ts';
 import type { Progress } from './progress.ts';
 import { Projector } from './projector.ts';
 import { SharedFollower } from './shared-follower.ts';
@@ -34,7 +37,10 @@ export type RunnerOptions = Readonly<{
   pointerHolds(projection: string, pointer: Pointer): void;
 }>;
 
-/** What this node runs of one projection. `active` is `null` while the generation that is read is of another version of the code. */
+/**
+ * What this node runs of one projection. `active` is `null` while the generation that is read is of another version of the code, or of a log that was
+ * restored from an older copy since.
+ */
 export type Running = Readonly<{ projection: Projection; active: Projector | null; building: Projector | null }>;
 
 /**
@@ -87,10 +93,18 @@ export class Runner {
       if (signal.aborted) return;
       this.#follower.spawn((stop) => this.#watch(stop));
       await this.#follower.run(this.#projectors());
-      for (const projector of this.#projectors()) await projector.save();
+      await this.#save();
+    } catch (error) {
+      // What was written for a lost part of the log must be recognised as such at the next start.
+      if (error instanceof LogDiverged) await this.#save();
+      throw error;
     } finally {
       for (const { name } of projections) progress.release(name);
     }
+  }
+
+  async #save(): Promise<void> {
+    for (const projector of this.#projectors()) await projector.save();
   }
 
   #projectors(): readonly Projector[] {
@@ -116,14 +130,45 @@ export class Runner {
 
   async #takeOver(projection: Projection): Promise<void> {
     const head = await this.#options.log.head();
-    const pointer = await this.#generations.prepare(projection, head === null);
-    const isOwn = pointer.active.version === projection.version;
+    const prepared = await this.#generations.prepare(projection, head === null);
+    const pointer = await this.#ofThisLog(projection, prepared);
+    const isOwn = pointer.active.version === projection.version && pointer.restoredAt === null;
     const active = isOwn ? await this.#open(projection, pointer.active) : null;
     const building = pointer.building === null ? null : await this.#open(projection, pointer.building);
     this.#running.set(projection.name, { projection, active, building });
     if (active === null) return;
     if (pointer.isComplete || head === null) this.#options.progress.advance(projection.name, active.position, false);
     else this.#incomplete.set(active, head);
+  }
+
+  /** The pointer, after a new generation was begun where one is not of this log: a log that was restored from an older copy. */
+  async #ofThisLog(projection: Projection, pointer: Pointer): Promise<Pointer> {
+    const { active, building, restoredAt } = pointer;
+    const [isActive, isBuilding] = [
+      restoredAt !== null || (await this.#isOfThisLog(projection, active)),
+      building === null || (await this.#isOfThisLog(projection, building)),
+    ];
+    if (isActive && isBuilding) return pointer;
+    return this.#generations.replace(projection, {
+      active: isActive ? null : active.generation,
+      building: isBuilding ? null : (building?.generation ?? null),
+    });
+  }
+
+  async #isOfThisLog({ name }: Projection, { generation }: Generation): Promise<boolean> {
+    const { log, documents, clock, logger } = this.#options;
+    const id = checkpointId(name, generation);
+    const checkpoint = (await readCheckpoints(documents, [id])).get(id) ?? null;
+    if (checkpoint === null) return true;
+    const { isSame, shared } = await compareWithLog(log, checkpoint, clock.now());
+    if (isSame) return true;
+    log.restored();
+    const { anchor } = checkpoint;
+    logger.error(
+      { projection: id, anchor, shared },
+      'a read model has events that the event log does not have: it was restored from an older copy; the read model is built again',
+    );
+    return false;
   }
 
   #open(projection: Projection, { generation }: Generation): Promise<Projector> {

@@ -1,6 +1,7 @@
 import type { Logger } from '../../kernel/logger.ts';
 import { hasReached, laterPosition, type Position } from '../../kernel/position.ts';
 import { together } from '../../kernel/together.ts';
+import { anchorOf } from '../../log/anchor.ts';
 import type { Checkpoint } from '../../log/checkpoint.ts';
 import type { EventBatch, EventLog } from '../../log/event-log.ts';
 import { Follower, type FollowerStatus } from '../../log/follower.ts';
@@ -238,7 +239,7 @@ export class SharedFollower {
 /** Where a follower is after a batch. */
 function checkpointAfter({ events, position }: EventBatch, before: Checkpoint): Checkpoint {
   const last = events.at(-1);
-  const anchor = last === undefined ? before.anchor : { position: last.position, id: last.id };
+  const anchor = last === undefined ? before.anchor : anchorOf(last);
   return { position: laterPosition(before.position, position), anchor };
 }
 

@@ -32,6 +32,8 @@ export type ProjectionStatus = Readonly<{
   lag: number | null;
   /** Age of the last event that was handled, in ms, while others wait; 0 when none waits, `null` when not known. */
   lagMs: number | null;
+  /** Since when the generation that is read is known to be of a log that was restored from an older copy; another one is built. */
+  restoredAt: string | null;
   /** Why it is parked, and at which event. */
   parked: Parked | null;
   /** Why it is unavailable. */
@@ -100,7 +102,9 @@ async function describe(
 ): Promise<ProjectionStatus> {
   const pointer = pointers.get(name);
   const running = runner?.running(name);
-  const active: Progressed = running?.active ?? storedProgress(checkpoints, name, pointer?.active) ?? NOTHING;
+  const restoredAt = pointer?.restoredAt ?? null;
+  const readable = restoredAt === null ? pointer?.active : null;
+  const active: Progressed = running?.active ?? storedProgress(checkpoints, name, readable) ?? NOTHING;
   const building = running?.building ?? storedProgress(checkpoints, name, pointer?.building);
   const parked = active.parked ?? (running?.active === null ? (building?.parked ?? null) : null);
   const projector = running?.active ?? running?.building ?? null;
@@ -117,6 +121,7 @@ async function describe(
     events: active.events,
     lag: follower?.lagEvents ?? null,
     lagMs: follower?.lagMs ?? null,
+    restoredAt,
     parked,
     unavailable,
     building:
