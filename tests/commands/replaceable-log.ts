@@ -55,5 +55,5 @@ export async function copyOf({ store, keys }: MemoryStores): Promise<MemoryStore
     const appended = await copy.store.append(stream, [{ id, type, schemaVersion, data, metadata }], { expect });
     if (appended.position !== position) throw new Error(`the copy has position ${appended.position} for ${position}`);
   }
-  return { ...copy, log: openLog({ store: copy.store, keys }) };
+  return { ...copy, keys, log: openLog({ store: copy.store, keys }) };
 }

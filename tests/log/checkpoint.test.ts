@@ -53,6 +53,43 @@ describe('the checkpoint of a follower', () => {
     expect(checkpoint.current).toMatchObject({ position: positionOf(6), anchor: at(3).anchor });
   });
 
+  it('keeps former anchors: always the first, and of the others fewer the older they are', async () => {
+    for (const [former, least, most] of [
+      ['few', 3, 16],
+      ['many', 12, 128],
+    ] as const) {
+      const documents = await memoryDocuments();
+      const owner = { fence: 1, writer: 'writer-1', former };
+      const checkpoint = await CheckpointWriter.open(documents, 'test', owner);
+      // One event a second, for a day and a bit.
+      for (let n = 1; n <= 100_000; n++) checkpoint.advance(at(n), 1);
+      const ages = checkpoint.current.former.map((each) => (100_000_000 - Date.parse(each.at)) / 1_000);
+      expect(checkpoint.current.former[0]).toEqual(anchorAt(1));
+      expect(ages.length).toBeGreaterThanOrEqual(least);
+      expect(ages.length).toBeLessThanOrEqual(most);
+      expect(ages).toEqual(ages.toSorted((a, b) => b - a));
+      expect(ages.at(-1)).toBeLessThanOrEqual(10);
+      if (former === 'many') {
+        // An event that two logs share is found to within about half of its age.
+        for (let i = 2; i < ages.length; i++) expect(ages[i - 1]).toBeLessThan(2 * (ages[i] ?? 0) + 30);
+      }
+    }
+  });
+
+  it('goes back to an earlier event, and moves on from there', async () => {
+    const documents = await memoryDocuments();
+    const checkpoint = await open(documents, 1);
+    for (const n of [10, 30, 50]) checkpoint.advance(at(n), 1);
+    await checkpoint.save();
+    await checkpoint.rewind(at(30));
+    expect(await stored(documents)).toMatchObject({ ...at(30), former: [anchorAt(10)], events: 3 });
+    checkpoint.advance(at(31), 1);
+    await checkpoint.save();
+    expect(await stored(documents)).toMatchObject({ ...at(31), events: 4 });
+    await checkpoint.rewind({ position: null, anchor: null });
+    expect(await stored(documents)).toMatchObject({ position: null, anchor: null, former: [] });
+  });
+
   it('is stored together with what was written for it', async () => {
     const documents = await memoryDocuments();
     await documents.define([{ name: 'things', indexes: [] }]);

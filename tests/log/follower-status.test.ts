@@ -1,5 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import { StoreError } from '../../src/kernel/errors.ts';
+import { anchorOf } from '../../src/log/anchor.ts';
 import type { EventLog } from '../../src/log/event-log.ts';
 import { Follower } from '../../src/log/follower.ts';
 import { until } from '../projections/node.ts';
@@ -212,17 +213,62 @@ describe('a log that was restored from an older copy', () => {
     expect([texts().length, follower.state]).toEqual([5, 'diverged']);
   });
 
+  it('is noticed when the subscription has reconnected by itself', async () => {
+    const { old, restored } = await replaced(5, 9);
+    const isReplaced = Promise.withResolvers<void>();
+    let current = old;
+    const log: EventLog = {
+      ...old,
+      idAt: (position) => current.idAt(position),
+      head: () => current.head(),
+      async *subscribe(options) {
+        yield* old.subscribe({ ...options, signal: AbortSignal.any([stop.signal]) });
+        await isReplaced.promise;
+        await options.reconnected?.();
+        yield* current.subscribe(options);
+      },
+    };
+    const stop = new AbortController();
+    let restores = 0;
+    old.onRestored(() => restores++);
+    const { follower, texts, running } = follow(log);
+    await until(() => texts().length === 5 && follower.state === 'live', 'it is live');
+    current = restored.log;
+    stop.abort();
+    isReplaced.resolve();
+    await expect(running).rejects.toMatchObject({ name: 'LogDiverged', shared: null });
+    expect([texts().length, follower.state, restores]).toEqual([5, 'diverged', 1]);
+  });
+
+  it('is noticed by a follower with a filter, whose position is after the last event that it handled', async () => {
+    const clock = manualClock();
+    const { log } = await openTestStores({ clock });
+    await log.append(newStream(), notes(1, 'shared'), { expect: 'none' });
+    const { events } = await log.readAll({ direction: 'forwards', from: null });
+    // The log had three more events when the checkpoint was stored, of which the copy has none, and has grown past it.
+    await log.append(newStream(), notes(9, 'new'), { expect: 'none' });
+    const after = await log.readAll({ direction: 'forwards', from: null, limit: 4 });
+    const checkpoint = { position: after.events[3]?.position ?? null, anchor: anchorOf(events[0]!) };
+    const filter = { types: ['NoteTaken'] };
+    const { texts, stop, running } = follow(log, { clock, filter, checkpoint: () => checkpoint });
+    await until(() => texts().length === 9, 'the events before the position are handled too');
+    stop.abort();
+    await running;
+  });
+
   it('is not suspected when the event of the checkpoint was removed by retention', async () => {
-    const { log, store } = await openTestStores();
+    const clock = manualClock();
+    const { log, store } = await openTestStores({ clock });
     const stream = newStream();
     await log.append(stream, notes(5), { expect: 'none' });
     const { events } = await log.readAll({ direction: 'forwards', from: null });
     await log.append(newStream(), notes(2, 'later'), { expect: 'none' });
+    await clock.advance(48 * 60 * 60_000);
     await log.setRetention(stream, { truncateBefore: 5n });
     expect(await store.scavenge()).toBeGreaterThan(0);
     const anchor = events[3]!;
     expect(await log.idAt(anchor.position)).toBeNull();
-    const { texts, stop, running } = follow(log, { checkpoint: () => checkpointAt(anchor) });
+    const { texts, stop, running } = follow(log, { clock, checkpoint: () => checkpointAt(anchor) });
     await until(() => texts().includes('later 1'), 'the rest is handled');
     stop.abort();
     await running;

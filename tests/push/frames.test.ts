@@ -1,12 +1,15 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { eventId } from '../../src/kernel/ids.ts';
 import type { JsonObject } from '../../src/kernel/json.ts';
 import {
   before,
   endOf,
+  endOfEvent,
   formatFrameId,
   frameOf,
   isAfter,
+  markOf,
   type Place,
   parseFrameId,
   redacted,
@@ -38,6 +41,9 @@ describe('a frame id', () => {
     }
     expect(formatFrameId(epoch, endOf(position))).toBe(`${epoch}.${position}.end`);
     expect(parseFrameId(`${epoch}.${position}.end`)).toStrictEqual({ epoch, ...endOf(position) });
+    const marked = endOfEvent({ position, id: envelope.id });
+    expect(formatFrameId(epoch, marked)).toBe(`${epoch}.${position}.end-${markOf(envelope.id)}`);
+    expect(parseFrameId(formatFrameId(epoch, marked))).toStrictEqual({ epoch, ...marked });
   });
 
   it('of the start of the log comes before every position', () => {
@@ -58,6 +64,10 @@ describe('a frame id', () => {
     `${epoch}.${sqlite}.1e3`,
     `${epoch}.${sqlite}.9999999999`,
     `${epoch}.${sqlite}.END`,
+    `${epoch}.${sqlite}.0-`,
+    `${epoch}.${sqlite}.0-0123456`,
+    `${epoch}.${sqlite}.0-0123456X`,
+    `${epoch}.${sqlite}.0-012345678`,
     `${epoch}.${sqlite} .0`,
     `${epoch}.${sqlite}.0\n`,
     `${epoch}.pösition.0`,
@@ -66,6 +76,12 @@ describe('a frame id', () => {
   ])('is rejected when it is %j', (text) => {
     expect(parseFrameId(text)).toBeNull();
   });
+});
+
+it('the marks of events differ, also those of one command', () => {
+  const ids = Array.from({ length: 500 }, (_, i) => eventId(envelope.id, i));
+  expect(new Set(ids.map(markOf)).size).toBe(ids.length);
+  for (const id of ids) expect(markOf(id)).toMatch(/^[0-9a-f]{8}$/);
 });
 
 it('places are ordered by position, then by frame, and the end of an event comes after all its frames', () => {
@@ -84,7 +100,7 @@ it('a frame contains the event, its user, its time and its place', () => {
   const frame = frameOf(epoch, envelope, notice, 1);
   expect(JSON.parse(frame.bytes.toString())).toStrictEqual({
     event: 'message:sent',
-    id: `${epoch}.${sqlite}.1`,
+    id: `${epoch}.${sqlite}.1-${markOf(envelope.id)}`,
     at: '2026-01-01T00:00:00.000Z',
     user: { _id: 'a'.repeat(24) },
     payload: { text: 'héllo' },

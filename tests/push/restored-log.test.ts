@@ -67,10 +67,11 @@ describe('when the log was restored from an older copy while the hub runs', () =
         {
           follower: 'push',
           position: anchor?.position,
-          anchor: { position: anchor?.position, id: anchor?.id },
+          anchor: { position: anchor?.position, id: anchor?.id, at: anchor?.recordedAt },
           head: await copy.log.head(),
+          shared: null,
         },
-        expect.stringContaining('it was restored from an older copy'),
+        expect.stringMatching(/it was restored from an older copy \(noticed at 20[-\dT:.]+Z\)$/),
       ],
     ]);
 
@@ -129,5 +130,50 @@ describe('when the log was restored from an older copy while the hub runs', () =
     await send(other, 'new');
     await back.until(({ contents }) => contents.includes('new'));
     await other.commands.close();
+  });
+});
+
+/** Which messages follow a position where the log continues differently, and how the lost client's place relates to them. */
+describe.each([
+  ['ends before the last frame of a client', []],
+  ['has another event at the place of that frame', ['new', 'newer']],
+  ['has grown past that frame', ['new', 'newer', 'newest', 'latest']],
+])('when the log was restored while no node ran, and %s', (_how, contents) => {
+  it('a new hub sends a resync to clients that saw what was lost, and resumes others', async () => {
+    const client = await listen(hub, bob);
+    await send(node, 'shared too');
+    await client.until(({ contents }) => contents.includes('shared too'));
+    const shared = client.lastId;
+    const later = await copyOf(stores);
+    await send(node, 'lost', 'lost too');
+    await client.until(({ contents }) => contents.includes('lost too'));
+    const other = await startNode(later);
+    await send(other, ...contents);
+    const since = (await stores.log.readStream(`conversation-${conversationId}`)).events[0]?.position ?? '';
+    const fresh = new Hub({
+      ...system,
+      // A copy has the epoch of its original.
+      log: { ...later.log, epoch: () => stores.log.epoch() },
+      memberships: async () => [{ conversationId, since }],
+    });
+    await fresh.start();
+
+    const back = new TestClient(fresh, bob);
+    expect(await back.listen(client.lastId)).toMatchObject({ outcome: 'resync' });
+    expect(back.received).toMatchObject([{ event: 'resync', payload: { position: await later.log.head() } }]);
+    const again = new TestClient(fresh, bob);
+    expect(await again.listen(shared)).toMatchObject({ outcome: 'resumed' });
+    await send(other, 'end');
+    for (const one of [back, again]) await one.until((seen) => seen.contents.includes('end'));
+    expect(back.contents).toStrictEqual(['end']);
+    expect(again.contents).toStrictEqual([...contents, 'end']);
+    // A resync frame's own id can be resumed from.
+    const resumed = new TestClient(fresh, bob);
+    expect(await resumed.listen(back.received[0]?.id ?? '')).toMatchObject({ outcome: 'resumed' });
+    await resumed.until((seen) => seen.contents.includes('end'));
+
+    await fresh.close();
+    await other.commands.close();
+    await later.close();
   });
 });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { EventLog, Subscribe } from '../../src/log/event-log.ts';
-import { endOf, formatFrameId } from '../../src/push/frames.ts';
+import { endOf, endOfEvent, formatFrameId } from '../../src/push/frames.ts';
 import type { Hub } from '../../src/push/hub.ts';
 import { execute, group, message, newId } from '../commands/node.ts';
 import { manualClock } from '../support/manual-clock.ts';
@@ -190,10 +190,10 @@ describe('a client that cannot resume receives one resync frame, and the new fra
 
   /** Checks that so many frames after the id are resumed up to 1,000, and not above, once the hub has handled them. */
   async function settledWithout(count: number, after: string): Promise<void> {
-    const head = (await world.stores.log.head()) ?? '';
+    const head = await world.stores.log.recordBefore(null);
     const probe = new TestClient(hub, bob);
     // The release waits until the hub has reached the id.
-    expect(await probe.listen(formatFrameId(await world.stores.log.epoch(), endOf(head)))).toMatchObject({
+    expect(await probe.listen(formatFrameId(await world.stores.log.epoch(), endOfEvent(head)))).toMatchObject({
       outcome: 'resumed',
     });
     probe.close();
