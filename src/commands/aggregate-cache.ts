@@ -39,6 +39,8 @@ export class AggregateCache {
   readonly #clock: Clock;
   readonly #states = new LRUCache<string, LoadedState<unknown>>({ maxSize: CACHE_BYTES });
   readonly #drops = createLru<number>(DROPPED_MAX);
+  /** How often all states were dropped. */
+  #dropsOfAll = 0;
   readonly #loading = new Map<string, Promise<LoadedState<unknown>>>();
 
   constructor(deps: { log: EventLog; snapshots: Snapshots; clock: Clock }) {
@@ -64,7 +66,8 @@ export class AggregateCache {
 
   /**
    * Reads what comes after a state and folds it in; `visit` is called with each of the events, whose personal fields are `null` unless the state is
-   * personal.
+   * personal. When the stream does not have the state's last event any more, it is read from its start: retention has removed the event, or the log was
+   * restored from an older copy, which may continue differently.
    */
   async advance<State, C extends Command<string, unknown>, E extends Event>(
     aggregate: Aggregate<State, C, E>,
@@ -72,16 +75,33 @@ export class AggregateCache {
     start: LoadedState<State>,
     visit: (event: RecordedEvent) => void = () => {},
   ): Promise<LoadedState<State>> {
+    const loaded = await this.#continue(aggregate, stream, start, visit);
+    if (loaded !== null) return loaded;
+    this.forget(stream);
+    return this.advance(aggregate, stream, this.#empty(aggregate, stream), visit);
+  }
+
+  /** See `advance`; `null` when the stream does not have the state's last event. */
+  async #continue<State, C extends Command<string, unknown>, E extends Event>(
+    aggregate: Aggregate<State, C, E>,
+    stream: string,
+    start: LoadedState<State>,
+    visit: (event: RecordedEvent) => void,
+  ): Promise<LoadedState<State> | null> {
     let loaded = start;
     // A state without text needs no personal keys: it can be loaded while they are unavailable.
     const personal = aggregate.isPersonal === true ? 'open' : 'omit';
     let count = 0;
+    let from = start.revision ?? 0n;
     for (let end = false; !end; ) {
-      const from = (loaded.revision ?? -1n) + 1n;
       const slice = await this.#log.readStream(stream, { from, limit: PAGE, personal });
-      loaded = foldSlice(aggregate, loaded, slice.events);
-      slice.events.forEach(visit);
-      count += slice.events.length;
+      const isFirst = from === start.revision;
+      if (isFirst && !continues(slice.events[0], start)) return null;
+      const events = isFirst ? slice.events.slice(1) : slice.events;
+      loaded = foldSlice(aggregate, loaded, events);
+      events.forEach(visit);
+      count += events.length;
+      from = (loaded.revision ?? -1n) + 1n;
       end = slice.end;
     }
     if (loaded !== start) this.keep(aggregate, stream, loaded, count);
@@ -112,11 +132,17 @@ export class AggregateCache {
   /** Drops a state that may be wrong, also one that is being read or appended to. */
   forget(stream: string): void {
     this.#states.delete(stream);
-    this.#drops.set(stream, this.#dropsOf(stream) + 1);
+    this.#drops.set(stream, (this.#drops.peek(stream) ?? 0) + 1);
+  }
+
+  /** Drops all states, as `forget` does: the log was restored from an older copy. */
+  forgetAll(): void {
+    this.#states.clear();
+    this.#dropsOfAll++;
   }
 
   #dropsOf(stream: string): number {
-    return this.#drops.peek(stream) ?? 0;
+    return this.#dropsOfAll + (this.#drops.peek(stream) ?? 0);
   }
 
   async #read<State, C extends Command<string, unknown>, E extends Event>(
@@ -126,16 +152,13 @@ export class AggregateCache {
     const empty = this.#empty(aggregate, stream);
     const snapshot = await this.#snapshots.read(aggregate, stream);
     if (snapshot !== null) {
-      // A log restored from a backup may end before the snapshot, or continue differently: the snapshot's event must still be there.
-      const at = await this.#log.readStream(stream, { from: snapshot.revision, limit: 1, personal: 'omit' });
-      if (at.events[0]?.revision === snapshot.revision && at.events[0].id === snapshot.eventId) {
-        const { drops } = empty;
-        const mark = { revision: snapshot.revision, atMs: empty.snapshot.atMs };
-        const from = { ...snapshot, readTo: snapshot.revision, snapshot: mark, drops };
-        const loaded = await this.advance(aggregate, stream, from);
-        if (loaded === from) this.keep(aggregate, stream, loaded);
-        return loaded;
-      }
+      const { drops } = empty;
+      const mark = { revision: snapshot.revision, atMs: empty.snapshot.atMs };
+      const from = { ...snapshot, readTo: snapshot.revision, snapshot: mark, drops };
+      const loaded = await this.#continue(aggregate, stream, from, () => {});
+      if (loaded === from) this.keep(aggregate, stream, loaded);
+      if (loaded !== null) return loaded;
+      this.#snapshots.discard(stream, snapshot.position);
     }
     return this.advance(aggregate, stream, empty);
   }
@@ -146,6 +169,11 @@ export class AggregateCache {
     const { initialState: state } = aggregate;
     return { state, revision: null, position: null, eventId: null, readTo: null, snapshot, drops };
   }
+}
+
+/** Whether the stream goes on from a state: its last event is this one. */
+function continues(event: RecordedEvent | undefined, { revision, eventId }: LoadedState<unknown>): boolean {
+  return event !== undefined && event.revision === revision && event.id === eventId;
 }
 
 function foldSlice<State, C extends Command<string, unknown>, E extends Event>(

@@ -25,6 +25,7 @@ export async function createCommandHandler(deps: {
   const { log, clock, random } = deps;
   const snapshots = await createSnapshots(deps);
   const cache = new AggregateCache({ log, snapshots, clock });
+  log.onRestored(() => cache.forgetAll());
   log.onErased((personId) => cache.forget(`${user.category}-${personId}`));
   const searches = new StreamSearches({ log, clock });
   const paces = deps.singleWriter ? null : new Paces(clock, random);

@@ -5,6 +5,7 @@ import type { Logger } from '../kernel/logger.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { DocumentStore, StoredDocument } from '../ports/documents.ts';
+import { createLru } from '../ports/lru.ts';
 import { LATE, within } from '../ports/within.ts';
 
 /**
@@ -18,6 +19,8 @@ const WRITES_MAX = { due: 2, loaded: 16 };
 /** How long a command waits for a snapshot, and how long none is read after one did not come, in ms. */
 const WAIT_MS = 1_000;
 const SKIP_MS = 5_000;
+/** Snapshots to be replaced that are remembered. */
+const DISCARDED_MAX = 10_000;
 const COLLECTION = 'snapshots';
 
 /** State after the event `eventId` at the given revision and position. */
@@ -36,6 +39,8 @@ export interface Snapshots {
     snapshot: Snapshot<State>,
     since: Readonly<{ last: SnapshotMark; read: number }>,
   ): SnapshotMark;
+  /** The stream does not go on from the snapshot of this position: the next one replaces it, although it may be of an earlier position. */
+  discard(stream: string, position: Position): void;
   /** Waits for the writes in progress. */
   close(): Promise<void>;
 }
@@ -50,15 +55,16 @@ export async function createSnapshots(deps: {
 }): Promise<Snapshots> {
   const { documents, clock, logger } = deps;
   const writing = new Set<Promise<void>>();
+  const discarded = createLru<Position>(DISCARDED_MAX);
   let skippedUntil = Number.NEGATIVE_INFINITY;
   await documents.define([{ name: COLLECTION, indexes: [] }]);
 
   async function write(stream: string, version: number, frozen: Json, of: Snapshot<unknown>): Promise<void> {
     const body = { version, revision: String(of.revision), eventId: of.eventId, state: frozen };
+    const guard = discarded.peek(stream) ?? 'older';
+    discarded.delete(stream);
     try {
-      await documents.apply({
-        writes: [{ collection: COLLECTION, id: stream, position: of.position, guard: 'older', body }],
-      });
+      await documents.apply({ writes: [{ collection: COLLECTION, id: stream, position: of.position, guard, body }] });
     } catch (error) {
       logger.warn({ err: error, stream }, 'snapshot not written');
     }
@@ -103,6 +109,8 @@ export async function createSnapshots(deps: {
       void task.finally(() => writing.delete(task));
       return { revision: snapshot.revision, atMs: now };
     },
+
+    discard: (stream, position) => void discarded.set(stream, position),
 
     async close() {
       await Promise.all(writing);
