@@ -2,7 +2,7 @@ import { isStoreError, StoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { CHECKPOINTS } from '../../log/checkpoint.ts';
 import type { EventLog } from '../../log/event-log.ts';
-import type { FollowerStatus } from '../../log/follower.ts';
+import { type FollowerStatus, LogDiverged } from '../../log/follower.ts';
 import { FencedOff, type HeldPartition, Leases } from '../../log/lease.ts';
 import type { Clock } from '../../ports/clock.ts';
 import type { DocumentStore } from '../../ports/documents.ts';
@@ -17,6 +17,8 @@ import { type ProjectionStatus, projectionStatus } from './status.ts';
 
 /** Pause after the collections could not be defined, in ms. */
 const RETRY_MS = 1_000;
+/** Pause before a log that was restored is followed, in ms. */
+const DIVERGED_MS = 50;
 
 export type ProjectionsOptions = Readonly<{
   log: EventLog;
@@ -155,13 +157,19 @@ class NodeProjections implements Projections {
   }
 
   async #runUnder({ fence, lost }: HeldPartition): Promise<void> {
+    const signal = AbortSignal.any([this.#closing.signal, lost]);
+    while ((await this.#runOnce(fence, signal)) === 'diverged') await this.#options.clock.sleep(DIVERGED_MS, signal);
+  }
+
+  /** `diverged`: the log was restored from an older copy while it ran, which the next run begins with. */
+  async #runOnce(fence: number, signal: AbortSignal): Promise<'diverged' | 'ended'> {
     const { node } = this.#options;
     const runner = new Runner({
       ...this.#options,
       progress: this.#progress,
       fence,
       writer: `${node}/${fence}`,
-      signal: AbortSignal.any([this.#closing.signal, lost]),
+      signal,
       pointerHolds: (name, pointer) => this.readModels.pointerHolds(name, pointer),
     });
     this.#runner = runner;
@@ -169,10 +177,13 @@ class NodeProjections implements Projections {
     try {
       await runner.run();
     } catch (error) {
+      // The follower has logged that.
+      if (error instanceof LogDiverged && !signal.aborted) return 'diverged';
       this.#report(error);
     } finally {
       this.#runner = null;
     }
+    return 'ended';
   }
 
   #report(error: unknown): void {
