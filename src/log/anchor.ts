@@ -1,3 +1,4 @@
+import { isStoreError } from '../kernel/errors.ts';
 import type { RecordedEvent } from '../kernel/event.ts';
 import { hasReached, type Position } from '../kernel/position.ts';
 import type { EventLog } from './event-log.ts';
@@ -68,34 +69,46 @@ export function withFormer({ anchor, former }: Anchors, kept: FormerAnchors): re
  * restored from an older copy; docs/decisions/0023 has the reasoning. Throws what reading the log throws. `nowMs`: the time, as of the clock.
  */
 export async function compareWithLog(
-  log: Pick<EventLog, 'idAt' | 'head' | 'recordBefore'>,
+  log: Pick<EventLog, 'idAt' | 'recordBefore'>,
   { anchor, former }: Anchors,
   nowMs: number,
 ): Promise<Comparison> {
   if (anchor === null) return { isSame: true, shared: null };
-  const id = await log.idAt(anchor.position);
+  const id = await idAt(log, anchor.position);
   if (id === anchor.id) return { isSame: true, shared: anchor };
   let isSame = id === null && (await mayBeRemoved(log, anchor, nowMs));
   for (const each of former.toReversed()) {
-    const found = await log.idAt(each.position);
+    const found = await idAt(log, each.position);
     if (found === each.id) return { isSame, shared: each };
     if (found !== null) isSame = false;
   }
   return { isSame, shared: null };
 }
 
+async function idAt(log: Pick<EventLog, 'idAt'>, position: Position): Promise<string | null> {
+  try {
+    return await log.idAt(position);
+  } catch (error) {
+    // A store may reject a position at which it has never had a record.
+    if (!isStoreError(error, 'INVALID')) throw error;
+    return null;
+  }
+}
+
 /** Whether a record that is not in the log may have been removed by retention. */
-async function mayBeRemoved(
-  log: Pick<EventLog, 'head' | 'recordBefore'>,
-  anchor: Anchor,
-  nowMs: number,
-): Promise<boolean> {
+async function mayBeRemoved(log: Pick<EventLog, 'recordBefore'>, anchor: Anchor, nowMs: number): Promise<boolean> {
   if (nowMs - Date.parse(anchor.at) < REMOVED_AFTER_MS) return false;
-  const head = await log.head();
-  if (!hasReached(head, anchor.position)) return false;
-  // A record before the position that is younger than what was there was written after a restore.
-  const before = await log.recordBefore(anchor.position);
-  return before === null || before.at <= anchor.at;
+  const last = await log.recordBefore(null);
+  if (!hasReached(last?.position ?? null, anchor.position)) return false;
+  try {
+    // A record before the position that is younger than what was there was written after a restore.
+    const before = await log.recordBefore(anchor.position);
+    return before === null || before.at <= anchor.at;
+  } catch (error) {
+    // The log cannot have had a record there.
+    if (!isStoreError(error, 'INVALID')) throw error;
+    return false;
+  }
 }
 
 const msBetween = (earlier: Anchor, later: Anchor): number => Date.parse(later.at) - Date.parse(earlier.at);

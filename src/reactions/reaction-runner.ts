@@ -15,7 +15,9 @@ import type { Reaction } from './reaction.ts';
 
 /** Where no effect is added, the checkpoint is stored at most this often, in ms. */
 const CHECKPOINT_MS = 10_000;
-/** Pause after the lease has failed, and before a log that was restored from an older copy is followed, in ms. */
+/** Pause before a log that was restored from an older copy is followed, in ms. */
+const DIVERGED_MS = 50;
+/** Pause after the lease has failed, in ms. */
 const RETRY_MS = 1_000;
 /** How long a failure to start counts, in ms. A node on which it fails each time fails more often than that; otherwise another node has taken over. */
 const FAILURE_MS = 15_000;
@@ -103,7 +105,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
         if (!(error instanceof LogDiverged)) throw error;
         await goBack(checkpoint, error.shared);
       }
-      await clock.sleep(RETRY_MS, lost);
+      await clock.sleep(DIVERGED_MS, lost);
     }
   }
 

@@ -74,6 +74,8 @@ export type ServerOptions = Readonly<{
   limits?: IdentityLimits;
   /** Whether other nodes write to the same log. */
   singleWriter?: boolean;
+  /** Default: sends nothing. */
+  mailer?: Mailer;
 }>;
 
 /** Sends nothing: mails are tested elsewhere. */
@@ -83,7 +85,7 @@ const noMailer: Mailer = { send: async () => {}, close: async () => {} };
 export async function startServer(options: ServerOptions = {}): Promise<Server> {
   const { logger, clock } = { ...system, ...options };
   const { random } = system;
-  const { folder, singleWriter = true } = options;
+  const { folder, singleWriter = true, mailer = noMailer } = options;
   const opened =
     options.stores === undefined ? await openMemoryStores({ clock, ...(folder !== undefined && { folder }) }) : null;
   const stores = opened ?? options.stores;
@@ -124,7 +126,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     documents,
     keys,
     sharedLimits,
-    mailer: noMailer,
+    mailer,
   };
   const node = await buildNode(ports, settings, closing);
   const { hub } = node;
