@@ -231,6 +231,7 @@ async function loseAndRestore(world: World, growth: Growth, nodes: 'stopped' | '
     'all have noticed',
   );
 
+  expect(await node.log.head()).toBe((await node.log.recordBefore(null))?.position);
   const position = await write(node, conversationId, 'then', LATER);
   expect(await node.projections.readModels.waitFor(NAMES, position, PATIENCE)).toBe(true);
   await until(async () => (await shown(node)).includes(`then ${LATER}`), 'the new read models are read');

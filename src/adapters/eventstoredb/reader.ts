@@ -47,6 +47,8 @@ export class Reader {
   readonly #deps: ReaderDeps;
   /** The latest known position of a record of Parley's. The last record of the log is at this position or after it. */
   #latest: Position | null = null;
+  /** The connection over which it was known. */
+  #link: Awaited<ReturnType<Connection['link']>> | null = null;
 
   constructor(deps: ReaderDeps) {
     this.#deps = deps;
@@ -100,6 +102,10 @@ export class Reader {
    * could take minutes. `null` only when there is none of Parley's.
    */
   async head(): Promise<Position | null> {
+    const link = await this.#deps.connection.link();
+    // A server that was away may have come back with a log that was restored from an older copy, and ends before that.
+    if (link !== this.#link) this.#latest = null;
+    this.#link = link;
     let from: Position | null = null;
     for (const count of HEAD_PAGES) {
       // With system events, because the server would read over them without limit.
