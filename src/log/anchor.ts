@@ -1,7 +1,6 @@
 import { isStoreError } from '../kernel/errors.ts';
 import type { RecordedEvent } from '../kernel/event.ts';
 import { hasReached, type Position } from '../kernel/position.ts';
-import type { EventLog } from './event-log.ts';
 
 /** An event by which a log is recognised: a log that was restored from an older copy has another event at the position, or none. */
 export type Anchor = Readonly<{
@@ -19,13 +18,16 @@ export type Anchors = Readonly<{ anchor: Anchor | null; former: readonly Anchor[
  */
 export type Comparison = Readonly<{ isSame: boolean; shared: Anchor | null }>;
 
+/** What comparing a log needs of it: `EventLog`. */
+export type ComparedLog = Readonly<{
+  idAt(position: Position): Promise<string | null>;
+  recordBefore(position: Position | null): Promise<Anchor | null>;
+}>;
+
 /** Former anchors are at least so far apart, in ms. */
 const STEP_MS = 10_000;
-/**
- * How the gaps between former anchors grow with their age, and how many are kept at most: `few` are enough to recognise a log, with `many` the last
- * event that two logs share is found to within a third of its age.
- */
-const KEPT = { few: { ratio: 7 / 8, max: 16 }, many: { ratio: 1 / 4, max: 128 } } as const;
+/** How many of them are kept: `few` are enough to recognise a log, with `many` the last event that two logs share is found to within half of its age. */
+const KEPT = { few: 8, many: 48 } as const;
 /** Nothing that Parley writes may be removed before it is 48 h old; an hour less, because clocks differ. */
 const REMOVED_AFTER_MS = 47 * 60 * 60_000;
 
@@ -48,20 +50,24 @@ export function laterAnchor(a: Anchor | null, b: Anchor | null): Anchor | null {
 
 /** The former anchors once the last one was replaced by a later one: the first is always kept, and of the others fewer the older they are. */
 export function withFormer({ anchor, former }: Anchors, kept: FormerAnchors): readonly Anchor[] {
-  const newest = former.at(-1);
   if (anchor === null) return former;
-  if (newest !== undefined && msBetween(newest, anchor) < STEP_MS) return former;
-  const { ratio, max } = KEPT[kept];
-  const [first, ...rest] = former;
-  if (first === undefined) return [anchor];
-  const thinned = [anchor];
-  let last = anchor;
-  for (const each of rest.toReversed()) {
-    if (thinned.length >= max - 1 || msBetween(each, last) < ratio * msBetween(each, anchor)) continue;
-    thinned.push(each);
-    last = each;
+  const now = Date.parse(anchor.at);
+  const newest = former.at(-1);
+  if (newest !== undefined && now - Date.parse(newest.at) < STEP_MS) return former;
+  const all = [...former, anchor];
+  if (all.length <= KEPT[kept]) return all;
+  return all.toSpliced(leastNeeded(all.map(({ at }) => now - Date.parse(at))), 1);
+}
+
+/** The place whose gap, without it, is the smallest in proportion to its age; not the first or the last. */
+function leastNeeded(ages: readonly number[]): number {
+  let [least, smallest] = [1, Number.POSITIVE_INFINITY];
+  for (let i = 1; i < ages.length - 1; i++) {
+    const [older = 0, newer = 0] = [ages[i - 1], ages[i + 1]];
+    const gap = (older - newer) / Math.max(1, older);
+    if (gap < smallest) [least, smallest] = [i, gap];
   }
-  return [first, ...thinned.toReversed()];
+  return least;
 }
 
 /**
@@ -69,7 +75,7 @@ export function withFormer({ anchor, former }: Anchors, kept: FormerAnchors): re
  * restored from an older copy; docs/decisions/0023 has the reasoning. Throws what reading the log throws. `nowMs`: the time, as of the clock.
  */
 export async function compareWithLog(
-  log: Pick<EventLog, 'idAt' | 'recordBefore'>,
+  log: ComparedLog,
   { anchor, former }: Anchors,
   nowMs: number,
 ): Promise<Comparison> {
@@ -85,7 +91,7 @@ export async function compareWithLog(
   return { isSame, shared: null };
 }
 
-async function idAt(log: Pick<EventLog, 'idAt'>, position: Position): Promise<string | null> {
+async function idAt(log: ComparedLog, position: Position): Promise<string | null> {
   try {
     return await log.idAt(position);
   } catch (error) {
@@ -96,7 +102,7 @@ async function idAt(log: Pick<EventLog, 'idAt'>, position: Position): Promise<st
 }
 
 /** Whether a record that is not in the log may have been removed by retention. */
-async function mayBeRemoved(log: Pick<EventLog, 'recordBefore'>, anchor: Anchor, nowMs: number): Promise<boolean> {
+async function mayBeRemoved(log: ComparedLog, anchor: Anchor, nowMs: number): Promise<boolean> {
   if (nowMs - Date.parse(anchor.at) < REMOVED_AFTER_MS) return false;
   const last = await log.recordBefore(null);
   if (!hasReached(last?.position ?? null, anchor.position)) return false;
@@ -110,5 +116,3 @@ async function mayBeRemoved(log: Pick<EventLog, 'recordBefore'>, anchor: Anchor,
     return false;
   }
 }
-
-const msBetween = (earlier: Anchor, later: Anchor): number => Date.parse(later.at) - Date.parse(earlier.at);

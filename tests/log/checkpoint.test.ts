@@ -55,23 +55,23 @@ describe('the checkpoint of a follower', () => {
 
   it('keeps former anchors: always the first, and of the others fewer the older they are', async () => {
     for (const [former, least, most] of [
-      ['few', 3, 16],
-      ['many', 12, 128],
+      ['few', 8, 8],
+      ['many', 48, 48],
     ] as const) {
       const documents = await memoryDocuments();
       const owner = { fence: 1, writer: 'writer-1', former };
       const checkpoint = await CheckpointWriter.open(documents, 'test', owner);
-      // One event a second, for a day and a bit.
-      for (let n = 1; n <= 100_000; n++) checkpoint.advance(at(n), 1);
+      // An event every five seconds, for a day and a bit.
+      for (let n = 1; n <= 20_000; n++) checkpoint.advance(at(5 * n), 1);
       const ages = checkpoint.current.former.map((each) => (100_000_000 - Date.parse(each.at)) / 1_000);
-      expect(checkpoint.current.former[0]).toEqual(anchorAt(1));
+      expect(checkpoint.current.former[0]).toEqual(anchorAt(5));
       expect(ages.length).toBeGreaterThanOrEqual(least);
       expect(ages.length).toBeLessThanOrEqual(most);
       expect(ages).toEqual(ages.toSorted((a, b) => b - a));
-      expect(ages.at(-1)).toBeLessThanOrEqual(10);
+      expect(ages.at(-1)).toBeLessThanOrEqual(15);
       if (former === 'many') {
         // An event that two logs share is found to within about half of its age.
-        for (let i = 2; i < ages.length; i++) expect(ages[i - 1]).toBeLessThan(2 * (ages[i] ?? 0) + 30);
+        for (let i = 1; i < ages.length; i++) expect(ages[i - 1]).toBeLessThanOrEqual(1.5 * (ages[i] ?? 0) + 20);
       }
     }
   });
