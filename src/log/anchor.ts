@@ -20,6 +20,7 @@ export type Comparison = Readonly<{ isSame: boolean; shared: Anchor | null }>;
 
 /** What comparing a log needs of it: `EventLog`. */
 export type ComparedLog = Readonly<{
+  head(): Promise<Position | null>;
   idAt(position: Position): Promise<string | null>;
   recordBefore(position: Position | null): Promise<Anchor | null>;
 }>;
@@ -104,8 +105,7 @@ async function idAt(log: ComparedLog, position: Position): Promise<string | null
 /** Whether a record that is not in the log may have been removed by retention. */
 async function mayBeRemoved(log: ComparedLog, anchor: Anchor, nowMs: number): Promise<boolean> {
   if (nowMs - Date.parse(anchor.at) < REMOVED_AFTER_MS) return false;
-  const last = await log.recordBefore(null);
-  if (!hasReached(last?.position ?? null, anchor.position)) return false;
+  if (!hasReached(await log.head(), anchor.position)) return false;
   try {
     // A record before the position that is younger than what was there was written after a restore.
     const before = await log.recordBefore(anchor.position);

@@ -68,14 +68,8 @@ export function createEventLog(deps: {
     onErased: (listener) => codec.onErased(listener),
     async recordBefore(position) {
       checkPosition(position);
-      let from = position;
-      for (;;) {
-        const slice = await store.readAll({ direction: 'backwards', from, limit: 1 });
-        const [record] = slice.records;
-        if (record !== undefined) return anchorOf(record);
-        if (slice.end) return null;
-        from = slice.next;
-      }
+      const [record] = (await store.readAll({ direction: 'backwards', from: position, limit: 1 })).records;
+      return record === undefined ? null : anchorOf(record);
     },
     onRestored: (listener) => void restoreListeners.push(listener),
     restored() {

@@ -52,7 +52,10 @@ export interface EventLog {
   /** Calls back for each person whose erasure is read on this node, by any of its subscriptions; more than once for the same. */
   onErased(listener: (personId: string) => void): void;
 
-  /** The last event before a position, or of the log (`null`), as an anchor; `null` when there is none. It is not decoded. */
+  /**
+   * The last event before a position, or of the log (`null`), as an anchor. `null` when there is none, or when so many records of other programs come
+   * after it that one read does not find it. It is not decoded.
+   */
   recordBefore(position: Position | null): Promise<Anchor | null>;
 
   /** Calls back when a follower of this node has found that the log was restored from an older copy: what was read before may not be in it. */

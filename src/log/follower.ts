@@ -197,7 +197,7 @@ export class Follower {
     const now = clock.now();
     const { isSame, shared } = await compareWithLog(log, { anchor, former }, now);
     if (isSame) return;
-    const head = (await log.recordBefore(null))?.position ?? null;
+    const head = await log.head();
     this.#state = 'diverged';
     log.restored();
     if (this.#lost !== anchor.id) {

@@ -75,10 +75,16 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   async function prepare(): Promise<void> {
     await documents.define([CHECKPOINTS]);
     await queue.define();
-    const start = { ...endOf(await log.recordBefore(null)), epoch: await log.epoch() };
+    const start = { ...(await endOfLog()), epoch: await log.epoch() };
     if ((await startCheckpoint(documents, checkpointId, start)) === 'replaced') {
       logger.warn({ reaction: reaction.name }, 'this is another log; the reaction starts at its end');
     }
+  }
+
+  /** After the last event; where that is hidden by records of other programs, after those. */
+  async function endOfLog(): Promise<Checkpoint> {
+    const last = await log.recordBefore(null);
+    return last === null ? { position: await log.head(), anchor: null } : endOf(last);
   }
 
   async function runUnder(held: HeldPartition): Promise<void> {
@@ -114,7 +120,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
    * their effects, and not done again.
    */
   async function goBack(checkpoint: CheckpointWriter, shared: Anchor | null): Promise<void> {
-    const to = endOf(shared ?? (await log.recordBefore(null)));
+    const to = shared === null ? await endOfLog() : endOf(shared);
     await checkpoint.rewind(to);
     const from =
       shared === null ? 'the end of the log, because no earlier event of it is known' : 'an event that both logs have';

@@ -1,6 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import type { NewEvent, RecordedEvent } from '../../src/kernel/event.ts';
+import { anchorOf } from '../../src/log/anchor.ts';
 import type { EventBatch } from '../../src/log/event-log.ts';
+import type { EventStore } from '../../src/ports/event-store.ts';
 import { MAX_APPEND_BYTES, MAX_APPEND_EVENTS, type Retention } from '../../src/ports/event-store.ts';
 import {
   eventsOf,
@@ -12,6 +14,7 @@ import {
   openTestStores,
   readWhole,
   textsOf,
+  withoutSources,
 } from './fixtures.ts';
 
 const INVALID = { name: 'StoreError', code: 'INVALID' };
@@ -237,6 +240,42 @@ describe('the log itself', () => {
     expect([await log.head(), await log.countAfter(null), await log.countAfter(position)]).toEqual([position, 3, 0]);
     expect(await log.idAt(position)).toBe(events[2]?.id);
     expect(await log.epoch()).toBe(await store.epoch());
+  });
+
+  it('has a last event before each position, and before its end', async () => {
+    const { log } = await openTestStores();
+    expect(await log.recordBefore(null)).toBeNull();
+    await log.append(newStream(), notes(3), { expect: 'none' });
+    const { events } = await log.readAll({ direction: 'forwards', from: null });
+    const anchors = events.map(anchorOf);
+    expect(await log.recordBefore(null)).toEqual(anchors[2]);
+    expect(await log.recordBefore(events[2]?.position ?? '')).toEqual(anchors[1]);
+    expect(await log.recordBefore(events[0]?.position ?? '')).toBeNull();
+    await expect(log.recordBefore('not a position')).rejects.toMatchObject({ code: 'INVALID' });
+  });
+
+  it('is not searched for its last event over any number of records of other programs', async () => {
+    const { store, another } = await openTestStores();
+    let reads = 0;
+    const crowded: EventStore = {
+      ...withoutSources(store),
+      // A slice may be empty before the end.
+      readAll: async ({ from }) => {
+        reads++;
+        return { records: [], next: from, end: false };
+      },
+    };
+    expect(await another({ store: crowded }).log.recordBefore(null)).toBeNull();
+    expect(reads).toBe(1);
+  });
+
+  it('reports to all listeners that it was restored', async () => {
+    const { log } = await openTestStores();
+    const calls: number[] = [];
+    log.onRestored(() => calls.push(1));
+    log.onRestored(() => calls.push(2));
+    log.restored();
+    expect(calls).toEqual([1, 2]);
   });
 
   it('closes its store', async () => {

@@ -48,7 +48,7 @@ const POINTER_AGE_MS = 5_000;
 const BUILDING_RETRY_MS = 5_000;
 
 export type ReaderOptions = Readonly<{
-  log: Pick<EventLog, 'isPosition' | 'idAt' | 'recordBefore' | 'onRestored'>;
+  log: Pick<EventLog, 'isPosition' | 'head' | 'idAt' | 'recordBefore' | 'onRestored'>;
   documents: DocumentStore;
   clock: Clock;
   projections: readonly Projection[];
