@@ -1,6 +1,5 @@
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import type { Clock } from '../../src/ports/clock.ts';
-import { StoreError } from '../../src/kernel/errors.ts';
 import type { EventStore, StoredRecord, SubscribeOptions, SubscriptionBatch } from '../../src/ports/event-store.ts';
 import { dataOf, newRecord, newStream, note, notes } from '../contracts/events.ts';
 import { DEADLINE_MS, follow, readAll, readStream, subscribe, until, untilCaughtUp } from '../contracts/following.ts';
@@ -258,62 +257,5 @@ describe('a subscription fails', () => {
   it('at a position that this log does not have', async () => {
     const after = `${'7'.padStart(20, '0')}-${'7'.padStart(20, '0')}`;
     await expect(steps({ after }).next()).rejects.toMatchObject({ code: 'INVALID' });
-  });
-});
-
-describe('a subscription that reconnects', () => {
-  it('calls `reconnected` before it continues, and not at its start', async () => {
-    const stream = newStream();
-    await draw(stream, 0, 3);
-    let calls = 0;
-    const { records } = await follow(
-      store,
-      {
-        reconnected: async () => {
-          calls++;
-        },
-      },
-      ({ records }) => {
-        if (records.length === 3 && calls === 0) {
-          server.cut();
-          void draw(stream, 3, 3);
-        }
-        return records.length >= 6;
-      },
-    );
-    expect(numbersOf(records)).toEqual(numbers(6));
-    expect(calls).toBeGreaterThan(0);
-  });
-
-  it('ends with what `reconnected` throws, and delivers nothing after that', async () => {
-    const stream = newStream();
-    await draw(stream, 0, 3);
-    let seen = 0;
-    const different = new Error('another log, as the test wants it');
-    const following = follow(store, { reconnected: () => Promise.reject(different) }, ({ records }) => {
-      if (records.length === 3) server.cut();
-      seen = records.length;
-      return false;
-    });
-    await expect(following).rejects.toBe(different);
-    expect(seen).toBe(3);
-  });
-
-  it('reconnects again while `reconnected` throws `UNAVAILABLE`', async () => {
-    const stream = newStream();
-    await draw(stream, 0, 3);
-    let failures = 0;
-    const reconnected = async (): Promise<void> => {
-      if (failures++ < 3) throw new StoreError('UNAVAILABLE', 'as the test wants it');
-    };
-    const { records } = await follow(store, { reconnected }, ({ records }) => {
-      if (records.length === 3 && failures === 0) {
-        server.cut();
-        void draw(stream, 3, 3);
-      }
-      return records.length >= 6;
-    });
-    expect(numbersOf(records)).toEqual(numbers(6));
-    expect(failures).toBeGreaterThan(3);
   });
 });

@@ -1,4 +1,4 @@
-import { type BackOffSettings, backOffMs } from '../../kernel/back-off.ts';
+import { backOffMs, STORE_BACK_OFF } from '../../kernel/back-off.ts';
 import { isStoreError } from '../../kernel/errors.ts';
 import type { Logger } from '../../kernel/logger.ts';
 import { laterPosition, type Position } from '../../kernel/position.ts';
@@ -14,8 +14,6 @@ import { accessFailureOf, failedRead } from './outcomes.ts';
 import { toPlace } from './position.ts';
 import type { Reader } from './reader.ts';
 import { subscribeRequest } from './requests.ts';
-
-const BACK_OFF: BackOffSettings = { firstMs: 50, longestMs: 5_000 };
 
 export type SubscriptionDeps = Readonly<{
   connection: Connection;
@@ -68,7 +66,7 @@ export async function* follow(
       if (isComplete && feed.error === null) continue;
       if (isComplete) subscription.failed(feed, failures);
     }
-    await clock.sleep(backOffMs(BACK_OFF, failures++, random.fraction()), stop);
+    await clock.sleep(backOffMs(STORE_BACK_OFF, failures++, random.fraction()), stop);
   }
 }
 
