@@ -60,7 +60,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
   });
   return {
     register: createRegistration({ commands, books, names, allowance }),
-    ...createPasswords({ commands, clock, names, links, hasher, liveSessions }),
+    ...createPasswords({ commands, books, clock, names, links, hasher, liveSessions }),
     ...sessions,
     jwks: () => accessTokens.jwks(),
     mailAccounts: createMailAccounts({ commands, clock, links, publicUrl }),

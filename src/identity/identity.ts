@@ -12,8 +12,8 @@ import type { OwnProfile } from './profile.ts';
  */
 export interface Identity {
   /**
-   * Opens an account and has a link mailed to set its password. An address that already has an account gets the same response, and its owner is
-   * notified by mail. The new id is `context.ids.objectId('user')`, the stream `user-<id>`.
+   * Opens an account and has a link mailed to set its password. The names belong to that link: the address may already have a pending account, whose
+   * names they replace. An address with an active account gets the same response, and its owner is notified by mail. The new id is `context.ids.objectId('user')`, the stream `user-<id>`.
    * Throws `username-taken`, and `out-of-range` for an invalid address or name.
    */
   register(input: Registration, context: RequestContext): Promise<Accepted>;
@@ -21,12 +21,19 @@ export interface Identity {
   /** Resolves if the token of a mailed link is good. Throws `invalid-link` if it is wrong, used, replaced or expired. */
   checkPasswordLink(token: string): Promise<void>;
 
+  /**
+   * The names that the account gets when its first password is set by this link; `null` when it has a password already. Throws `invalid-link` like
+   * `checkPasswordLink`.
+   */
+  namesOfPasswordLink(token: string): Promise<ProfileNames | null>;
+
   /** The user for whom the token of a mailed link was made, `null` for a token that is not ours. The link may no longer be good. */
   userOfPasswordLink(token: string): string | null;
 
   /**
-   * Sets the password by a mailed link, which verifies the address and activates the account.
-   * Throws `invalid-link`, and `out-of-range` with the path of the field for an unacceptable password.
+   * Sets the password by a mailed link, which verifies the address and activates the account under the names of the link, or under those given here.
+   * The same password by the same link again succeeds for a few minutes and changes nothing. Throws `invalid-link`, `username-taken`, and
+   * `out-of-range` with the path of the field for an unacceptable password or name.
    */
   setPassword(input: NewPassword, context: RequestContext): Promise<Accepted>;
 
@@ -80,14 +87,14 @@ export type Principal = Readonly<{
   expiresAt: number;
 }>;
 
-export type Registration = Readonly<{
-  email: string;
-  username: string;
-  firstname: string | null;
-  lastname: string | null;
-}>;
+/** The names of an account. */
+export type ProfileNames = Readonly<{ username: string; firstname: string | null; lastname: string | null }>;
 
-export type NewPassword = Readonly<{ token: string; password: string; confirmPassword: string }>;
+export type Registration = Readonly<{ email: string }> & ProfileNames;
+
+/** A name that is left out stays as the link's registration gave it. */
+export type NewPassword = Readonly<{ token: string; password: string; confirmPassword: string }> &
+  Partial<ProfileNames>;
 
 export type Credentials = Readonly<{
   email: string;

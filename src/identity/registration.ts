@@ -9,9 +9,12 @@ import { laterThan, positionOf, stepOf } from './context.ts';
 import type { Accepted, Registration } from './identity.ts';
 import type { MailAllowance } from './mail-allowance.ts';
 import type { NameIds } from './names.ts';
+import { usernameTaken } from './usernames.ts';
 
 /** Lifetime of the link to set the first password, and of the reservations of the account's names, in ms. */
 export const WELCOME_MS = 24 * 60 * 60_000;
+/** Attempts to reserve an address while other registrations of it come and go. */
+const ATTEMPTS = 3;
 /** Hexadecimal digits of the ids of decoys: a limited number of streams, and so many that two registrations rarely meet in one. */
 const DECOY_DIGITS = 3;
 /** The reservation of a decoy never hinders another one. */
@@ -31,18 +34,25 @@ type Plan = Readonly<{
 }>;
 
 /**
- * Registers in these steps, so that a stranger cannot find out whether an address has an account:
- * 1. The username is reserved for 24 h, also when the next steps fail, so that trying it again discloses nothing about the address.
- * 2. The address is reserved for the same time. If that succeeds, the account is created, and a reaction mails its link.
- * 3. If the address is held already, the response is the same, with an id that is never used. The holder's account is notified instead: by a new link
- *    while it is pending, by a warning once it is active. This takes as many events, in as many rounds, as a new account, so that neither the
- *    duration nor the position of the response distinguishes the two cases.
- * 4. If the holder has no account, another registration of this address failed before it created the account, or is about to create it. Both cases
- *    look the same, so this registration completes it: it creates the account with the holder's id, and the later of the two finds it created.
- *    Either way the owner of the address gets one link.
+ * What a registration does with its address:
+ * - `open`: the address is free, so that an account of its own is opened;
+ * - `join`: the address is reserved by an account that is pending, or whose creation failed or is in progress; its profile and link are replaced;
+ * - `decoy`: nothing, except that the holder, if there is one, is warned.
+ */
+type Path = Readonly<{ kind: 'open' } | { kind: 'join'; holder: string } | { kind: 'decoy'; holder: string | null }>;
+
+/**
+ * Registers in three steps of one append each, so that a stranger cannot find out whether an address has an account (docs/decisions/0028):
+ * 1. The username is reserved for 24 h under an id of this request, also when the address has an account, so that trying it again discloses nothing.
+ * 2. The address is reserved for the same time, for the new account or again for the pending one that holds it.
+ * 3. The account is opened, or gets the names of this registration and a new link; a reaction mails the link. The profile belongs to the link: whoever
+ *    opens it proves to own the address, and gets the names of that link's registration.
+ *
+ * For an active or erased account, and when no further mail may be sent, decoys take the place of steps 2 and 3. The response is the same on every
+ * path, with an id that may never be used, and so are the number of reads, appends in a row, and events.
  */
 export function createRegistration(deps: Deps): (input: Registration, context: RequestContext) => Promise<Accepted> {
-  const { names } = deps;
+  const { names, allowance } = deps;
   return async (input, context) => {
     const userId = context.ids.objectId('user');
     if (context.earlier !== undefined) return { userId, position: positionOf(context.earlier) };
@@ -56,76 +66,69 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
       until: laterThan(context, WELCOME_MS),
     };
     if (!(await reserve(deps, plan, 'username', { id: plan.usernameId, holder: userId }))) throw usernameTaken();
-    const isFree = await reserve(deps, plan, 'address', { id: plan.addressId, holder: userId });
-    return { userId, position: isFree ? await openAccount(deps, plan, userId) : await addressInUse(deps, plan) };
+    // A repetition of a request that failed belongs to the same mail.
+    const mayMail = context.handledSince !== undefined || (await allowance.take(plan.addressId));
+    for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+      const path = await pathOf(deps, plan, mayMail);
+      if (path.kind === 'decoy') return { userId, position: await decoy(deps, plan, path.holder) };
+      const holder = path.kind === 'open' ? userId : path.holder;
+      // Refused when another registration has reserved the address since.
+      if (!(await reserve(deps, plan, 'address', { id: plan.addressId, holder }))) continue;
+      return { userId, position: await registerUser(deps, plan, holder) };
+    }
+    throw new Refusal('unavailable', 'this e-mail address could not be reserved; try again', { retryAfterMs: 1_000 });
   };
 }
 
-async function openAccount({ commands, allowance }: Deps, plan: Plan, userId: string): Promise<Position> {
-  const { input, context, linkId, until } = plan;
-  const { email, username, firstname, lastname } = input;
-  await allowance.take(plan.addressId);
-  const data = { userId, email: email.trim(), username, firstname, lastname, linkId, linkExpiresAt: until };
-  const { metadata } = context;
-  return positionOf(
-    await commands.handle(user, userId, { type: 'RegisterUser', data, metadata }, mainOptions(context)),
-  );
-}
-
-async function addressInUse(deps: Deps, plan: Plan): Promise<Position> {
-  const { commands, names, allowance } = deps;
-  const { addressId, usernameId, userId } = plan;
+/** Reads the reservation of the address and the account that holds it; for a free address an account that does not exist, at the same cost. */
+async function pathOf({ commands }: Deps, plan: Plan, mayMail: boolean): Promise<Path> {
+  const { addressId, userId, context } = plan;
   const { state: reservation } = await commands.load(address, addressId, 'fresh');
-  if (reservation.status === 'free') {
-    throw new Refusal('unavailable', 'this e-mail address could not be reserved; try again', { retryAfterMs: 1_000 });
-  }
-  const { holder } = reservation;
+  const isFree =
+    reservation.status === 'free' ||
+    reservation.holder === userId ||
+    (reservation.status === 'reserved' && reservation.until <= context.metadata.at);
+  const holder = isFree ? userId : reservation.holder;
   const { state } = await commands.load(user, holder, 'fresh');
-
-  if (state.status === 'none') {
-    await release(deps, plan, 'username', { id: usernameId, holder: userId });
-    if (!(await reserve(deps, plan, 'username', { id: usernameId, holder }))) throw usernameTaken();
-    return openAccount(deps, plan, holder);
-  }
+  if (isFree) return mayMail ? { kind: 'open' } : { kind: 'decoy', holder: null };
   const account = accountOf(state);
-  // Always taken, so that the duration does not depend on the account.
-  const mayMail = await allowance.take(addressId);
   // An erased account has no owner who could be notified.
-  if (account === null || account.username === null || !mayMail) return decoy(deps, plan, null);
-  if (account.status === 'active') return decoy(deps, plan, holder);
-
-  // The names of a pending account are reserved for as long as its new link is good. The username first: an account without its username can
-  // never be activated, so the reservation of its address must expire.
-  const own = { id: names.username(account.username), holder };
-  if (!(await reserve(deps, plan, 'username', own))) return decoy(deps, plan, null);
-  const [, position] = await Promise.all([
-    reserve(deps, plan, 'address', { id: addressId, holder }),
-    notifyHolder(commands, plan, holder),
-  ]);
-  return position;
+  const isErased = state.status !== 'none' && (account === null || account.email === null);
+  if (isErased || !mayMail) return { kind: 'decoy', holder: null };
+  return account?.status === 'active' ? { kind: 'decoy', holder } : { kind: 'join', holder };
 }
 
-/** Does as much work as the creation of an account: reserves and releases a name that cannot be requested. Notifies the holder, if there is one. */
+/** Reserves and releases a name that cannot be requested, and warns the holder if there is one: as many events as for a new account. */
 async function decoy(deps: Deps, plan: Plan, holder: string | null): Promise<Position> {
-  const name = { id: `decoy-${plan.userId.slice(-DECOY_DIGITS)}`, holder: plan.userId, until: EXPIRED };
+  const name = { id: decoyId(plan.userId), holder: plan.userId, until: EXPIRED };
   await reserve(deps, plan, 'address', name);
-  const [released, notified] = await Promise.all([
+  const [released, warned] = await Promise.all([
     release(deps, plan, 'address', name),
-    holder === null ? null : notifyHolder(deps.commands, plan, holder),
+    holder === null ? reserveDecoy(deps, plan) : registerUser(deps, plan, holder),
   ]);
-  return laterPosition(released, notified) ?? released;
+  return laterPosition(released, warned) ?? released;
 }
 
-async function notifyHolder(
-  commands: CommandHandler,
-  { context, linkId, until }: Plan,
-  holder: string,
-): Promise<Position> {
-  const data = { userId: holder, linkId, linkExpiresAt: until };
-  // The holder's stream is short, so a repeated request can search all of it.
-  const options = { ...mainOptions(context), handledSince: context.handledSince === undefined ? undefined : -1n };
+/** In place of the warning: its id differs from that of the other decoy of the request. */
+async function reserveDecoy(deps: Deps, plan: Plan): Promise<null> {
+  const id = decoyId(plan.userId.slice(0, -DECOY_DIGITS));
+  await reserve(deps, plan, 'address', { id: `${id}-warning`, holder: plan.userId, until: EXPIRED });
+  return null;
+}
+
+const decoyId = (userId: string): string => `decoy-${userId.slice(-DECOY_DIGITS)}`;
+
+/** The last step, on the account of the address. */
+async function registerUser({ commands }: Deps, plan: Plan, accountId: string): Promise<Position> {
+  const { input, context, linkId, until, userId } = plan;
+  const { email, username, firstname, lastname } = input;
+  const names = { email: email.trim(), username, firstname, lastname, usernameHolder: userId };
+  const data = { userId: accountId, ...names, linkId, linkExpiresAt: until };
+  // The stream of another account is short, so that a repeated request can search all of it.
+  const isRepeated = context.handledSince !== undefined && accountId !== userId;
+  const options = { ...mainOptions(context), ...(isRepeated ? { handledSince: -1n } : {}) };
   const { metadata } = context;
-  return positionOf(await commands.handle(user, holder, { type: 'RepeatRegistration', data, metadata }, options));
+  return positionOf(await commands.handle(user, accountId, { type: 'RegisterUser', data, metadata }, options));
 }
 
 type Kind = 'username' | 'address';
@@ -157,8 +160,3 @@ async function release({ commands, books }: Deps, plan: Plan, kind: Kind, { id, 
 }
 
 const reservations = { username, address };
-
-function usernameTaken(): Refusal {
-  const errors = [{ path: '/username', message: 'is taken' }];
-  return new Refusal('username-taken', 'this username is taken; choose another', { errors });
-}

@@ -13,9 +13,9 @@ const reserve = (holder: string, until: number, seconds = 0): ReservationCommand
   data: { kind, holder, until: at(until) },
   metadata: by(null, seconds),
 });
-const confirm = (holder: string, seconds = 0): ReservationCommand => ({
+const confirm = (holder: string, seconds = 0, reservedAs = holder): ReservationCommand => ({
   type: 'ConfirmName',
-  data: { kind, holder },
+  data: { kind, holder, reservedAs },
   metadata: by(null, seconds),
 });
 const release = (holder: string, seconds = 0): ReservationCommand => ({
@@ -35,7 +35,7 @@ it('usernames and addresses follow the same rules, in separate streams', () => {
   expect([username.category, address.category]).toEqual(['username', 'address']);
   const ofAddress = { kind: 'address' as const, holder: alice };
   given(address, [])
-    .when({ type: 'ConfirmName', data: ofAddress, metadata: by(null) })
+    .when({ type: 'ConfirmName', data: { ...ofAddress, reservedAs: alice }, metadata: by(null) })
     .decides([{ type: 'NameConfirmed', data: ofAddress }]);
 });
 
@@ -73,10 +73,10 @@ describe('ReserveName', () => {
       .refused('already-exists');
   });
 
-  it('takes over a name whose reservation expired unconfirmed', () => {
+  it('takes over a name whose reservation expired unconfirmed, with as many events as for a free name', () => {
     const state = given(username, [reserved(alice, 100)])
       .when(reserve(bob, 200, 100))
-      .decides([released(alice), reserved(bob, 200)]);
+      .decides([reserved(bob, 200)]);
     expect(state).toStrictEqual({ status: 'reserved', holder: bob, until: at(200) });
   });
 });
@@ -102,6 +102,22 @@ describe('ConfirmName', () => {
     given(username, [reserved(alice, 100), released(alice)])
       .when(confirm(alice, 150))
       .decides([confirmed(alice)]);
+  });
+
+  it('takes over a reservation made under another id for this user, but no confirmed name', () => {
+    const state = given(username, [reserved(carol, 100)])
+      .when(confirm(alice, 50, carol))
+      .decides([confirmed(alice)]);
+    expect(state).toStrictEqual({ status: 'confirmed', holder: alice });
+    given(username, [confirmed(alice)])
+      .when(confirm(alice, 50, carol))
+      .decides([]);
+    given(username, [confirmed(carol)])
+      .when(confirm(alice, 50, carol))
+      .refused('already-exists');
+    given(username, [reserved(bob, 100)])
+      .when(confirm(alice, 50, carol))
+      .refused('already-exists');
   });
 
   it('is refused when another user holds the name, even if that reservation has expired', () => {
@@ -139,17 +155,20 @@ it('a name has one holder at a time for any sequence of commands', () => {
   checkRules<ReservationState, ReservationCommand, ReservationEvent>(username, {
     commands: fc.oneof(
       fc.tuple(holder, seconds, seconds).map(([who, until, s]) => reserve(who, until, s)),
-      fc.tuple(holder, seconds).map(([who, s]) => confirm(who, s)),
+      fc.tuple(holder, seconds, holder).map(([who, s, reservedAs]) => confirm(who, s, reservedAs)),
       fc.tuple(holder, seconds).map(([who, s]) => release(who, s)),
     ),
     again: () => 'nothing',
     invariant: (state, history) => {
-      let holders: string[] = [];
+      let holder: string | null = null;
+      let isConfirmed = false;
       for (const { type, data } of history) {
-        holders = holders.filter((other) => other !== data.holder);
-        if (type !== 'NameReleased') holders.push(data.holder);
+        // A confirmed name changes its holder only after it was released, and only its holder releases a name.
+        if (isConfirmed || type === 'NameReleased') expect(data.holder).toBe(holder);
+        holder = type === 'NameReleased' ? null : data.holder;
+        isConfirmed = type === 'NameConfirmed';
       }
-      expect(state.status === 'free' ? [] : [state.holder]).toEqual(holders);
+      expect(state.status === 'free' ? null : state.holder).toBe(holder);
     },
     reaches: ['NameReserved', 'NameConfirmed', 'NameReleased', 'already-exists'],
   });

@@ -43,6 +43,16 @@ const account: readonly Stored[] = [
   stored('PasswordLinkIssued', { userId: alice, linkId: uuid(2), purpose: 'welcome', expiresAt: at(200) }),
 ];
 
+const replacedAccount: readonly Stored[] = [
+  ...account.slice(0, 2),
+  stored('ProfileChanged', { userId: alice, username: 'vic', firstname: null, lastname: null, changedAt: at(10) }),
+  stored(
+    'PasswordLinkIssued',
+    { userId: alice, linkId: uuid(3), purpose: 'welcome', usernameHolder: bob, expiresAt: at(200) },
+    2,
+  ),
+];
+
 const session = (n: number) => ({ userId: alice, sessionId: uuid(n) });
 const mark = (conversation: number, seq: number) => ({
   conversationId: id(conversation),
@@ -56,9 +66,10 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
     histories: [
       account,
       account.map(erased),
+      replacedAccount,
       [...account.map(erased), stored('UserErased', { userId: alice, erasedAt: at(70) })],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3' },
+    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '4971da06460f4264' },
   },
   username: {
     histories: [reservation],

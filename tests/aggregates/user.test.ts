@@ -3,32 +3,41 @@ import { describe, expect, it } from 'vitest';
 import { accountOf, activeAccountOf, isLinkGood, type UserState, user } from '../../src/aggregates/user/decider.ts';
 import type { UserEvent } from '../../src/aggregates/user/events.ts';
 import type { UserCommand } from '../../src/commands/user.ts';
+import type { ProfileNames } from '../../src/identity/identity.ts';
 import { erased, given } from '../support/decider-spec.ts';
-import { alice, at, by, uuid } from './fixtures.ts';
+import { alice, at, bob, by, uuid } from './fixtures.ts';
 import { checkRules } from './properties.ts';
 
 const profile = { userId: alice, email: 'alice@example.org', username: 'alice', firstname: 'Alice', lastname: null };
 
+const names: ProfileNames = { username: 'alice', firstname: 'Alice', lastname: null };
+/** What a further registration of the address enters. */
+const others = { username: 'vic', firstname: null, lastname: 'Victor' };
+
 const register = (link = 1, seconds = 0): UserCommand => ({
   type: 'RegisterUser',
-  data: { ...profile, linkId: uuid(link), linkExpiresAt: at(100) },
+  data: { ...profile, usernameHolder: alice, linkId: uuid(link), linkExpiresAt: at(100) },
   metadata: by(null, seconds),
 });
 const repeat = (link: number, seconds = 10): UserCommand => ({
-  type: 'RepeatRegistration',
-  data: { userId: alice, linkId: uuid(link), linkExpiresAt: at(200) },
+  type: 'RegisterUser',
+  data: { ...profile, ...others, usernameHolder: bob, linkId: uuid(link), linkExpiresAt: at(200) },
   metadata: by(null, seconds),
 });
-const set = (link: number, seconds: number): UserCommand => ({
+const set = (link: number, seconds: number, chosen: ProfileNames = names): UserCommand => ({
   type: 'SetPassword',
-  data: { userId: alice, linkId: uuid(link), passwordHash: '$argon2id$x' },
+  data: { userId: alice, linkId: uuid(link), passwordHash: '$argon2id$x', ...chosen },
   metadata: by(null, seconds),
 });
 
 const registered: UserEvent = { type: 'UserRegistered', data: { ...profile, registeredAt: at(0) } };
-const issued = (link: number, expires: number): UserEvent => ({
+const issued = (link: number, expires: number, usernameHolder = alice): UserEvent => ({
   type: 'PasswordLinkIssued',
-  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', expiresAt: at(expires) },
+  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', usernameHolder, expiresAt: at(expires) },
+});
+const changed = (chosen: ProfileNames, seconds: number): UserEvent => ({
+  type: 'ProfileChanged',
+  data: { userId: alice, ...chosen, changedAt: at(seconds) },
 });
 const passwordSet = (link: number, seconds: number): UserEvent => ({
   type: 'PasswordSet',
@@ -44,28 +53,39 @@ describe('RegisterUser', () => {
       .when(register())
       .decides([registered, issued(1, 100)]);
     const link = { linkId: uuid(1), expiresAt: at(100) };
-    expect(state).toStrictEqual({ status: 'pending', ...profile, registeredAt: at(0), link });
-  });
-
-  it('decides nothing when the account exists or was erased', () => {
-    given(user, pending).when(register(2, 5)).decides([]);
-    given(user, active).when(register(2, 60)).decides([]);
-    given(user, [...active, userErased])
-      .when(register(2, 80))
-      .decides([]);
-    given(user, [userErased]).when(register(2, 80)).decides([]);
+    const expected = { status: 'pending', ...profile, registeredAt: at(0), link, usernameHolder: alice, replaced: [] };
+    expect(state).toStrictEqual(expected);
   });
 });
 
-describe('RepeatRegistration', () => {
-  it('issues a new link while the account is pending', () => {
-    given(user, pending)
+describe('RegisterUser with the address of an account', () => {
+  it('replaces the names and the link while the account is pending, and remembers the username that was reserved', () => {
+    const state = given(user, pending)
       .when(repeat(2))
-      .decides([issued(2, 200)]);
+      .decides([changed(others, 10), issued(2, 200, bob)]);
+    expect(state).toStrictEqual({
+      status: 'pending',
+      ...profile,
+      ...others,
+      registeredAt: at(0),
+      link: { linkId: uuid(2), expiresAt: at(200) },
+      usernameHolder: bob,
+      replaced: [{ username: 'alice', holder: alice }],
+    });
+  });
+
+  it('remembers a bounded number of usernames', () => {
+    const history = Array.from({ length: 30 }, (_, i) => [
+      changed({ ...others, username: `vic${i}` }, 10),
+      issued(i + 2, 200, bob),
+    ]);
+    const { state } = given(user, [...pending, ...history.flat()]);
+    const replaced = Array.from({ length: 16 }, (_, i) => ({ username: `vic${i + 13}`, holder: bob }));
+    expect(state).toMatchObject({ username: 'vic29', replaced });
   });
 
   it('decides nothing for a link that was issued already', () => {
-    given(user, [...pending, issued(2, 200)])
+    given(user, [...pending, changed(others, 10), issued(2, 200, bob)])
       .when(repeat(2))
       .decides([]);
   });
@@ -79,8 +99,10 @@ describe('RepeatRegistration', () => {
       .decides([warned]);
   });
 
-  it('is refused for an account that does not exist or was erased', () => {
-    given(user, []).when(repeat(1)).refused('not-found');
+  it('is refused for an account that was erased', () => {
+    given(user, [userErased])
+      .when(repeat(2, 80))
+      .refused('not-found');
     given(user, [...pending, userErased])
       .when(repeat(2, 80))
       .refused('not-found');
@@ -102,7 +124,29 @@ describe('SetPassword', () => {
       link: null,
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
+      usedLinkId: uuid(1),
     });
+  });
+
+  it('changes the names with the password, and keeps those that are the same', () => {
+    const history = [...pending, changed(others, 10), issued(2, 200, bob)];
+    const state = given(user, history)
+      .when(set(2, 50, { ...others, firstname: 'Vic' }))
+      .decides([changed({ ...others, firstname: 'Vic' }, 50), passwordSet(2, 50)]);
+    expect(state).toStrictEqual({
+      status: 'active',
+      ...profile,
+      ...others,
+      firstname: 'Vic',
+      registeredAt: at(0),
+      link: null,
+      passwordHash: '$argon2id$x',
+      passwordSetAt: at(50),
+      usedLinkId: uuid(2),
+    });
+    given(user, history)
+      .when(set(2, 50, others))
+      .decides([passwordSet(2, 50)]);
   });
 
   it('works up to the expiry of the link', () => {
@@ -127,7 +171,7 @@ describe('SetPassword', () => {
     const state = given(user, [...active, issued(2, 200)])
       .when(set(2, 150))
       .decides([passwordSet(2, 150)]);
-    expect(state).toMatchObject({ status: 'active', passwordSetAt: at(150), link: null });
+    expect(state).toMatchObject({ status: 'active', passwordSetAt: at(150), link: null, usedLinkId: uuid(2) });
   });
 });
 
@@ -168,6 +212,7 @@ describe('erasure', () => {
       link: null,
       passwordHash: null,
       passwordSetAt: at(50),
+      usedLinkId: uuid(1),
     });
   });
 
@@ -194,13 +239,14 @@ it('an account keeps its rules for any sequence of commands', () => {
       fc.tuple(link, seconds).map(([n, s]) => set(n, s)),
     ),
     happenings: fc.constant(userErased),
-    again: ({ type }) => (type === 'RegisterUser' ? 'nothing' : type === 'SetPassword' ? 'refused' : 'anew'),
+    again: ({ type }) => (type === 'SetPassword' ? 'refused' : 'anew'),
     invariant: (state, history) => {
       const has = (wanted: UserEvent['type']) => history.some(({ type }) => type === wanted);
       expect(state.status).toBe(has('UserErased') ? 'erased' : has('PasswordSet') ? 'active' : 'pending');
     },
     reaches: [
       'UserRegistered',
+      'ProfileChanged',
       'PasswordLinkIssued',
       'RegistrationRepeated',
       'PasswordSet',

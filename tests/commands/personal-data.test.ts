@@ -51,6 +51,7 @@ describe('the cached state of an account', () => {
       username: 'ann',
       firstname: null,
       lastname: null,
+      usernameHolder: userId,
       linkId: newUuid(),
       linkExpiresAt: '2030-01-01T00:00:00.000Z',
     };

@@ -89,14 +89,21 @@ describe('the link to set a password', () => {
     expectProblem(shape, 400, 'malformed', ['/password', '/confirmPassword']);
   });
 
-  it('can be used once, and repeated only with the same key', async () => {
+  it('can be used once, and repeated only with the same password', async () => {
     const asking = setPassword({ token, password: PASSWORD, confirmPassword: PASSWORD });
     const headers = { 'idempotency-key': 'password-1' };
     const first = await server.ask(null, { ...asking, headers });
     expect(first.status).toBe(202);
     expect(first.headers.location).toBe('/api/v1/users/me');
     expect((await server.ask(null, { ...asking, headers })).json).toEqual(first.json);
-    expectProblem(await server.ask(null, asking), 403, 'invalid-link');
+    expect((await server.ask(null, asking)).json).toEqual(first.json);
+    const other = { token, password: 'another password', confirmPassword: 'another password' };
+    expectProblem(await server.ask(null, setPassword(other)), 403, 'invalid-link');
+    expectProblem(
+      await server.ask(null, { ...setPassword(other), headers: { 'idempotency-key': '2' } }),
+      403,
+      'invalid-link',
+    );
   });
 });
 
@@ -123,6 +130,40 @@ describe('the page of the mailed link', () => {
     const credentials = { email: 'page@example.org', password: PASSWORD };
     expect((await server.ask(null, { method: 'POST', url: '/api/v1/sessions', form: credentials })).status).toBe(200);
   });
+
+  it('shows the names of its registration, lets them be changed, and keeps what was entered', async () => {
+    await server.ask(null, register({ email: 'victim@example.org', username: 'evil', firstname: 'Evil' }));
+    const { events } = await server.log.readStream(`user-${await newestUser()}`);
+    const userId = String(events[0]?.data.userId);
+    await server.ask(null, register({ email: 'victim@example.org', username: 'vic', firstname: 'Vic' }));
+    const token = await linkToken(server, userId);
+    const page = await server.ask(null, { method: 'GET', url: `/set-password?token=${token}` });
+    expect(page.text).toContain('name="username" type="text" autocomplete="username" required value="vic"');
+    expect(page.text).toContain('name="firstname" type="text" autocomplete="given-name" value="Vic"');
+    expect(page.text).not.toContain('evil');
+
+    const entered = { token, password: PASSWORD, confirmPassword: PASSWORD, firstname: '', lastname: 'Tim' };
+    const taken = await server.ask(null, form({ ...entered, username: 'ADA' }));
+    expect(taken.status).toBe(409);
+    expect(taken.text).toContain('value="ADA" aria-invalid="true" aria-describedby="username-error"');
+    expect(taken.text).toContain('name="lastname" type="text" autocomplete="family-name" value="Tim"');
+    const done = await server.ask(null, form({ ...entered, username: 'victor' }));
+    expect(done.status).toBe(200);
+    const credentials = { email: 'victim@example.org', password: PASSWORD };
+    const { json } = await server.ask(null, { method: 'POST', url: '/api/v1/sessions', payload: credentials });
+    expect(json.user).toMatchObject({ _id: userId, username: 'victor', firstname: null, lastname: 'Tim' });
+    const shown = await read(server, ada, `/api/v1/users/${userId}`);
+    expect(shown.json).toMatchObject({ username: 'victor', firstname: null, displayName: 'Tim' });
+    const found = await read(server, ada, '/api/v1/users?search=victor');
+    expect(found.json.items.map(({ _id }: { _id: string }) => _id)).toEqual([userId]);
+  });
+
+  /** The id of the account that was opened last. */
+  async function newestUser(): Promise<string> {
+    const filter = { types: ['UserRegistered'] };
+    const { events } = await server.log.readAll({ direction: 'backwards', from: null, limit: 1, filter });
+    return String(events[0]?.data.userId);
+  }
 
   it.each(['/set-password', '/set-password?token=nonsense', '/set-password?token=%22%3E%3Cscript%3E'])(
     'is a 403 page at %s',

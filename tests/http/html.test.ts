@@ -27,10 +27,21 @@ describe('html', () => {
 
 describe('the page to set a password', () => {
   it('escapes the token and shows an error beside its field', () => {
-    const page = setPasswordPage('"><img>', [{ path: '/password', message: 'must have at least 8 characters' }]);
+    const errors = [{ path: '/password', message: 'must have at least 8 characters' }];
+    const page = setPasswordPage({ token: '"><img>', names: null, errors });
     expect(page).toContain('name="token" value="&quot;&gt;&lt;img&gt;"');
     expect(page).toContain('aria-invalid="true" aria-describedby="password-error"');
     expect(page).toContain('<p class="error" id="password-error">This must have at least 8 characters.</p>');
     expect(page).not.toContain('confirmPassword-error');
+    expect(page).not.toContain('name="username"');
+  });
+
+  it('shows the names that the account gets, escaped, with an error beside its field', () => {
+    const names = { username: '"><script>', firstname: null, lastname: 'Lovelace' };
+    const page = setPasswordPage({ token: 'x', names, errors: [{ path: '/username', message: 'is taken' }] });
+    expect(page).toContain('autocomplete="username" required value="&quot;&gt;&lt;script&gt;" aria-invalid="true"');
+    expect(page).toContain('<p class="error" id="username-error">This is taken.</p>');
+    expect(page).toContain('name="firstname" type="text" autocomplete="given-name" value=""');
+    expect(page).toContain('name="lastname" type="text" autocomplete="family-name" value="Lovelace"');
   });
 });

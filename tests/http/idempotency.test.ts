@@ -62,6 +62,15 @@ const requests: Readonly<Record<string, () => Promise<Keyed>>> = {
     const payload = { token: (await pending()).token, password: PASSWORD, confirmPassword: PASSWORD };
     return keyed(null, { method: 'POST', url: '/api/v1/passwords', payload });
   },
+  'setting a password again by the same link': async () => {
+    const payload = { token: (await pending()).token, password: PASSWORD, confirmPassword: PASSWORD };
+    await one.ask(null, { method: 'POST', url: '/api/v1/passwords', payload });
+    return keyed(null, { method: 'POST', url: '/api/v1/passwords', payload });
+  },
+  'setting a password and another username': async () => {
+    const payload = { token: (await pending()).token, password: PASSWORD, confirmPassword: PASSWORD };
+    return keyed(null, { method: 'POST', url: '/api/v1/passwords', payload: { ...payload, username: newName() } });
+  },
   'creating a group': async () =>
     keyed(ada, { method: 'POST', url: '/conversations/', payload: { name: 'x', participants: [bob.userId] } }),
   'deleting a group': async () =>
@@ -92,14 +101,14 @@ const requests: Readonly<Record<string, () => Promise<Keyed>>> = {
 
 /**
  * What a request left in the log: the kinds of streams and the types of their events. An interrupted registration extends its reservations when it goes
- * on, which counts once; and decoys reserve nothing that exists.
+ * on, which counts once; decoys reserve nothing that exists; and a username that was not released expires by itself.
  */
 async function effectsSince(position: string | null): Promise<readonly string[]> {
   const { events } = await stores.log.readAll({ direction: 'forwards', from: position, limit: 4_096 });
   const kinds = new Set<string>();
   return events
     .filter(({ stream, type }) => {
-      if (/^command-|^address-decoy-/.test(stream)) return false;
+      if (/^command-|^address-decoy-/.test(stream) || type === 'NameReleased') return false;
       const isExtended = type === 'NameReserved' && kinds.has(`${stream} ${type}`);
       kinds.add(`${stream} ${type}`);
       return !isExtended;
@@ -210,7 +219,8 @@ describe('a refused request with a key', () => {
       const { token } = await pending();
       const payload = { token, password: PASSWORD, confirmPassword: PASSWORD };
       await one.ask(null, { method: 'POST', url: '/api/v1/passwords', payload });
-      return keyed(null, { method: 'POST', url: '/api/v1/passwords', payload });
+      const other = { ...payload, password: `${PASSWORD}!`, confirmPassword: `${PASSWORD}!` };
+      return keyed(null, { method: 'POST', url: '/api/v1/passwords', payload: other });
     },
   };
 

@@ -124,7 +124,7 @@ describe('an account whose key was destroyed, before UserErased is appended', ()
   const registration: UserEvent = { type: 'UserRegistered', data: { userId, ...ada, registeredAt: at } };
   const link: UserEvent = {
     type: 'PasswordLinkIssued',
-    data: { userId, linkId, purpose: 'welcome', expiresAt: later },
+    data: { userId, linkId, purpose: 'welcome', usernameHolder: userId, expiresAt: later },
   };
   const password: UserEvent = { type: 'PasswordSet', data: { userId, linkId, passwordHash: '$argon2id$x', setAt: at } };
   const session: SessionsEvent = {
@@ -180,7 +180,7 @@ describe('an account whose key was destroyed, before UserErased is appended', ()
     return {
       hasher,
       sessions: createSessions({ commands, books, names, hasher, accessTokens, refreshTokens, liveSessions, throttle }),
-      passwords: createPasswords({ commands, clock, names, links, hasher, liveSessions }),
+      passwords: createPasswords({ commands, books, clock, names, links, hasher, liveSessions }),
       mailAccounts: createMailAccounts({ commands, clock, links, publicUrl: PUBLIC_URL }),
     };
   }

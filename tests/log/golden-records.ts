@@ -46,7 +46,8 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     lastname: null,
     registeredAt: at,
   },
-  PasswordLinkIssued: { userId: ann, linkId: uuid(1), purpose: 'welcome', expiresAt: at },
+  ProfileChanged: { userId: ann, username: 'änn', firstname: null, lastname: 'Ó "Quoted"', changedAt: at },
+  PasswordLinkIssued: { userId: ann, linkId: uuid(1), purpose: 'welcome', usernameHolder: bob, expiresAt: at },
   RegistrationRepeated: { userId: ann, attemptedAt: at },
   PasswordSet: {
     userId: ann,

@@ -27,19 +27,21 @@ export function reserveName(
   if (state.status === 'free') return [reserved];
   if (state.holder === holder) return state.status === 'reserved' && state.until < until ? [reserved] : [];
   if (state.status === 'confirmed' || metadata.at < state.until) throw nameTaken();
-  return [{ type: 'NameReleased', data: { kind, holder: state.holder } }, reserved];
+  // One event, as for a free name: the number of events must not show that the name was reserved before.
+  return [reserved];
 }
 
 /**
- * Makes the reservation permanent, also after it expired or was released, unless another user holds the name by then.
+ * Makes the reservation permanent, under the id of its user, also after it expired or was released, unless another user holds the name by then.
  * Refused with `already-exists`.
  */
 export function confirmName(
   { data }: CommandOf<ReservationCommand, 'ConfirmName'>,
   state: ReservationState,
 ): ReservationEvent[] {
-  const { kind, holder } = data;
-  if (state.status !== 'free' && state.holder !== holder) throw nameTaken();
+  const { kind, holder, reservedAs } = data;
+  const isOwn = state.status === 'free' || state.holder === holder;
+  if (!isOwn && (state.status === 'confirmed' || state.holder !== reservedAs)) throw nameTaken();
   return state.status === 'confirmed' ? [] : [{ type: 'NameConfirmed', data: { kind, holder } }];
 }
 

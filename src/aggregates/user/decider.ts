@@ -9,6 +9,12 @@ import type { UserEvent } from './events.ts';
 /** The latest link to set a password, until it is used. Earlier links are void. */
 export type PasswordLink = Readonly<{ linkId: string; expiresAt: string }>;
 
+/** Latest usernames of links that were replaced which a pending account remembers, so that they can be released. */
+const REPLACED_MAX = 16;
+
+/** A username, and the id under which it is reserved. Personal data like all names. */
+export type ReservedUsername = Readonly<{ username: string | null; holder: string }>;
+
 /** Personal data is `null` once its key was destroyed, which happens before `UserErased` is appended. */
 type Profile = Readonly<{
   userId: string;
@@ -20,12 +26,19 @@ type Profile = Readonly<{
   link: PasswordLink | null;
 }>;
 
-/** An account whose password is set. Sessions that started before `passwordSetAt` are void. */
+/**
+ * An account whose password is set. Sessions that started before `passwordSetAt` are void. `usedLinkId`: the link by which it was set, where it was one.
+ */
 export type ActiveAccount = Profile &
-  Readonly<{ status: 'active'; passwordHash: string | null; passwordSetAt: string }>;
+  Readonly<{ status: 'active'; passwordHash: string | null; passwordSetAt: string; usedLinkId: string }>;
 
-/** An account that was not erased. It is `pending` until a password is set for the first time. */
-export type Account = (Profile & Readonly<{ status: 'pending' }>) | ActiveAccount;
+/**
+ * An account that was not erased. It is `pending` until a password is set for the first time; its names are those of the newest link until then.
+ * `usernameHolder`: the id under which its username is reserved. `replaced`: the usernames of earlier links, the latest last.
+ */
+export type Account =
+  | (Profile & Readonly<{ status: 'pending'; usernameHolder: string; replaced: readonly ReservedUsername[] }>)
+  | ActiveAccount;
 
 export type UserState =
   | Readonly<{ status: 'none' }>
@@ -56,51 +69,47 @@ export function invalidLink(): Refusal {
   return new Refusal('invalid-link', 'this link is wrong, was used or replaced, or has expired');
 }
 
-/** Registers an account and issues its first link. `[]` when the account exists or was erased. */
+/**
+ * A registration with the address of this account. Without an account, it is opened with its first link. While the account is pending, the profile
+ * belongs to the newest link: the names are replaced with those of this registration, and a new link is issued. Once it is active, nothing changes and
+ * its owner is warned, each time. `[]` when this link was issued already. Refused with `not-found` for an account that was erased.
+ */
 export function registerUser(
   { data, metadata }: CommandOf<UserCommand, 'RegisterUser'>,
   state: UserState,
 ): UserEvent[] {
-  if (state.status !== 'none') return [];
-  const { userId, email, username, firstname, lastname, linkId, linkExpiresAt } = data;
-  return [
-    {
-      type: 'UserRegistered',
-      data: { userId, email, username, firstname, lastname, registeredAt: metadata.at },
-    },
-    welcomeLink(userId, linkId, linkExpiresAt),
-  ];
-}
-
-/**
- * While the account is pending: a new link, or `[]` when this one was issued already. Once it is active: a warning to its owner, each time.
- * Refused with `not-found` when there is no such account, also after its erasure.
- */
-export function repeatRegistration(
-  { data, metadata }: CommandOf<UserCommand, 'RepeatRegistration'>,
-  state: UserState,
-): UserEvent[] {
-  const { userId, linkId, linkExpiresAt } = data;
+  const { userId, email, username, firstname, lastname, linkId, linkExpiresAt, usernameHolder } = data;
+  const link: UserEvent = {
+    type: 'PasswordLinkIssued',
+    data: { userId, linkId, purpose: 'welcome', usernameHolder, expiresAt: linkExpiresAt },
+  };
   switch (state.status) {
-    case 'none':
-    case 'erased':
-      throw new Refusal('not-found', 'there is no such account');
-    case 'pending':
-      return state.link?.linkId === linkId ? [] : [welcomeLink(userId, linkId, linkExpiresAt)];
+    case 'none': {
+      const registeredAt = metadata.at;
+      return [{ type: 'UserRegistered', data: { userId, email, username, firstname, lastname, registeredAt } }, link];
+    }
+    case 'pending': {
+      if (state.link?.linkId === linkId) return [];
+      const changed = { userId, username, firstname, lastname, changedAt: metadata.at };
+      return [{ type: 'ProfileChanged', data: changed }, link];
+    }
     case 'active':
       return [{ type: 'RegistrationRepeated', data: { userId, attemptedAt: metadata.at } }];
+    case 'erased':
+      throw new Refusal('not-found', 'there is no such account');
   }
 }
 
-/** Sets the password and activates the account. Refused with `invalid-link` unless the link is good. */
+/** Sets the password and the names, and activates the account. Refused with `invalid-link` unless the link is good. */
 export function setPassword({ data, metadata }: CommandOf<UserCommand, 'SetPassword'>, state: UserState): UserEvent[] {
-  const { userId, linkId, passwordHash } = data;
-  if (!isLinkGood(state, linkId, metadata.at)) throw invalidLink();
-  return [{ type: 'PasswordSet', data: { userId, linkId, passwordHash, setAt: metadata.at } }];
-}
-
-function welcomeLink(userId: string, linkId: string, expiresAt: string): UserEvent {
-  return { type: 'PasswordLinkIssued', data: { userId, linkId, purpose: 'welcome', expiresAt } };
+  const { userId, linkId, passwordHash, username, firstname, lastname } = data;
+  const account = accountOf(state);
+  if (account === null || !isLinkGood(state, linkId, metadata.at)) throw invalidLink();
+  const passwordSet: UserEvent = { type: 'PasswordSet', data: { userId, linkId, passwordHash, setAt: metadata.at } };
+  const isSame = username === account.username && firstname === account.firstname && lastname === account.lastname;
+  if (isSame) return [passwordSet];
+  const changed = { userId, username, firstname, lastname, changedAt: metadata.at };
+  return [{ type: 'ProfileChanged', data: changed }, passwordSet];
 }
 
 function evolve(state: UserState, event: UserEvent): UserState {
@@ -110,15 +119,28 @@ function evolve(state: UserState, event: UserEvent): UserState {
     return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
   if (event.type === 'UserRegistered') {
     const { userId, email, username, firstname, lastname, registeredAt } = event.data;
-    return { status: 'pending', userId, email, username, firstname, lastname, registeredAt, link: null };
+    const profile = { userId, email, username, firstname, lastname, registeredAt, link: null };
+    return { status: 'pending', ...profile, usernameHolder: userId, replaced: [] };
   }
   if (state.status === 'none') return state;
   switch (event.type) {
-    case 'PasswordLinkIssued':
-      return { ...state, link: { linkId: event.data.linkId, expiresAt: event.data.expiresAt } };
+    case 'ProfileChanged': {
+      const { username, firstname, lastname } = event.data;
+      const changed = { ...state, username, firstname, lastname };
+      if (changed.status === 'active') return changed;
+      const replaced = [...changed.replaced, { username: state.username, holder: changed.usernameHolder }];
+      return { ...changed, replaced: replaced.slice(-REPLACED_MAX) };
+    }
+    case 'PasswordLinkIssued': {
+      const { linkId, expiresAt, usernameHolder } = event.data;
+      const link = { linkId, expiresAt };
+      return state.status === 'pending' ? { ...state, link, usernameHolder } : { ...state, link };
+    }
     case 'PasswordSet': {
-      const { passwordHash, setAt } = event.data;
-      return { ...state, status: 'active', link: null, passwordHash, passwordSetAt: setAt };
+      const { passwordHash, setAt, linkId } = event.data;
+      const { userId, email, username, firstname, lastname, registeredAt } = state;
+      const profile = { userId, email, username, firstname, lastname, registeredAt, link: null };
+      return { status: 'active', ...profile, passwordHash, passwordSetAt: setAt, usedLinkId: linkId };
     }
     case 'RegistrationRepeated':
       return state;
@@ -132,14 +154,12 @@ function evolve(state: UserState, event: UserEvent): UserState {
 export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   category: 'user',
   isPersonal: true,
-  snapshotVersion: 2,
+  snapshotVersion: 3,
   initialState,
   decide(command, state) {
     switch (command.type) {
       case 'RegisterUser':
         return registerUser(command, state);
-      case 'RepeatRegistration':
-        return repeatRegistration(command, state);
       case 'SetPassword':
         return setPassword(command, state);
       default:
@@ -148,6 +168,6 @@ export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   },
   evolve,
   ...plainState<UserState>(),
-  // Ten short strings and a password hash.
-  weight: () => 1_200,
+  // Ten short strings, a password hash, and while it is pending the usernames of earlier links.
+  weight: (state) => 1_200 + (state.status === 'pending' ? state.replaced.length * 200 : 0),
 };

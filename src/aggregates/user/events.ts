@@ -17,13 +17,32 @@ export const userEvents = {
     },
     { personal: { email: 'userId', username: 'userId', firstname: 'userId', lastname: 'userId' } },
   ),
-  /** A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret. */
-  PasswordLinkIssued: event({
-    userId: ObjectId,
-    linkId: Uuid,
-    purpose: Type.Enum(['welcome']),
-    expiresAt: Time,
-  }),
+  /** The names of the account were replaced: by a later registration while it is pending, or by its owner. */
+  ProfileChanged: event(
+    {
+      userId: ObjectId,
+      username: Type.String({ minLength: 1, maxLength: 32 }),
+      firstname: Name,
+      lastname: Name,
+      changedAt: Time,
+    },
+    { personal: { username: 'userId', firstname: 'userId', lastname: 'userId' } },
+  ),
+  /**
+   * A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret.
+   * `usernameHolder`: the id under which the username that the account had then is reserved.
+   */
+  PasswordLinkIssued: event(
+    {
+      userId: ObjectId,
+      linkId: Uuid,
+      purpose: Type.Enum(['welcome']),
+      usernameHolder: ObjectId,
+      expiresAt: Time,
+    },
+    // Before, a later registration did not change the username, which the account itself had reserved.
+    { upcasters: [(data) => ({ ...data, usernameHolder: data.userId ?? null })] },
+  ),
   /** Somebody tried to register with the address of this active account; its owner is informed by mail. */
   RegistrationRepeated: event({ userId: ObjectId, attemptedAt: Time }),
   /** A password was set by a link; that verifies the address and activates the account. `passwordHash` is an argon2id PHC string. */

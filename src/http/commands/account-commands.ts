@@ -6,6 +6,7 @@ import { userCommands } from '../../commands/user.ts';
 import { type CommandDescription, describeCommand, describePublicCommand } from './command-description.ts';
 
 const { email, username } = userCommands.RegisterUser.properties;
+const names = { firstname: Type.Optional(text(1, 100)), lastname: Type.Optional(text(1, 100)) };
 
 /** The password rules are applied by the service, which can explain each of them. */
 const Password = Type.String({ format: 'text' });
@@ -16,9 +17,9 @@ export const accountDescriptions: readonly CommandDescription[] = [
     name: 'RegisterUser',
     summary: 'Sign up',
     description:
-      'Mails a link to set the password. An address that is already in use gets the same answer, and a mail informs its owner.',
+      'Mails a link to set the password. The account gets the names of the request whose link is used. An address that is already in use gets the same answer, and a mail informs its owner.',
     tag: 'accounts',
-    input: closed({ email, username, firstname: Type.Optional(text(1, 100)), lastname: Type.Optional(text(1, 100)) }),
+    input: closed({ email, username, ...names }),
     example: { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' },
     paths: [{ method: 'POST', path: '/api/v1/users' }],
     sharedLimits: ['registration'],
@@ -37,16 +38,23 @@ export const accountDescriptions: readonly CommandDescription[] = [
   describePublicCommand({
     name: 'SetPassword',
     summary: 'Set the password by a mailed link',
-    description: 'Confirms the address and activates the account. 8 to 128 characters, not a common password.',
+    description:
+      'Confirms the address and activates the account. 8 to 128 characters, not a common password. The account gets the names of the registration that the link was mailed for, except for those that are given here.',
     tag: 'accounts',
-    input: closed({ token: Type.String(), password: Password, confirmPassword: Password }),
+    input: closed({
+      token: Type.String(),
+      password: Password,
+      confirmPassword: Password,
+      username: Type.Optional(username),
+      ...names,
+    }),
     example: {
       token: 'the value of token= in the mailed link',
       password: 'a long sentence of yours',
       confirmPassword: 'a long sentence of yours',
     },
     paths: [{ method: 'POST', path: '/api/v1/passwords' }],
-    problems: ['invalid-link'],
+    problems: ['invalid-link', 'username-taken'],
     owner({ identity }, { token }) {
       const owner = identity.userOfPasswordLink(token);
       if (owner === null) throw invalidLink();

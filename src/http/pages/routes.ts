@@ -1,7 +1,8 @@
 import { readFileSync } from 'node:fs';
 import type { FastifyReply } from 'fastify';
 import { Type } from 'typebox';
-import { Refusal } from '../../kernel/errors.ts';
+import type { ProfileNames } from '../../identity/identity.ts';
+import { Refusal, type RefusalCode } from '../../kernel/errors.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { prepareError } from '../request/error-responses.ts';
 import { contextOf } from '../request/request-context.ts';
@@ -13,7 +14,14 @@ const stylesheet = readFileSync(new URL('./parley.css', import.meta.url), 'utf8'
 
 /** Optional, so that a missing field is treated like an empty one. */
 const Field = Type.Optional(Type.String({ format: 'text' }));
-const PasswordForm = Type.Object({ token: Field, password: Field, confirmPassword: Field });
+const PasswordForm = Type.Object({
+  token: Field,
+  password: Field,
+  confirmPassword: Field,
+  username: Field,
+  firstname: Field,
+  lastname: Field,
+});
 const Link = Type.Object({ token: Field });
 
 /** Pages for people, which work without JavaScript. Errors are shown as pages too. */
@@ -33,20 +41,41 @@ export function addPages(scope: App, deps: Pick<AppDeps, 'identity' | 'logger' |
 
   scope.get('/set-password', { schema: { hide: true, querystring: Link } }, async (request, reply) => {
     const { token = '' } = request.query;
-    await identity.checkPasswordLink(token);
-    return sendPage(reply, setPasswordPage(token));
+    return sendPage(reply, setPasswordPage({ token, names: await identity.namesOfPasswordLink(token) }));
   });
 
   scope.post('/set-password', { schema: { hide: true, body: PasswordForm } }, async (request, reply) => {
-    const { token = '', password = '', confirmPassword = '' } = request.body;
+    const { token = '', password = '', confirmPassword = '', ...typed } = request.body;
+    const names = namesOf(typed);
     try {
-      await identity.setPassword({ token, password, confirmPassword }, contextOf(request, deps));
+      await identity.setPassword({ token, password, confirmPassword, ...names }, contextOf(request, deps));
       return sendPage(reply, passwordSetPage());
     } catch (error) {
-      if (!(error instanceof Refusal) || error.code !== 'out-of-range') throw error;
-      return sendPage(reply.code(422), setPasswordPage(token, error.errors));
+      const status = error instanceof Refusal ? FORM_ERRORS[error.code] : undefined;
+      if (!(error instanceof Refusal) || status === undefined) throw error;
+      const { username = '', firstname = null, lastname = null } = names;
+      // Without the field there was no form for it.
+      const shown = typed.username === undefined ? null : { username, firstname, lastname };
+      return sendPage(reply.code(status), setPasswordPage({ token, names: shown, errors: error.errors }));
     }
   });
+}
+
+/** Refusals that are shown in the form, each beside its field. */
+const FORM_ERRORS: Readonly<Partial<Record<RefusalCode, number>>> = { 'out-of-range': 422, 'username-taken': 409 };
+
+/** The names of a form. An empty first or last name means none; a field that the form does not have changes nothing. */
+function namesOf({
+  username,
+  firstname,
+  lastname,
+}: Partial<Record<keyof ProfileNames, string>>): Partial<ProfileNames> {
+  const optional = (name: string): string | null => (name === '' ? null : name);
+  return {
+    ...(username === undefined ? {} : { username }),
+    ...(firstname === undefined ? {} : { firstname: optional(firstname) }),
+    ...(lastname === undefined ? {} : { lastname: optional(lastname) }),
+  };
 }
 
 function sendPage(reply: FastifyReply, text: string): FastifyReply {

@@ -67,7 +67,7 @@ const noted: EventHandler<UserBody, UserEvent> = {
 
 export const users = defineProjection<UserBody, UserEvent>({
   name: 'users',
-  version: 2,
+  version: 3,
   collections: [
     {
       name: 'users',
@@ -82,6 +82,16 @@ export const users = defineProjection<UserBody, UserEvent>({
     UserRegistered: {
       touches: ({ data }) => [{ collection: 'users', id: data.userId, fresh: true }],
       evolve: (user, { data, revision }) => user ?? registered(data, Number(revision)),
+    },
+    ProfileChanged: {
+      touches: account,
+      evolve: (user, { data, revision }) => {
+        if (user === undefined) return undefined;
+        const { username, firstname, lastname } = data;
+        const names = { username, firstname, lastname };
+        const terms = user.status === 'active' ? searchable(names) : NOT_SEARCHABLE;
+        return { ...user, ...names, displayName: displayNameOf(names), ...terms, revision: Number(revision) };
+      },
     },
     PasswordLinkIssued: noted,
     RegistrationRepeated: noted,
