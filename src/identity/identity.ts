@@ -44,8 +44,8 @@ export interface Identity {
   signIn(credentials: Credentials, context: RequestContext): Promise<SignedIn>;
 
   /**
-   * Issues the next tokens of a session. The token before the current one is accepted once more and answered with the current one; an older
-   * token ends the session. Throws `unauthenticated`.
+   * Issues the next tokens of a session. For 60 s after that, the token before gets the current one, any number of times; after that, and for an older
+   * token at any time, the session is ended. Throws `unauthenticated`.
    */
   refresh(refreshToken: string, context: RequestContext): Promise<SignedIn>;
 

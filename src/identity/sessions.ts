@@ -72,6 +72,16 @@ export function createSessions(
     books.consider(handled, { aggregate: sessions, id: userId, metadata, summarise: (from) => summary(userId, from) });
   }
 
+  /** The counter of the current token after a refresh; `null` when the session has ended. */
+  async function counterAfter(handled: Handled, subject: RefreshTokenSubject, context: RequestContext) {
+    const { userId, sessionId } = subject;
+    const [event] = handled.events as readonly SessionsEvent[];
+    if (event !== undefined) return event.type === 'SessionRefreshed' ? event.data.counter : null;
+    // The token before the current one was presented.
+    const { state } = await commands.load(sessions, userId, 'cached');
+    return liveSession(state, sessionId, context.metadata.at)?.counter ?? null;
+  }
+
   return {
     async signIn(credentials, context) {
       const attempt = await throttle?.begin(credentials.email, credentials.address);
@@ -107,7 +117,7 @@ export function createSessions(
       const command = { type: 'RefreshSession' as const, data: subject, metadata };
       const handled = await commands.handle(sessions, userId, command, mainOptions(context));
       considerBooks(userId, handled, context);
-      const counter = currentCounter(handled.events as readonly SessionsEvent[]);
+      const counter = await counterAfter(handled, subject, context);
       if (counter === null) {
         liveSessions.forget(userId);
         throw sessionOver();
@@ -164,12 +174,4 @@ async function verified(deps: Deps, { email, password }: Credentials): Promise<A
   const account = activeAccountOf((await commands.load(user, userId, 'fresh')).state);
   const matches = await hasher.verify(account?.passwordHash ?? null, password);
   return matches ? account : null;
-}
-
-/** The counter of the current token after a refresh; `null` when the refresh ended the session. */
-function currentCounter(events: readonly SessionsEvent[]): number | null {
-  for (const event of events) {
-    if (event.type === 'SessionRefreshed' || event.type === 'SessionRefreshForgiven') return event.data.counter;
-  }
-  return null;
 }

@@ -69,7 +69,7 @@ describe('StartSession', () => {
     const state = given(sessions, [])
       .when(start(1, 5, 100, 'Browser'))
       .decides([started(1, 5, 100, 'Browser')]);
-    const session = { sessionId: uuid(1), counter: 0, forgiven: false, startedAt: at(5), expiresAt: at(100) };
+    const session = { sessionId: uuid(1), counter: 0, rotatedAt: at(5), startedAt: at(5), expiresAt: at(100) };
     expect(state).toStrictEqual({ open: [session], over: [], sinceSummary: 1 });
   });
 
@@ -117,29 +117,54 @@ describe('RefreshSession', () => {
       .decides([refreshed(1, 2, 20)]);
   });
 
-  it('accepts the token before the current one once, and answers with the current one', () => {
-    given(sessions, [started(1), refreshed(1, 1)])
-      .when(refresh(1, 0))
-      .decides([forgiven(1, 1)]);
+  it('decides nothing for the token before the current one within 60 s of the rotation, any number of times', () => {
+    const { when } = given(sessions, [started(1), refreshed(1, 1, 10)]);
+    for (const seconds of [10, 10, 40, 69.999]) when(refresh(1, 0, seconds)).decides([]);
   });
 
-  it('accepts the previous token again after the next rotation', () => {
-    given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1), refreshed(1, 2)])
-      .when(refresh(1, 1))
-      .decides([forgiven(1, 2)]);
+  it('decides nothing for the token before on a node whose clock is slower than that of the rotation', () => {
+    given(sessions, [started(1), refreshed(1, 1, 10)])
+      .when(refresh(1, 0, 8))
+      .decides([]);
   });
 
-  it('ends the session when the previous token is presented a second time', () => {
-    const state = given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1)])
-      .when(refresh(1, 0))
-      .decides([ended(1, 'reused-token')]);
-    expect(state).toStrictEqual({ open: [], over: [uuid(1)], sinceSummary: 4 });
+  it('counts the 60 s from the latest rotation', () => {
+    const { when } = given(sessions, [started(1), refreshed(1, 1, 10), refreshed(1, 2, 20)]);
+    when(refresh(1, 1, 79.999)).decides([]);
+    when(refresh(1, 1, 80)).decides([ended(1, 'reused-token', 80)]);
   });
 
-  it('ends the session when an older token is presented', () => {
+  it('ends the session when the previous token is presented after 60 s', () => {
+    const state = given(sessions, [started(1), refreshed(1, 1)])
+      .when(refresh(1, 0, 70))
+      .decides([ended(1, 'reused-token', 70)]);
+    expect(state).toStrictEqual({ open: [], over: [uuid(1)], sinceSummary: 3 });
+  });
+
+  it('ends the session when an older token is presented, at any time', () => {
     given(sessions, [started(1), refreshed(1, 1), refreshed(1, 2)])
       .when(refresh(1, 0))
       .decides([ended(1, 'reused-token')]);
+  });
+
+  it('ends the session when the previous token is presented after 60 s, with a summary in between', () => {
+    const history = [started(1), refreshed(1, 1, 10)];
+    const summary = summarised(
+      [{ sessionId: uuid(1), counter: 1, rotatedAt: at(10), startedAt: at(0), expiresAt: at(100) }],
+      [null],
+      [],
+    );
+    given(sessions, history)
+      .when(summarise({ 1: null }))
+      .decides([summary]);
+    const { when } = given(sessions, [summary]);
+    when(refresh(1, 0, 69)).decides([]);
+    when(refresh(1, 0, 70)).decides([ended(1, 'reused-token', 70)]);
+  });
+
+  it('ignores what earlier versions recorded of an answered previous token', () => {
+    const { state } = given(sessions, [started(1), refreshed(1, 1), forgiven(1, 1)]);
+    expect(state.open).toEqual(given(sessions, [started(1), refreshed(1, 1)]).state.open);
   });
 
   it.each([
@@ -190,8 +215,8 @@ describe('SummariseSessions', () => {
     forgiven(1, 1),
     started(4),
   ];
-  const first = { sessionId: uuid(1), counter: 1, forgiven: true, startedAt: at(0), expiresAt: at(100) };
-  const third = { sessionId: uuid(3), counter: 0, forgiven: false, startedAt: at(2), expiresAt: at(100) };
+  const first = { sessionId: uuid(1), counter: 1, rotatedAt: at(10), startedAt: at(0), expiresAt: at(100) };
+  const third = { sessionId: uuid(3), counter: 0, rotatedAt: at(2), startedAt: at(2), expiresAt: at(100) };
 
   it('repeats the live sessions with their user agents, and the ids of the others', () => {
     const state = given(sessions, [...history, ended(4, 'signed-out')])
@@ -273,7 +298,6 @@ it('sessions keep their rules for any sequence of commands', () => {
     reaches: [
       'SessionStarted',
       'SessionRefreshed',
-      'SessionRefreshForgiven',
       'SessionEnded',
       'SessionsSummarised',
       'unauthenticated',

@@ -99,8 +99,20 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
         }),
         stored('SessionRefreshed', { ...session(1), counter: 3, refreshedAt: at(5) }),
       ],
+      [
+        stored(
+          'SessionsSummarised',
+          {
+            userId: alice,
+            sessions: [{ sessionId: uuid(1), counter: 2, rotatedAt: at(4), startedAt: at(0), expiresAt: at(10) }],
+            userAgents: [null],
+            over: [],
+          },
+          2,
+        ),
+      ],
     ],
-    golden: { 1: '0b8e1480bc079666', 2: '1e75654b1c6a26e9' },
+    golden: { 1: '0b8e1480bc079666', 2: '1e75654b1c6a26e9', 3: 'e0b9405a7f92f330' },
   },
   conversation: {
     histories: [

@@ -100,9 +100,7 @@ describe('RegisterUser with the address of an account', () => {
   });
 
   it('is refused for an account that was erased', () => {
-    given(user, [userErased])
-      .when(repeat(2, 80))
-      .refused('not-found');
+    given(user, [userErased]).when(repeat(2, 80)).refused('not-found');
     given(user, [...pending, userErased])
       .when(repeat(2, 80))
       .refused('not-found');

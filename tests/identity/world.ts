@@ -66,6 +66,17 @@ export function request(world: World, key?: string): RequestContext {
   return { ids, metadata };
 }
 
+/** Lets time pass while something runs: writers that conflict wait for each other. */
+export async function whileTimePasses<T>(world: World, running: Promise<T>): Promise<T> {
+  let isOver = false;
+  const end = (): void => {
+    isOver = true;
+  };
+  running.then(end, end);
+  while (!isOver) await world.clock.advance(1);
+  return running;
+}
+
 /** All events of a stream. */
 export async function eventsOf(world: World, stream: string): Promise<readonly RecordedEvent[]> {
   return (await world.log.readStream(stream)).events;

@@ -72,7 +72,7 @@ export const samples: Readonly<Record<string, JsonObject>> = {
   SessionRefreshForgiven: { userId: ann, sessionId: uuid(2), counter: 1 },
   SessionsSummarised: {
     userId: ann,
-    sessions: [{ sessionId: uuid(2), counter: 1, forgiven: true, startedAt: at, expiresAt: at }],
+    sessions: [{ sessionId: uuid(2), counter: 1, rotatedAt: at, startedAt: at, expiresAt: at }],
     userAgents: ['Browser/1.0 (Système)'],
     over: [uuid(6)],
   },

@@ -11,11 +11,14 @@ export const SESSIONS_MAX = 100;
 /** Ended sessions that are remembered, the latest ones, to distinguish a repeated end from the end of an unknown session. */
 const OVER_MAX = 100;
 
-/** `counter` is that of the current refresh token. `forgiven`: the token before it was presented once and answered with the current one. */
+/** For how long after a rotation the token before still gets the current one, in ms: a response was lost, or several tabs refreshed at once. */
+export const ROTATION_GRACE_MS = 60_000;
+
+/** `counter` is that of the current refresh token, which replaced the one before it at `rotatedAt`. */
 export type Session = Readonly<{
   sessionId: string;
   counter: number;
-  forgiven: boolean;
+  rotatedAt: string;
   startedAt: string;
   expiresAt: string;
 }>;
@@ -49,8 +52,8 @@ export function startSession(
 }
 
 /**
- * Replaces the current refresh token with the next one. The token before it is accepted once more and answered with the current one
- * (`SessionRefreshForgiven`). Presenting it again, or any older token, ends the session: an event and not a refusal, because it has to be stored.
+ * Replaces the current refresh token with the next one. `[]` for the token before it within `ROTATION_GRACE_MS` of the rotation: the current one is
+ * the answer, any number of times. Presenting it later, or any older token, ends the session: an event and not a refusal, because it has to be stored.
  * Refused with `unauthenticated` when there is no such session, and for a token that was never issued.
  */
 export function refreshSession(
@@ -66,9 +69,8 @@ export function refreshSession(
     const next = { userId, sessionId, counter: counter + 1, refreshedAt: metadata.at };
     return [{ type: 'SessionRefreshed', data: next }];
   }
-  if (counter === session.counter - 1 && !session.forgiven) {
-    return [{ type: 'SessionRefreshForgiven', data: { userId, sessionId, counter: session.counter } }];
-  }
+  const sinceRotation = Date.parse(metadata.at) - Date.parse(session.rotatedAt);
+  if (counter === session.counter - 1 && sinceRotation < ROTATION_GRACE_MS) return [];
   return [ended(userId, sessionId, 'reused-token', metadata.at)];
 }
 
@@ -140,15 +142,15 @@ function evolve(before: SessionsState, event: SessionsEvent): SessionsState {
     case 'SessionStarted': {
       const { sessionId, startedAt, expiresAt } = event.data;
       const others = close(state, (session) => session.expiresAt <= startedAt);
-      const started = { sessionId, counter: 0, forgiven: false, startedAt, expiresAt };
+      const started = { sessionId, counter: 0, rotatedAt: startedAt, startedAt, expiresAt };
       return { ...others, open: [...others.open, started] };
     }
     case 'SessionsSummarised':
       return { open: event.data.sessions, over: event.data.over, sinceSummary: 0 };
     case 'SessionRefreshed':
-      return change(state, event.data.sessionId, { counter: event.data.counter, forgiven: false });
+      return change(state, event.data.sessionId, { counter: event.data.counter, rotatedAt: event.data.refreshedAt });
     case 'SessionRefreshForgiven':
-      return change(state, event.data.sessionId, { forgiven: true });
+      return state;
     case 'SessionEnded':
       return close(state, ({ sessionId }) => sessionId === event.data.sessionId);
     default:
@@ -165,7 +167,7 @@ const ID_BYTES = 70;
 /** The sessions of one user. Setting a password also ends all earlier sessions; that is recorded in the user's own stream only. */
 export const sessions: Aggregate<SessionsState, SessionsCommand, SessionsEvent> = {
   category: 'sessions',
-  snapshotVersion: 2,
+  snapshotVersion: 3,
   initialState: { open: [], over: [], sinceSummary: 0 },
   decide(command, state) {
     switch (command.type) {

@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import type { JsonObject } from '../../kernel/json.ts';
 import { closed, type EventsOf, event, ObjectId, Sequence, Time, Uuid } from '../event-spec.ts';
 
 /** The sessions of one user; stream `sessions-<userId>`. */
@@ -16,9 +17,9 @@ export const sessionsEvents = {
   ),
   /** The refresh token with this counter is now the current one; the first has 0. */
   SessionRefreshed: event({ userId: ObjectId, sessionId: Uuid, counter: Sequence, refreshedAt: Time }),
-  /** The token before the current one was presented and answered with the current one (`counter`): a response was lost, or two tabs refreshed at once. */
+  /** Appended by earlier versions only: the token before the current one was answered with the current one (`counter`). Changes nothing. */
   SessionRefreshForgiven: event({ userId: ObjectId, sessionId: Uuid, counter: Sequence }),
-  /** `reused-token`: an old refresh token was presented. `superseded`: it was the oldest, and the user started one too many. */
+  /** `reused-token`: an old refresh token was presented, so that two parties had it. `superseded`: it was the oldest, and the user started one too many. */
   SessionEnded: event({
     userId: ObjectId,
     sessionId: Uuid,
@@ -36,7 +37,8 @@ export const sessionsEvents = {
         closed({
           sessionId: Uuid,
           counter: Sequence,
-          forgiven: Type.Boolean(),
+          /** When the current refresh token replaced the one before it; the start of the session for the first. */
+          rotatedAt: Time,
           startedAt: Time,
           expiresAt: Time,
         }),
@@ -45,8 +47,16 @@ export const sessionsEvents = {
       userAgents: Type.Array(Type.Union([Type.String({ maxLength: 256 }), Type.Null()]), { maxItems: 1_000 }),
       over: Type.Array(Uuid, { maxItems: 100 }),
     },
-    { personal: { userAgents: 'userId' } },
+    {
+      personal: { userAgents: 'userId' },
+      // Before, the time of the rotation was not repeated; the session's start stands for it, so that the token before is not accepted any more.
+      upcasters: [(data) => ({ ...data, sessions: (data.sessions as readonly JsonObject[]).map(withRotation) })],
+    },
   ),
 };
+
+function withRotation({ forgiven: _, ...session }: JsonObject): JsonObject {
+  return { ...session, rotatedAt: session.startedAt ?? null };
+}
 
 export type SessionsEvent = EventsOf<typeof sessionsEvents>;

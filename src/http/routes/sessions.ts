@@ -44,7 +44,8 @@ export function addSessionRoutes(app: App, deps: Pick<AppDeps, 'identity' | 'clo
     {
       schema: {
         summary: 'Refresh a session',
-        description: 'Returns the next pair of tokens.',
+        description:
+          'Returns the next pair of tokens. For 60 s after that, the refresh token before gets the current one. Presented later, or an older one at any time, it ends the session.',
         tags: ['sessions'],
         consumes: bodyTypes,
         body: Refresh,
