@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { type CommandsOf, ConversationId, closed, MessageId, text, UserId } from './fields.ts';
+import { type CommandsOf, ConversationId, closed, MessageId, UserId, visibleContent, visibleName } from './fields.ts';
 
 /** Limits of one command, in characters and members; the limits of a conversation are in its aggregate. */
 export const CONTENT_MAX = 16_384;
@@ -17,7 +17,7 @@ const UnusedUpTo = Type.Optional(Type.Integer({ minimum: 0 }));
 export const conversationCommands = {
   CreateGroup: closed({
     conversationId: ConversationId,
-    name: text(1, NAME_MAX),
+    name: visibleName(NAME_MAX),
     /** Further members; the actor becomes the owner. */
     participants: Type.Array(UserId, { maxItems: FIRST_MEMBERS_MAX - 1 }),
   }),
@@ -28,7 +28,7 @@ export const conversationCommands = {
   SendMessage: closed({
     conversationId: ConversationId,
     messageId: MessageId,
-    content: text(1, CONTENT_MAX),
+    content: visibleContent(CONTENT_MAX),
     replyTo: Type.Union([MessageId, Type.Null()]),
     mentions: Type.Array(UserId, { maxItems: 100 }),
     unusedUpTo: UnusedUpTo,
@@ -38,7 +38,7 @@ export const conversationCommands = {
     conversationId: ConversationId,
     otherUserId: UserId,
     messageId: MessageId,
-    content: text(1, CONTENT_MAX),
+    content: visibleContent(CONTENT_MAX),
     replyTo: Type.Union([MessageId, Type.Null()]),
     mentions: Type.Array(UserId, { maxItems: 100 }),
     unusedUpTo: UnusedUpTo,

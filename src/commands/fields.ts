@@ -21,6 +21,12 @@ export const SessionId = MessageId;
 /** Text entered by a user: `format: text` rejects lone surrogates (`String.prototype.isWellFormed`). */
 export const text = (minLength: number, maxLength: number) => Type.String({ minLength, maxLength, format: 'text' });
 
+/** A name that others see, in one line; see `nameError`. */
+export const visibleName = (maxLength: number) => Type.String({ minLength: 1, maxLength, format: 'name' });
+
+/** The content of a message; see `contentError`. */
+export const visibleContent = (maxLength: number) => Type.String({ minLength: 1, maxLength, format: 'content' });
+
 /** The union of commands that a table of schemas describes, type by type. */
 export type CommandsOf<Schemas extends Record<string, TObject>> = {
   [Name in keyof Schemas & string]: Command<Name, Static<Schemas[Name]>>;

@@ -1,12 +1,18 @@
 import { Type } from 'typebox';
-import { type CommandsOf, closed, text, UserId } from './fields.ts';
+import { type CommandsOf, closed, UserId, visibleName } from './fields.ts';
+
+/** Characters of a first or last name. */
+export const PERSON_NAME_MAX = 100;
+
+const USERNAME =
+  '3 to 32 letters with their marks, digits, dots, underscores and hyphens, beginning with a letter or digit; not a reserved name, and not a mix of scripts. Compared without case';
 
 const LinkId = Type.String();
 const Time = Type.String();
 const names = {
-  username: Type.String({ minLength: 3, maxLength: 32, pattern: '^[\\p{L}\\p{N}._-]+$' }),
-  firstname: Type.Union([text(1, 100), Type.Null()]),
-  lastname: Type.Union([text(1, 100), Type.Null()]),
+  username: Type.String({ format: 'username', description: USERNAME }),
+  firstname: Type.Union([visibleName(PERSON_NAME_MAX), Type.Null()]),
+  lastname: Type.Union([visibleName(PERSON_NAME_MAX), Type.Null()]),
 };
 
 /** Commands of an account. */
@@ -17,7 +23,7 @@ export const userCommands = {
    */
   RegisterUser: closed({
     userId: UserId,
-    email: Type.String({ maxLength: 254, format: 'email' }),
+    email: Type.String({ format: 'email' }),
     ...names,
     usernameHolder: UserId,
     linkId: LinkId,

@@ -41,12 +41,12 @@ export type IdentityLimits = Readonly<{
 
 /** Creates the identity of this node, and the signing key if there is none yet. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
-  const { commands, books, clock, random, secrets, publicUrl, sharedLimits, limits } = deps;
+  const { commands, books, keys, clock, random, secrets, publicUrl, sharedLimits, limits } = deps;
   const names = createNameIds(secrets.names);
   const links = createPasswordLinks(secrets.links);
   const hasher = new PasswordHasher(random);
   const allowance = new MailAllowance(sharedLimits, limits === 'off' ? 'off' : limits.mails);
-  const accessTokens = await createAccessTokens({ keys: deps.keys, clock, issuer: publicUrl });
+  const accessTokens = await createAccessTokens({ keys, clock, issuer: publicUrl });
   const liveSessions = new LiveSessions({ commands, clock });
   const sessions = createSessions({
     commands,
@@ -59,7 +59,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     throttle: limits === 'off' ? null : new SignInThrottle(sharedLimits, secrets.names, limits.signInFailures),
   });
   return {
-    register: createRegistration({ commands, books, names, allowance }),
+    register: createRegistration({ commands, books, keys, random, names, allowance }),
     ...createPasswords({ commands, books, clock, names, links, hasher, liveSessions }),
     ...sessions,
     jwks: () => accessTokens.jwks(),

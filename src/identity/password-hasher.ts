@@ -2,6 +2,7 @@ import { availableParallelism } from 'node:os';
 import { hash, verify } from '@node-rs/argon2';
 import { Refusal } from '../kernel/errors.ts';
 import type { Random } from '../ports/random.ts';
+import { canonicalPassword } from './password-rules.ts';
 
 /** Argon2id with 19 MiB, two passes, one lane: the OWASP and ASVS minimum. Argon2id is the package's default algorithm. */
 const COST = { memoryCost: 19_456, timeCost: 2, parallelism: 1 };
@@ -31,14 +32,14 @@ export class PasswordHasher {
     this.#limit = limit;
   }
 
-  /** Returns a PHC string with a new salt. */
+  /** Returns a PHC string with a new salt, of the password's canonical form. */
   async hash(password: string): Promise<string> {
-    return await this.#inTurn(() => hash(password, { ...COST, salt: this.#random.bytes(SALT_BYTES) }));
+    return await this.#inTurn(() => hash(canonicalPassword(password), { ...COST, salt: this.#random.bytes(SALT_BYTES) }));
   }
 
   /** Whether the hash is of this password. `null` never is, at the same cost. */
   async verify(passwordHash: string | null, password: string): Promise<boolean> {
-    const matches = await this.#inTurn(() => verify(passwordHash ?? DECOY, password));
+    const matches = await this.#inTurn(() => verify(passwordHash ?? DECOY, canonicalPassword(password)));
     return matches && passwordHash !== null;
   }
 

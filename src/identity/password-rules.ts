@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs';
 import type { FieldError } from '../kernel/errors.ts';
-import { foldEmail, foldUsername } from './names.ts';
+import { canonicalAddress } from './addresses.ts';
+import { foldUsername } from './username-rules.ts';
 
 export const PASSWORD_MIN = 8;
 export const PASSWORD_MAX = 128;
@@ -19,26 +20,36 @@ const RUNS = [
   'zyxwvutsrqponmlkjihgfedcba',
 ];
 
+/**
+ * The form in which a password is counted, compared and hashed: NFKC (NIST SP 800-63B, section 3.1.1.2), because keyboards differ in how they compose
+ * letters.
+ */
+export function canonicalPassword(password: string): string {
+  return password.normalize('NFKC');
+}
+
 /** A password must not be one of these. */
 export type PasswordOwner = Readonly<{ email: string | null; username: string | null }>;
 
 /**
  * What is wrong with a new password, `[]` when it is acceptable: 8 to 128 characters, no composition rules (NIST SP 800-63B, ASVS 6.2), not common,
- * and not the owner's username or address. Passwords are used exactly as given: not trimmed, truncated or normalised.
+ * and not the owner's username or address. Passwords are used as given: neither trimmed nor truncated, but in their canonical form.
  */
 export function passwordErrors(password: string, confirmPassword: string, owner: PasswordOwner): readonly FieldError[] {
   const message = passwordError(password, owner);
+  const isSame = canonicalPassword(password) === canonicalPassword(confirmPassword);
   return [
     ...(message === null ? [] : [{ path: '/password', message }]),
-    ...(password === confirmPassword
+    ...(isSame
       ? []
       : [{ path: '/confirmPassword', message: 'must be the same as the password' }]),
   ];
 }
 
-function passwordError(password: string, owner: PasswordOwner): string | null {
-  if (!password.isWellFormed()) return 'must be well-formed text';
-  // Bounds the cost of counting characters: a character is at most two code units.
+function passwordError(given: string, owner: PasswordOwner): string | null {
+  if (!given.isWellFormed()) return 'must be well-formed text';
+  // Bounds the cost of what follows: a character is at most two code units, and few compose to one.
+  const password = given.length > 10 * PASSWORD_MAX ? given : canonicalPassword(given);
   const length = password.length > 2 * PASSWORD_MAX ? Number.POSITIVE_INFINITY : [...password].length;
   if (length < PASSWORD_MIN) return `must have at least ${PASSWORD_MIN} characters`;
   if (length > PASSWORD_MAX) return `must have at most ${PASSWORD_MAX} characters`;
@@ -57,9 +68,7 @@ function isRun(folded: string): boolean {
 }
 
 function isOfOwner(password: string, { email, username }: PasswordOwner): boolean {
-  const names = [
-    ...(username === null ? [] : [foldUsername(username)]),
-    ...(email === null ? [] : [foldEmail(email), foldEmail(email).slice(0, foldEmail(email).lastIndexOf('@'))]),
-  ];
+  const address = email === null ? '' : canonicalAddress(email);
+  const names = [username ?? '', address, address.slice(0, Math.max(0, address.lastIndexOf('@')))].map(foldUsername);
   return names.includes(foldUsername(password));
 }

@@ -12,6 +12,7 @@ import type { CommandHandler } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import type { Clock } from '../ports/clock.ts';
+import { canonicalNames, nameErrors } from './canonical.ts';
 import { positionOf } from './context.ts';
 import type { Accepted, Identity, NewPassword, ProfileNames } from './identity.ts';
 import type { PasswordLink, PasswordLinks } from './links.ts';
@@ -107,8 +108,9 @@ export function createPasswords(
         return repeated(link, password, context);
       }
       const names = namesFor(account, input);
-      const errors = passwordErrors(password, confirmPassword, { email: account.email, username: names.username });
-      if (errors.length > 0) throw new Refusal('out-of-range', 'this password cannot be used', { errors });
+      const owner = { email: account.email, username: names.username };
+      const errors = [...nameErrors(input), ...passwordErrors(password, confirmPassword, owner)];
+      if (errors.length > 0) throw new Refusal('out-of-range', 'this password or name cannot be used', { errors });
 
       const passwordHash = await hasher.hash(password);
       await usernames.confirm(account, names.username, context);
@@ -134,11 +136,11 @@ function namesFor(account: Account, { username, firstname, lastname }: NewPasswo
   if (account.username === null) throw invalidLink();
   const own = { username: account.username, firstname: account.firstname, lastname: account.lastname };
   if (account.status === 'active') return own;
-  return {
+  return canonicalNames({
     username: username ?? own.username,
     firstname: firstname === undefined ? own.firstname : firstname,
     lastname: lastname === undefined ? own.lastname : lastname,
-  };
+  });
 }
 
 function wasUsedLately({ usedLinkId, passwordSetAt }: ActiveAccount, linkId: string, at: string): boolean {

@@ -5,6 +5,9 @@ import type { CommandHandler } from '../commands/command-handler.ts';
 import { mainOptions, type RequestContext, stepOptions } from '../commands/request-context.ts';
 import { Refusal } from '../kernel/errors.ts';
 import { laterPosition, type Position } from '../kernel/position.ts';
+import type { KeyStore } from '../ports/keys.ts';
+import type { Random } from '../ports/random.ts';
+import { canonicalRegistration } from './canonical.ts';
 import { laterThan, positionOf, stepOf } from './context.ts';
 import type { Accepted, Registration } from './identity.ts';
 import type { MailAllowance } from './mail-allowance.ts';
@@ -17,10 +20,19 @@ export const WELCOME_MS = 24 * 60 * 60_000;
 const ATTEMPTS = 3;
 /** Hexadecimal digits of the ids of decoys: a limited number of streams, and so many that two registrations rarely meet in one. */
 const DECOY_DIGITS = 3;
+/** Bytes of a personal key. */
+const KEY_BYTES = 32;
 /** The reservation of a decoy never hinders another one. */
 const EXPIRED = new Date(0).toISOString();
 
-type Deps = Readonly<{ commands: CommandHandler; books: Books; names: NameIds; allowance: MailAllowance }>;
+type Deps = Readonly<{
+  commands: CommandHandler;
+  books: Books;
+  keys: Pick<KeyStore, 'create'>;
+  random: Random;
+  names: NameIds;
+  allowance: MailAllowance;
+}>;
 
 /** One registration: its input, and the ids and times made for it. */
 type Plan = Readonly<{
@@ -49,11 +61,12 @@ type Path = Readonly<{ kind: 'open' } | { kind: 'join'; holder: string } | { kin
  *    opens it proves to own the address, and gets the names of that link's registration.
  *
  * For an active or erased account, and when no further mail may be sent, decoys take the place of steps 2 and 3. The response is the same on every
- * path, with an id that may never be used, and so are the number of reads, appends in a row, and events.
+ * path, with an id that may never be used, and so are the number of reads, appends in a row, and events, and a key is created on each.
  */
 export function createRegistration(deps: Deps): (input: Registration, context: RequestContext) => Promise<Accepted> {
   const { names, allowance } = deps;
-  return async (input, context) => {
+  return async (given, context) => {
+    const input = canonicalRegistration(given);
     const userId = context.ids.objectId('user');
     if (context.earlier !== undefined) return { userId, position: positionOf(context.earlier) };
     const plan: Plan = {
@@ -74,6 +87,7 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
       const holder = path.kind === 'open' ? userId : path.holder;
       // Refused when another registration has reserved the address since.
       if (!(await reserve(deps, plan, 'address', { id: plan.addressId, holder }))) continue;
+      if (holder !== userId) await createUnusedKey(deps, plan);
       return { userId, position: await registerUser(deps, plan, holder) };
     }
     throw new Refusal('unavailable', 'this e-mail address could not be reserved; try again', { retryAfterMs: 1_000 });
@@ -102,11 +116,17 @@ async function pathOf({ commands }: Deps, plan: Plan, mayMail: boolean): Promise
 async function decoy(deps: Deps, plan: Plan, holder: string | null): Promise<Position> {
   const name = { id: decoyId(plan.userId), holder: plan.userId, until: EXPIRED };
   await reserve(deps, plan, 'address', name);
+  await createUnusedKey(deps, plan);
   const [released, warned] = await Promise.all([
     release(deps, plan, 'address', name),
     holder === null ? reserveDecoy(deps, plan) : registerUser(deps, plan, holder),
   ]);
   return laterPosition(released, warned) ?? released;
+}
+
+/** The first event of a new account takes a write to the key store; so does every other registration. */
+async function createUnusedKey({ keys, random }: Deps, { userId }: Plan): Promise<void> {
+  await keys.create(`unused/${userId}`, random.bytes(KEY_BYTES));
 }
 
 /** In place of the warning: its id differs from that of the other decoy of the request. */
@@ -122,7 +142,7 @@ const decoyId = (userId: string): string => `decoy-${userId.slice(-DECOY_DIGITS)
 async function registerUser({ commands }: Deps, plan: Plan, accountId: string): Promise<Position> {
   const { input, context, linkId, until, userId } = plan;
   const { email, username, firstname, lastname } = input;
-  const names = { email: email.trim(), username, firstname, lastname, usernameHolder: userId };
+  const names = { email, username, firstname, lastname, usernameHolder: userId };
   const data = { userId: accountId, ...names, linkId, linkExpiresAt: until };
   // The stream of another account is short, so that a repeated request can search all of it.
   const isRepeated = context.handledSince !== undefined && accountId !== userId;

@@ -2,7 +2,7 @@ import { Refusal } from '../kernel/errors.ts';
 import type { JsonObject } from '../kernel/json.ts';
 import { networkOf } from '../kernel/network.ts';
 import type { Change, LimitKey, SharedLimits } from '../ports/limit-store.ts';
-import { foldEmail } from './names.ts';
+import { canonicalAddress } from './addresses.ts';
 import { hmac } from './secrets.ts';
 
 /**
@@ -74,7 +74,7 @@ export class SignInThrottle {
     }
     const network = networkOf(address);
     // Hashed, so that memory does not hold a list of e-mail addresses.
-    const account = hmac(this.#secret, `throttle\n${foldEmail(email)}`).toString('base64url');
+    const account = hmac(this.#secret, `throttle\n${canonicalAddress(email)}`).toString('base64url');
     const pair = { kind: 'sign-in-pair', id: `${account} ${network}` };
     const origin = { kind: 'sign-in-origin', id: pair.id };
     const all = [

@@ -26,6 +26,13 @@ describe('a password', () => {
     ]);
   });
 
+  it('is counted and compared in its canonical form', () => {
+    expect(wrongWith('e\u0301'.repeat(7))).toEqual([{ path: '/password', message: 'must have at least 8 characters' }]);
+    expect(wrongWith('e\u0301xy'.repeat(42))).toEqual([]);
+    expect(wrongWith('correct hörse', 'correct ho\u0308rse')).toEqual([]);
+    expect(wrongWith('ｐａｓｓｗｏｒｄ')).toEqual(tooEasy);
+  });
+
   it('must be well-formed text', () => {
     expect(wrongWith('a lone \ud800 surrogate')).toEqual([{ path: '/password', message: 'must be well-formed text' }]);
   });

@@ -59,10 +59,35 @@ describe('a registration', () => {
     expect(streams).toEqual([`username-${names.username('ada')}`, `address-${names.address('ada@example.org')}`]);
   });
 
-  it('trims the address', async () => {
+  it('stores the address in its canonical form', async () => {
     const userId = await registered(world, node, { email: '  Ada@Example.org ' });
     const [first] = await eventsOf(world, `user-${userId}`);
-    expect(first?.data.email).toBe('Ada@Example.org');
+    expect(first?.data.email).toBe('ada@example.org');
+  });
+
+  it('of an address or a username in another spelling is that of the same address or username', async () => {
+    const first = await registered(world, node, { email: 'josé@bücher.example', username: 'José', firstname: ' Jose\u0301 ' });
+    const [{ data } = { data: {} }] = await eventsOf(world, `user-${first}`);
+    expect(data).toMatchObject({ email: 'josé@xn--bcher-kva.example', username: 'José', firstname: 'José' });
+    const other = { ...ada, email: 'other@example.org', username: 'JOSE\u0301' };
+    await expect(node.identity.register(other, request(world))).rejects.toMatchObject(usernameTaken);
+    await registered(world, node, { email: 'JOSE\u0301@xn--bcher-kva.example', username: 'Josephine' });
+    expect(await logged(world, 'UserRegistered')).toHaveLength(1);
+    expect(await logged(world, 'PasswordLinkIssued')).toHaveLength(2);
+  });
+
+  it('reports every field that is not accepted, with its reason', async () => {
+    const input = { email: 'ａda@example.org', username: 'аdmin', firstname: '\u3164', lastname: 'x'.repeat(101) };
+    await expect(node.identity.register(input, request(world))).rejects.toMatchObject({
+      code: 'out-of-range',
+      errors: [
+        { path: '/email', message: 'must not contain compatibility forms of letters before the @' },
+        { path: '/username', message: 'must not mix letters of several scripts' },
+        { path: '/firstname', message: 'must contain a visible character' },
+        { path: '/lastname', message: 'must have at most 100 characters' },
+      ],
+    });
+    expect(await world.log.head()).toBeNull();
   });
 
   it('with a username in use is refused in any spelling, and reserves no address', async () => {

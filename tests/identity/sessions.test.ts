@@ -4,6 +4,7 @@ import {
   activated,
   ada,
   eventsOf,
+  linkToken,
   logged,
   type Node,
   openWorld,
@@ -66,6 +67,21 @@ describe('signing in', () => {
     await expect(signIn(world, node, { email: ' ADA@Example.ORG' })).resolves.toMatchObject({ user: { _id: userId } });
     await expect(signIn(world, node, { password: `${PASSWORD} ` })).rejects.toMatchObject(failed);
     await expect(signIn(world, node, { password: PASSWORD.toUpperCase() })).rejects.toMatchObject(failed);
+  });
+
+  it('accepts a password in any composition of its letters', async () => {
+    const composed = 'crème brûlée à Orléans';
+    const decomposed = composed.normalize('NFD');
+    expect(decomposed).not.toBe(composed);
+    for (const [i, password] of [composed, decomposed].entries()) {
+      const who = { email: `reader${i}@example.org`, username: `reader${i}` };
+      const token = await linkToken(world, node, await registered(world, node, who));
+      const given = { token, password, confirmPassword: password.normalize(i === 0 ? 'NFD' : 'NFC') };
+      await node.identity.setPassword(given, request(world));
+      for (const entered of [composed, decomposed]) {
+        await expect(signIn(world, node, { email: who.email, password: entered })).resolves.toMatchObject({});
+      }
+    }
   });
 
   it('fails with the same text for a wrong password, an unknown address and a pending account', async () => {

@@ -1,12 +1,14 @@
 import { Type } from 'typebox';
 import { sessions } from '../../aggregates/sessions/decider.ts';
 import { invalidLink, user } from '../../aggregates/user/decider.ts';
-import { closed, text } from '../../commands/fields.ts';
-import { userCommands } from '../../commands/user.ts';
+import { closed, visibleName } from '../../commands/fields.ts';
+import { PERSON_NAME_MAX, userCommands } from '../../commands/user.ts';
+import { canonicalAddress } from '../../identity/addresses.ts';
 import { type CommandDescription, describeCommand, describePublicCommand } from './command-description.ts';
 
 const { email, username } = userCommands.RegisterUser.properties;
-const names = { firstname: Type.Optional(text(1, 100)), lastname: Type.Optional(text(1, 100)) };
+const PersonName = visibleName(PERSON_NAME_MAX);
+const names = { firstname: Type.Optional(PersonName), lastname: Type.Optional(PersonName) };
 
 /** The password rules are applied by the service, which can explain each of them. */
 const Password = Type.String({ format: 'text' });
@@ -25,7 +27,7 @@ export const accountDescriptions: readonly CommandDescription[] = [
     sharedLimits: ['registration'],
     problems: ['username-taken'],
     // Two strangers may choose the same key, so that it counts together with the address.
-    owner: (_services, { email }) => email.toLowerCase(),
+    owner: (_services, { email }) => canonicalAddress(email),
     // Its outcome is in the streams of names and of other accounts too, and none of these may be distinguishable.
     target: { aggregate: user, id: (_input, { ids }) => ids.objectId('user'), noted: true },
     async perform({ identity }, { email, username, firstname = null, lastname = null }, { context }) {

@@ -5,7 +5,7 @@ import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
 import { expectedRevisions } from '../request/preconditions.ts';
 import { charge, chargeShared, type RateLimits } from '../request/rate-limits.ts';
-import { Accepted } from '../shapes/common.ts';
+import { Accepted, AcceptedPublicly } from '../shapes/common.ts';
 import type {
   CommandDescription,
   CommandInput,
@@ -40,7 +40,7 @@ function addRoute(app: App, deps: AppDeps, limits: RateLimits, command: CommandD
       ...(description === undefined ? {} : { description }),
       tags: [tag],
       ...schema,
-      response: { 202: Accepted },
+      response: { 202: command.access === 'public' ? AcceptedPublicly : Accepted },
     },
     config: {
       ...(problems === undefined ? {} : { problems }),
@@ -52,7 +52,8 @@ function addRoute(app: App, deps: AppDeps, limits: RateLimits, command: CommandD
       if (command.access === 'public') await chargeSharedLimits(limits, command, request);
       const done = await perform(deps, command, request, input);
       const { _id, position } = done;
-      return reply.code(202).header('location', command.location(done, input)).send({ _id, position });
+      reply.code(202).header('location', command.location(done, input));
+      return reply.send(command.access === 'public' ? { _id } : { _id, position });
     },
   });
 }

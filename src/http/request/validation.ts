@@ -3,16 +3,27 @@ import type { TSchema } from 'typebox';
 import { Compile } from 'typebox/compile';
 import type { TValidationError } from 'typebox/error';
 import { Format } from 'typebox/format';
+import { addressError } from '../../identity/addresses.ts';
+import { usernameError } from '../../identity/username-rules.ts';
 import { type FieldError, Refusal } from '../../kernel/errors.ts';
+import { contentError, nameError } from '../../kernel/visible-text.ts';
 import { isForm } from './body-parsers.ts';
 import { createConverter } from './convert.ts';
 
-/** An address that mail can be sent to: no quotes, comments or line breaks, which could change the header of a mail. */
-const EMAIL = /^[\p{L}\p{N}.!#$%&'*+/=?^_`{|}~-]{1,64}@(?:[\p{L}\p{N}](?:[\p{L}\p{N}-]{0,61}[\p{L}\p{N}])?(?:\.|$))+$/u;
+const ILL_FORMED = 'must be well-formed text, without lone surrogates';
+
+/** What is wrong with a text of each format, `null` when nothing is. */
+const formatErrors: Readonly<Record<string, (value: string) => string | null>> = {
+  text: (value) => (value.isWellFormed() ? null : ILL_FORMED),
+  email: addressError,
+  username: usernameError,
+  // The schema's minimum length has a message of its own.
+  name: (value) => (value === '' ? null : nameError(value)),
+  content: (value) => (value === '' ? null : contentError(value)),
+};
 
 // TypeBox has one table of formats per process. A format has to be registered before a schema that uses it is compiled.
-Format.Set('text', (value) => value.isWellFormed());
-Format.Set('email', (value) => value.length <= 254 && EMAIL.test(value) && !value.endsWith('.'));
+for (const [name, errorOf] of Object.entries(formatErrors)) Format.Set(name, (value) => errorOf(value) === null);
 
 /** Marks the schema of a body that may be left out. */
 export const OPTIONAL_BODY = 'x-optional-body';
@@ -26,7 +37,9 @@ export type Validator = (value: unknown) => void;
 export function createValidator(schema: TSchema, paths: 'pointers' | 'names' = 'pointers'): Validator {
   const compiled = Compile(schema);
   return (value) => {
-    if (!compiled.Check(value)) throw refuse(compiled.Errors(shorten(value)), paths);
+    if (compiled.Check(value)) return;
+    const shortened = shorten(value);
+    throw refuse(compiled.Errors(shortened), shortened, paths);
   };
 }
 
@@ -74,8 +87,8 @@ const RANGE_KEYWORDS: ReadonlySet<string> = new Set([
   'enum',
 ]);
 
-function refuse(errors: readonly TValidationError[], paths: 'pointers' | 'names'): Refusal {
-  const found = errors.flatMap((error) => explain(error));
+function refuse(errors: readonly TValidationError[], value: unknown, paths: 'pointers' | 'names'): Refusal {
+  const found = errors.flatMap((error) => explain(error, value));
   const malformed = found.length === 0 || found.some(({ ofRange }) => !ofRange);
   const fields: FieldError[] = found.map(({ path, message }) => ({
     path: paths === 'names' ? path.slice(1) : path,
@@ -88,7 +101,7 @@ function refuse(errors: readonly TValidationError[], paths: 'pointers' | 'names'
 
 type Explained = FieldError & Readonly<{ ofRange: boolean }>;
 
-function explain(error: TValidationError): readonly Explained[] {
+function explain(error: TValidationError, value: unknown): readonly Explained[] {
   const { instancePath, keyword } = error;
   const at = (message: string, ofRange = RANGE_KEYWORDS.has(keyword)): Explained[] => [
     { path: shortPath(instancePath), message, ofRange },
@@ -123,13 +136,24 @@ function explain(error: TValidationError): readonly Explained[] {
       return at(`must be at most ${error.params.limit}`);
     case 'pattern':
       return at('has an invalid format');
-    case 'format':
-      return error.params.format === 'email'
-        ? at('must be an e-mail address', true)
-        : at('must be well-formed text, without lone surrogates', false);
+    case 'format': {
+      const text = valueAt(value, instancePath);
+      const message = typeof text === 'string' ? formatErrors[error.params.format]?.(text) : null;
+      // Ill-formed text is no text at all, whatever it stands for.
+      return at(message ?? 'is invalid', typeof text === 'string' && text.isWellFormed());
+    }
     default:
       return at('is invalid');
   }
+}
+
+/** The value at a JSON pointer (RFC 6901). */
+function valueAt(value: unknown, pointer: string): unknown {
+  const keys = pointer.split('/').slice(1);
+  return keys.reduce<unknown>((inner, key) => {
+    const name = key.replaceAll('~1', '/').replaceAll('~0', '~');
+    return typeof inner === 'object' && inner !== null ? (inner as Readonly<Record<string, unknown>>)[name] : undefined;
+  }, value);
 }
 
 function typeWords(type: string | readonly string[]): string {
