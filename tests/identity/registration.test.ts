@@ -66,7 +66,11 @@ describe('a registration', () => {
   });
 
   it('of an address or a username in another spelling is that of the same address or username', async () => {
-    const first = await registered(world, node, { email: 'josé@bücher.example', username: 'José', firstname: ' Jose\u0301 ' });
+    const first = await registered(world, node, {
+      email: 'josé@bücher.example',
+      username: 'José',
+      firstname: ' Jose\u0301 ',
+    });
     const [{ data } = { data: {} }] = await eventsOf(world, `user-${first}`);
     expect(data).toMatchObject({ email: 'josé@xn--bcher-kva.example', username: 'José', firstname: 'José' });
     const other = { ...ada, email: 'other@example.org', username: 'JOSE\u0301' };
@@ -217,15 +221,25 @@ describe('a stranger', () => {
     async (status) => {
       await (status === 'active' ? activated : registered)(world, node);
       await world.clock.advance(1_000);
+      let keys = 0;
+      const create = world.keys.create.bind(world.keys);
+      const counted: typeof create = (...args) => {
+        keys++;
+        return create(...args);
+      };
+      Object.assign(world.keys, { create: counted });
       const grown = async (email: string, username: string) => {
         const { appends, events } = node.log.counts;
+        const before = keys;
         const { position } = await node.identity.register({ ...ada, email, username }, request(world));
         expect(position).toBe(await world.log.head());
-        return { appends: node.log.counts.appends - appends, events: node.log.counts.events - events };
+        const { counts } = node.log;
+        return { appends: counts.appends - appends, events: counts.events - events, keys: keys - before };
       };
       const known = await grown(ada.email, 'one');
       const unknown = await grown('nobody@example.org', 'two');
       expect(known.events).toBe(unknown.events);
+      expect([known.keys, unknown.keys]).toEqual([1, 1]);
       // For an active account, two of them are done at the same time.
       expect(known.appends).toBe(unknown.appends + (status === 'active' ? 1 : 0));
     },
