@@ -27,11 +27,11 @@ export function canonicalUsername(username: string): string {
 }
 
 /**
- * The form in which usernames are compared: without regard to case and compatibility variants of letters. Upper case, because several small letters
- * share a capital (`ſ` and `s`).
+ * The form in which usernames are compared: without regard to case and compatibility variants of letters. By way of upper case, because several small
+ * letters share a capital (`ı` and `i`, `ß` and `ss`).
  */
 export function foldUsername(username: string): string {
-  return username.normalize('NFKC').toUpperCase().normalize('NFKC');
+  return username.normalize('NFKC').toUpperCase().toLowerCase().normalize('NFKC');
 }
 
 /** What is wrong with a username, `null` when nothing is. */
