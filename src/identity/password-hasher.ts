@@ -34,7 +34,9 @@ export class PasswordHasher {
 
   /** Returns a PHC string with a new salt, of the password's canonical form. */
   async hash(password: string): Promise<string> {
-    return await this.#inTurn(() => hash(canonicalPassword(password), { ...COST, salt: this.#random.bytes(SALT_BYTES) }));
+    return await this.#inTurn(() =>
+      hash(canonicalPassword(password), { ...COST, salt: this.#random.bytes(SALT_BYTES) }),
+    );
   }
 
   /** Whether the hash is of this password. `null` never is, at the same cost. */

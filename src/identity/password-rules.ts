@@ -40,9 +40,7 @@ export function passwordErrors(password: string, confirmPassword: string, owner:
   const isSame = canonicalPassword(password) === canonicalPassword(confirmPassword);
   return [
     ...(message === null ? [] : [{ path: '/password', message }]),
-    ...(isSame
-      ? []
-      : [{ path: '/confirmPassword', message: 'must be the same as the password' }]),
+    ...(isSame ? [] : [{ path: '/confirmPassword', message: 'must be the same as the password' }]),
   ];
 }
 

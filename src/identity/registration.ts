@@ -57,8 +57,8 @@ type Path = Readonly<{ kind: 'open' } | { kind: 'join'; holder: string } | { kin
  * Registers in three steps of one append each, so that a stranger cannot find out whether an address has an account (docs/decisions/0028):
  * 1. The username is reserved for 24 h under an id of this request, also when the address has an account, so that trying it again discloses nothing.
  * 2. The address is reserved for the same time, for the new account or again for the pending one that holds it.
- * 3. The account is opened, or gets the names of this registration and a new link; a reaction mails the link. The profile belongs to the link: whoever
- *    opens it proves to own the address, and gets the names of that link's registration.
+ * 3. The account is opened, or gets the names of this registration and a new link; a reaction mails the link. The profile belongs to the link: using it
+ *    proves that the address is one's own, and the account has the names of that link's registration.
  *
  * For an active or erased account, and when no further mail may be sent, decoys take the place of steps 2 and 3. The response is the same on every
  * path, with an id that may never be used, and so are the number of reads, appends in a row, and events, and a key is created on each.

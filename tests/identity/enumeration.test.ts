@@ -4,7 +4,7 @@ import { newUuid } from '../commands/node.ts';
 import { type Answer, PASSWORD, type Server, signUp, startServer } from '../support/http.ts';
 import { manualClock } from '../support/manual-clock.ts';
 
-/** What an address may be used for. `spent`: as many mails were sent to it as may be. Nobody without access to its mails may find out any of it. */
+/** What an address may be used for. `spent`: as many mails were sent to it as may be. Only its mails may show any of it. */
 const kinds = ['free', 'pending', 'expired', 'active', 'erased', 'pending, spent', 'active, spent'] as const;
 type Kind = (typeof kinds)[number];
 
