@@ -1,4 +1,4 @@
-import * as fc from 'fast-check';
+import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { addressError, canonicalAddress } from '../../src/identity/addresses.ts';
 import { createNameIds } from '../../src/identity/names.ts';
