@@ -9,6 +9,7 @@ import type { Random } from '../ports/random.ts';
 import { EffectQueue } from './effect-queue.ts';
 import { performEffects } from './effect-worker.ts';
 import { Notifier } from './notifier.ts';
+import { createParkedEffects, type ParkedEffects } from './parked-effects.ts';
 import type { Reaction } from './reaction.ts';
 
 /** Where no effect is added, the checkpoint is stored at most this often, in ms. */
@@ -55,6 +56,9 @@ export interface ReactionRunner {
    * nor start the follower, the state is `retrying`.
    */
   status(): Promise<FollowerStatus | null>;
+
+  /** Effects that were given up, whichever node performs the effects now. Only after `prepare`. */
+  readonly parked: ParkedEffects;
 }
 
 export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRunner {
@@ -62,6 +66,14 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   const queue = new EffectQueue(documents, reaction.collection);
   const checkpointId = `reactions/${reaction.name}`;
   let follower: Follower | null = null;
+  /** Notifies the worker of effects to perform. */
+  const added = new Notifier();
+  const parked = createParkedEffects({
+    reaction: reaction.name,
+    queue,
+    now: () => clock.now(),
+    onPending: () => added.notify(),
+  });
   /** Whether it is to run on this node. */
   let isWanted = false;
   let failure: Readonly<{ message: string; at: number }> | null = null;
@@ -98,7 +110,6 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
       fence,
       writer: `${reaction.name}/${fence}`,
     });
-    const added = new Notifier();
     const ended = new AbortController();
     const signal = AbortSignal.any([lost, ended.signal]);
     follower = new Follower({
@@ -106,7 +117,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
       name: reaction.name,
       filter: { types: [...reaction.on.keys()] },
       checkpoint: () => checkpoint.current,
-      handle: (batch) => handle(batch, checkpoint, added),
+      handle: (batch) => handle(batch, checkpoint),
     });
     failure = null;
     try {
@@ -126,7 +137,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   let storedAt = Number.NEGATIVE_INFINITY;
 
   /** Adds an effect for each event. */
-  async function handle(batch: EventBatch, checkpoint: CheckpointWriter, added: Notifier): Promise<undefined> {
+  async function handle(batch: EventBatch, checkpoint: CheckpointWriter): Promise<undefined> {
     const { events, position } = batch;
     const isDue = position !== checkpoint.current.position && clock.monotonic() - storedAt >= CHECKPOINT_MS;
     if (events.length === 0 && !isDue) return;
@@ -164,5 +175,5 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     return { name: reaction.name, state: 'retrying', position: null, lagEvents: null, lagMs: null, lastError };
   }
 
-  return { prepare, run, status };
+  return { prepare, run, status, parked };
 }
