@@ -85,13 +85,9 @@ export async function linkToken(world: World, node: Node, userId: string): Promi
   return new URL(link).searchParams.get('token') ?? '';
 }
 
-export const ada = {
-  email: 'ada@example.org',
-  username: 'ada',
-  firstname: 'Ada',
-  lastname: 'Lovelace',
-  language: 'en' as Language,
-};
+/** Names and address of Ada, and how she registers. */
+export const adasNames = { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' };
+export const ada = { ...adasNames, language: 'en' as Language };
 
 /** Registers an account, which is pending then. */
 export async function registered(world: World, node: Node, who: Partial<typeof ada> = {}): Promise<string> {
