@@ -1,55 +1,49 @@
 import { request } from 'node:http';
 import { text } from 'node:stream/consumers';
-import type { Static, TObject, TProperties } from 'typebox';
 import { operatorSocketOf } from '../compose/operator-socket.ts';
-import { type OpenServices, openServices } from '../compose/without-server.ts';
+import type { OpenInstallation } from '../compose/without-server.ts';
 import type { Config } from '../config/config.ts';
-import { createValidator } from '../http/request/validation.ts';
 import type { Json } from '../kernel/json.ts';
-import type { Logger } from '../kernel/logger.ts';
-import type { Operation } from '../operations/operation.ts';
+import type { Perform } from '../operations/operation.ts';
 
 /** How long a running server may take for an operation, in ms. */
 const ANSWER_MS = 60_000;
 
 /** The installation that the environment configures. */
-export interface Installation {
+export type Installation = Readonly<{
   /**
    * Performs an operation: in the embedded server while it runs, and else in this process. Throws a `Refusal` or a `StoreError` in this process, and an
    * `OperationFailed` with the same message for those of a server.
    */
-  call<Properties extends TProperties, Result extends Json>(
-    operation: Operation<Properties, Result>,
-    params: Static<TObject<Properties>>,
-  ): Promise<Result>;
-
+  call: Perform;
   /** Closes what this process has opened. */
   close(): Promise<void>;
-}
+}>;
 
 /** The running server could not perform an operation. The message is for the operator. */
 export class OperationFailed extends Error {
   override readonly name = 'OperationFailed';
 }
 
-/** Opens nothing before the first call. */
-export function createInstallation(config: Config, logger: Logger): Installation {
-  let opened: Promise<OpenServices> | null = null;
+/** Opens nothing before the first call, and the stores only when no server runs. */
+export function createInstallation(
+  config: Config,
+  openStores: (config: Config) => Promise<OpenInstallation>,
+): Installation {
+  let opened: Promise<OpenInstallation> | null = null;
   return {
     async call(operation, params) {
-      createValidator(operation.params)(params);
-      // The server of shared stores may run on another machine, and leaves the data folder to itself.
+      // The nodes of shared stores may run on other machines, and leave the data folder to themselves.
       if (config.shared === null && opened === null && process.platform !== 'win32') {
         const answer = await ask(operatorSocketOf(config.dataDir), operation.name, params);
-        // Only servers answer at this socket, and those of another version are refused by the name of the operation.
+        // Only servers answer at this socket, and one of another version does not know the operation.
         if (answer !== null) return answer as Awaited<ReturnType<typeof operation.run>>;
       }
-      opened ??= openServices(config, logger);
-      const { services } = await opened;
-      return operation.run(services, params);
+      opened ??= openStores(config);
+      return (await opened).perform(operation, params);
     },
     async close() {
-      // Failing to open has been reported by the call.
+      // A failure to open was reported by the call.
       await opened?.then(
         ({ close }) => close(),
         () => {},

@@ -1,5 +1,5 @@
 #!/usr/bin/env -S node --disable-warning=ExperimentalWarning
-import { createLogger, createOutput } from '../compose/start.ts';
+import { createOutput } from '../adapters/system/output.ts';
 import { runCli } from './run.ts';
 
 const [out, err] = [createOutput(process.stdout), createOutput(process.stderr)];
@@ -8,5 +8,9 @@ process.umask(0o077);
 process.exitCode = await runCli(process.argv.slice(2), process.env, {
   print: (line) => out.write(`${line}\n`),
   printError: (line) => err.write(`${line}\n`),
-  logger: createLogger('error', err),
+  // Loaded only where it is needed: it is the whole server.
+  async openStores(config) {
+    const { createLogger, openInstallation } = await import('../compose/without-server.ts');
+    return openInstallation(config, createLogger('error', err));
+  },
 });

@@ -1,16 +1,18 @@
 import { type ParseArgsOptionsConfig, parseArgs } from 'node:util';
 import { InstallationError } from '../compose/installation.ts';
-import { readConfig } from '../config/config.ts';
+import type { OpenInstallation } from '../compose/without-server.ts';
+import { type Config, readConfig } from '../config/config.ts';
 import type { Environment } from '../config/reader.ts';
-import type { Logger } from '../kernel/logger.ts';
 import { type Command, type Output, UsageError } from './command.ts';
 import { commands } from './commands/index.ts';
 import { createInstallation } from './installation.ts';
 
-type Terminal = Readonly<{
+/** Where it prints to, and its means besides the arguments and the environment. */
+export type Terminal = Readonly<{
   print: (line: string) => void;
   printError: (line: string) => void;
-  logger: Logger;
+  /** Opens an installation whose server does not run in the data folder. */
+  openStores: (config: Config) => Promise<OpenInstallation>;
 }>;
 
 const SHARED_OPTIONS: ParseArgsOptionsConfig = { help: { type: 'boolean', short: 'h' }, json: { type: 'boolean' } };
@@ -66,13 +68,13 @@ async function perform(
   command: Command,
   { values, args }: Parsed,
   env: Environment,
-  { logger }: Terminal,
+  { openStores }: Terminal,
 ): Promise<Output> {
   const result = readConfig(env);
   if ('errors' in result) {
     throw new InvalidSettings(result.errors.map(({ name, message }) => `${name} ${message}`).join('\n'));
   }
-  const installation = createInstallation(result.config, logger);
+  const installation = createInstallation(result.config, openStores);
   try {
     return await command.run({ args, options: values, installation });
   } finally {

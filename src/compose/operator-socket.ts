@@ -3,7 +3,7 @@ import { join, relative, resolve } from 'node:path';
 import type { App } from '../http/deps.ts';
 import type { Logger } from '../kernel/logger.ts';
 
-/** For the owner alone: whoever may connect may do everything. */
+/** For the owner alone: a process that can connect can perform every operation. */
 const OWNER = 0o600;
 
 /**
@@ -17,7 +17,7 @@ export function operatorSocketOf(dataDir: string): string {
 }
 
 /**
- * Listens on the socket. The caller has the lock on the data folder, so a socket that exists is that of a process that has crashed. A server that cannot
+ * Listens on the socket. The caller has the lock on the data folder, so an existing socket was left by a process that has crashed. A server that cannot
  * listen there works without: on Windows, and where the path is too long or the file system has no sockets.
  */
 export async function listenForOperator(app: App, dataDir: string, logger: Logger): Promise<void> {

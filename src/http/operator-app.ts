@@ -21,8 +21,8 @@ const CONNECTIONS_MAX = 16;
 type Deps = Readonly<{ services: OperationServices; logger: Logger; clock: Clock }>;
 
 /**
- * The operations as HTTP, for the command line: `POST /operations/<name>` with the parameters as JSON; errors are problem details. It authenticates
- * nobody, so it listens only where the file system does: on a Unix socket for the owner of the data. Not yet listening.
+ * The operations as HTTP, for the command line: `POST /operations/<name>` with the parameters as JSON; errors are problem details. There is no
+ * authentication, so it listens only on a Unix socket that the file system protects. Not yet listening.
  */
 export async function buildOperatorApp({ services, logger, clock }: Deps): Promise<App> {
   const send = (error: unknown, request: FastifyRequest, reply: FastifyReply): void => {

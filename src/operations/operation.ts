@@ -20,6 +20,12 @@ export type Operation<Properties extends TProperties = TProperties, Result exten
   run(services: OperationServices, params: Static<TObject<Properties>>): Promise<Result>;
 }>;
 
+/** Performs an operation with parameters that fit its schema; throws `malformed` or `out-of-range` for others. */
+export type Perform = <Properties extends TProperties, Result extends Json>(
+  operation: Operation<Properties, Result>,
+  params: Static<TObject<Properties>>,
+) => Promise<Result>;
+
 /** Describes an operation. `src/operations/index.ts` lists them. */
 export function describeOperation<Properties extends TProperties, Result extends Json>(
   operation: Operation<Properties, Result>,
