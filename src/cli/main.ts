@@ -5,7 +5,7 @@ import { runCli } from './run.ts';
 const [out, err] = [createOutput(process.stdout), createOutput(process.stderr)];
 // What the process creates is for its owner alone.
 process.umask(0o077);
-process.exitCode = await runCli(process.argv.slice(2), process.env, {
+const exitCode = await runCli(process.argv.slice(2), process.env, {
   print: (line) => out.write(`${line}\n`),
   printError: (line) => err.write(`${line}\n`),
   // Loaded only where it is needed: it is the whole server.
@@ -14,3 +14,8 @@ process.exitCode = await runCli(process.argv.slice(2), process.env, {
     return openInstallation(config, createLogger('error', err));
   },
 });
+// The client of EventStoreDB keeps a process running for up to 10 s after it was closed. What was printed reaches its reader first.
+for (const stream of [process.stdout, process.stderr]) {
+  await new Promise<void>((resolve) => stream.write('', () => resolve()));
+}
+process.exit(exitCode);
