@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from 'jose';
 import type { RequestContext } from '../commands/request-context.ts';
+import type { Language } from '../kernel/language.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
@@ -85,6 +86,8 @@ export type Registration = Readonly<{
   username: string;
   firstname: string | null;
   lastname: string | null;
+  /** Of mails to this address. */
+  language: Language;
 }>;
 
 export type NewPassword = Readonly<{ token: string; password: string; confirmPassword: string }>;

@@ -63,9 +63,9 @@ export function createRegistration(deps: Deps): (input: Registration, context: R
 
 async function openAccount({ commands, allowance }: Deps, plan: Plan, userId: string): Promise<Position> {
   const { input, context, linkId, until } = plan;
-  const { email, username, firstname, lastname } = input;
+  const { email, username, firstname, lastname, language } = input;
   await allowance.take(plan.addressId);
-  const data = { userId, email: email.trim(), username, firstname, lastname, linkId, linkExpiresAt: until };
+  const data = { userId, email: email.trim(), username, firstname, lastname, linkId, linkExpiresAt: until, language };
   const { metadata } = context;
   return positionOf(
     await commands.handle(user, userId, { type: 'RegisterUser', data, metadata }, mainOptions(context)),
@@ -118,10 +118,10 @@ async function decoy(deps: Deps, plan: Plan, holder: string | null): Promise<Pos
 
 async function notifyHolder(
   commands: CommandHandler,
-  { context, linkId, until }: Plan,
+  { input, context, linkId, until }: Plan,
   holder: string,
 ): Promise<Position> {
-  const data = { userId: holder, linkId, linkExpiresAt: until };
+  const data = { userId: holder, linkId, linkExpiresAt: until, language: input.language };
   // The holder's stream is short, so a repeated request can search all of it.
   const options = { ...mainOptions(context), handledSince: context.handledSince === undefined ? undefined : -1n };
   const { metadata } = context;

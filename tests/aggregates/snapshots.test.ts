@@ -28,6 +28,8 @@ const reservation: readonly Stored[] = [
   stored('NameReserved', { kind: 'username', holder: alice, until: at(20) }),
 ];
 
+const link = (n: number) => ({ userId: alice, linkId: uuid(n), purpose: 'welcome', expiresAt: at(100 * n) });
+
 const account: readonly Stored[] = [
   stored('UserRegistered', {
     userId: alice,
@@ -57,8 +59,9 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       account,
       account.map(erased),
       [...account.map(erased), stored('UserErased', { userId: alice, erasedAt: at(70) })],
+      [...account, stored('PasswordLinkIssued', { ...link(3), language: 'fr' }, 2)],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3' },
+    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '6bbd3d13142cb070' },
   },
   username: {
     histories: [reservation],

@@ -3,6 +3,7 @@ import { describe, expect, it } from 'vitest';
 import { accountOf, activeAccountOf, isLinkGood, type UserState, user } from '../../src/aggregates/user/decider.ts';
 import type { UserEvent } from '../../src/aggregates/user/events.ts';
 import type { UserCommand } from '../../src/commands/user.ts';
+import type { Language } from '../../src/kernel/language.ts';
 import { erased, given } from '../support/decider-spec.ts';
 import { alice, at, by, uuid } from './fixtures.ts';
 import { checkRules } from './properties.ts';
@@ -11,12 +12,12 @@ const profile = { userId: alice, email: 'alice@example.org', username: 'alice', 
 
 const register = (link = 1, seconds = 0): UserCommand => ({
   type: 'RegisterUser',
-  data: { ...profile, linkId: uuid(link), linkExpiresAt: at(100) },
+  data: { ...profile, linkId: uuid(link), linkExpiresAt: at(100), language: 'en' },
   metadata: by(null, seconds),
 });
-const repeat = (link: number, seconds = 10): UserCommand => ({
+const repeat = (link: number, seconds = 10, language: Language = 'en'): UserCommand => ({
   type: 'RepeatRegistration',
-  data: { userId: alice, linkId: uuid(link), linkExpiresAt: at(200) },
+  data: { userId: alice, linkId: uuid(link), linkExpiresAt: at(200), language },
   metadata: by(null, seconds),
 });
 const set = (link: number, seconds: number): UserCommand => ({
@@ -26,9 +27,9 @@ const set = (link: number, seconds: number): UserCommand => ({
 });
 
 const registered: UserEvent = { type: 'UserRegistered', data: { ...profile, registeredAt: at(0) } };
-const issued = (link: number, expires: number): UserEvent => ({
+const issued = (link: number, expires: number, language: Language | null = 'en'): UserEvent => ({
   type: 'PasswordLinkIssued',
-  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', expiresAt: at(expires) },
+  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', expiresAt: at(expires), language },
 });
 const passwordSet = (link: number, seconds: number): UserEvent => ({
   type: 'PasswordSet',
@@ -44,7 +45,7 @@ describe('RegisterUser', () => {
       .when(register())
       .decides([registered, issued(1, 100)]);
     const link = { linkId: uuid(1), expiresAt: at(100) };
-    expect(state).toStrictEqual({ status: 'pending', ...profile, registeredAt: at(0), link });
+    expect(state).toStrictEqual({ status: 'pending', ...profile, registeredAt: at(0), language: 'en', link });
   });
 
   it('decides nothing when the account exists or was erased', () => {
@@ -62,6 +63,22 @@ describe('RepeatRegistration', () => {
     given(user, pending)
       .when(repeat(2))
       .decides([issued(2, 200)]);
+  });
+
+  it('while the account is pending, the language is that of the latest link', () => {
+    const { state } = given(user, [...pending, issued(2, 200, 'fr')]);
+    expect(accountOf(state)?.language).toBe('fr');
+    given(user, pending)
+      .when(repeat(2, 10, 'fr'))
+      .decides([issued(2, 200, 'fr')]);
+  });
+
+  it('a link without a language keeps that of the account, and so does a registration by somebody else once it is active', () => {
+    expect(accountOf(given(user, [...active, issued(3, 300, null)]).state)?.language).toBe('en');
+    const state = given(user, active)
+      .when(repeat(2, 60, 'fr'))
+      .decides([{ type: 'RegistrationRepeated', data: { userId: alice, attemptedAt: at(60) } }]);
+    expect(accountOf(state)?.language).toBe('en');
   });
 
   it('decides nothing for a link that was issued already', () => {
@@ -99,6 +116,7 @@ describe('SetPassword', () => {
       status: 'active',
       ...profile,
       registeredAt: at(0),
+      language: 'en',
       link: null,
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
@@ -165,6 +183,7 @@ describe('erasure', () => {
       firstname: null,
       lastname: null,
       registeredAt: at(0),
+      language: null,
       link: null,
       passwordHash: null,
       passwordSetAt: at(50),

@@ -4,6 +4,7 @@ import { deriveSecrets } from '../../src/identity/secrets.ts';
 import {
   activated,
   ada,
+  adasNames,
   eventsOf,
   linkToken,
   logged,
@@ -38,7 +39,7 @@ describe('a registration', () => {
     const events = await eventsOf(world, `user-${userId}`);
     const at = new Date(world.clock.now()).toISOString();
     expect(events.map(({ type, data }) => ({ type, data }))).toEqual([
-      { type: 'UserRegistered', data: { userId, ...ada, registeredAt: at } },
+      { type: 'UserRegistered', data: { userId, ...adasNames, registeredAt: at } },
       {
         type: 'PasswordLinkIssued',
         data: {
@@ -46,6 +47,7 @@ describe('a registration', () => {
           linkId: expect.stringMatching(/^[0-9a-f-]{36}$/),
           purpose: 'welcome',
           expiresAt: new Date(world.clock.now() + 24 * HOUR).toISOString(),
+          language: 'en',
         },
       },
     ]);

@@ -46,7 +46,14 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     lastname: null,
     registeredAt: at,
   },
-  PasswordLinkIssued: { userId: ann, linkId: uuid(1), purpose: 'welcome', expiresAt: at },
+  PasswordLinkIssued: { userId: ann, linkId: uuid(1), purpose: 'welcome', expiresAt: at, language: 'fr' },
+  'PasswordLinkIssued without a language': {
+    userId: ann,
+    linkId: uuid(1),
+    purpose: 'welcome',
+    expiresAt: at,
+    language: null,
+  },
   RegistrationRepeated: { userId: ann, attemptedAt: at },
   PasswordSet: {
     userId: ann,

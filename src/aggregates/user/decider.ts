@@ -17,6 +17,8 @@ type Profile = Readonly<{
   firstname: string | null;
   lastname: string | null;
   registeredAt: string;
+  /** The tag of the language of mails to the person; `null` where none is known. */
+  language: string | null;
   link: PasswordLink | null;
 }>;
 
@@ -62,13 +64,13 @@ export function registerUser(
   state: UserState,
 ): UserEvent[] {
   if (state.status !== 'none') return [];
-  const { userId, email, username, firstname, lastname, linkId, linkExpiresAt } = data;
+  const { userId, email, username, firstname, lastname } = data;
   return [
     {
       type: 'UserRegistered',
       data: { userId, email, username, firstname, lastname, registeredAt: metadata.at },
     },
-    welcomeLink(userId, linkId, linkExpiresAt),
+    welcomeLink(data),
   ];
 }
 
@@ -80,15 +82,14 @@ export function repeatRegistration(
   { data, metadata }: CommandOf<UserCommand, 'RepeatRegistration'>,
   state: UserState,
 ): UserEvent[] {
-  const { userId, linkId, linkExpiresAt } = data;
   switch (state.status) {
     case 'none':
     case 'erased':
       throw new Refusal('not-found', 'there is no such account');
     case 'pending':
-      return state.link?.linkId === linkId ? [] : [welcomeLink(userId, linkId, linkExpiresAt)];
+      return state.link?.linkId === data.linkId ? [] : [welcomeLink(data)];
     case 'active':
-      return [{ type: 'RegistrationRepeated', data: { userId, attemptedAt: metadata.at } }];
+      return [{ type: 'RegistrationRepeated', data: { userId: data.userId, attemptedAt: metadata.at } }];
   }
 }
 
@@ -99,8 +100,10 @@ export function setPassword({ data, metadata }: CommandOf<UserCommand, 'SetPassw
   return [{ type: 'PasswordSet', data: { userId, linkId, passwordHash, setAt: metadata.at } }];
 }
 
-function welcomeLink(userId: string, linkId: string, expiresAt: string): UserEvent {
-  return { type: 'PasswordLinkIssued', data: { userId, linkId, purpose: 'welcome', expiresAt } };
+type NewLink = Readonly<{ userId: string; linkId: string; linkExpiresAt: string; language: string }>;
+
+function welcomeLink({ userId, linkId, linkExpiresAt: expiresAt, language }: NewLink): UserEvent {
+  return { type: 'PasswordLinkIssued', data: { userId, linkId, purpose: 'welcome', expiresAt, language } };
 }
 
 function evolve(state: UserState, event: UserEvent): UserState {
@@ -110,12 +113,15 @@ function evolve(state: UserState, event: UserEvent): UserState {
     return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
   if (event.type === 'UserRegistered') {
     const { userId, email, username, firstname, lastname, registeredAt } = event.data;
-    return { status: 'pending', userId, email, username, firstname, lastname, registeredAt, link: null };
+    const profile = { userId, email, username, firstname, lastname, registeredAt };
+    return { status: 'pending', ...profile, language: null, link: null };
   }
   if (state.status === 'none') return state;
   switch (event.type) {
-    case 'PasswordLinkIssued':
-      return { ...state, link: { linkId: event.data.linkId, expiresAt: event.data.expiresAt } };
+    case 'PasswordLinkIssued': {
+      const { linkId, expiresAt, language } = event.data;
+      return { ...state, language: language ?? state.language, link: { linkId, expiresAt } };
+    }
     case 'PasswordSet': {
       const { passwordHash, setAt } = event.data;
       return { ...state, status: 'active', link: null, passwordHash, passwordSetAt: setAt };
@@ -132,7 +138,7 @@ function evolve(state: UserState, event: UserEvent): UserState {
 export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   category: 'user',
   isPersonal: true,
-  snapshotVersion: 2,
+  snapshotVersion: 3,
   initialState,
   decide(command, state) {
     switch (command.type) {

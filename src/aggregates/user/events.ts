@@ -17,13 +17,20 @@ export const userEvents = {
     },
     { personal: { email: 'userId', username: 'userId', firstname: 'userId', lastname: 'userId' } },
   ),
-  /** A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret. */
-  PasswordLinkIssued: event({
-    userId: ObjectId,
-    linkId: Uuid,
-    purpose: Type.Enum(['welcome']),
-    expiresAt: Time,
-  }),
+  /**
+   * A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret. `language`: the tag (BCP 47)
+   * of the language of the request for the link, and from then on of mails to this account; `null`: it stays as it was.
+   */
+  PasswordLinkIssued: event(
+    {
+      userId: ObjectId,
+      linkId: Uuid,
+      purpose: Type.Enum(['welcome']),
+      expiresAt: Time,
+      language: Type.Union([Type.String({ minLength: 2, maxLength: 35 }), Type.Null()]),
+    },
+    { personal: { language: 'userId' }, upcasters: [(data) => ({ ...data, language: null })] },
+  ),
   /** Somebody tried to register with the address of this active account; its owner is informed by mail. */
   RegistrationRepeated: event({ userId: ObjectId, attemptedAt: Time }),
   /** A password was set by a link; that verifies the address and activates the account. `passwordHash` is an argon2id PHC string. */
