@@ -96,6 +96,29 @@ describe('imports of files', () => {
       ],
     ),
     [
+      'operations import the services that they work with, but neither projections nor http',
+      {
+        'src/operations/a.ts': importing('../reactions/a.ts') + importing('../identity/a.ts'),
+        'src/operations/b.ts': importing('../projections/a.ts') + importing('../http/app.ts'),
+      },
+      [
+        'src/operations/b.ts:1: operations may not import projections (src/projections/a.ts)',
+        'src/operations/b.ts:2: operations may not import http (src/http/app.ts)',
+      ],
+    ],
+    [
+      'no other folder imports the command line',
+      {
+        'src/compose/a.ts': importing('../cli/run.ts'),
+        'src/main.ts': importing('./cli/run.ts'),
+        'src/cli/b.ts': importing('../operations/a.ts') + importing('../compose/start.ts'),
+      },
+      [
+        'src/compose/a.ts:1: compose may not import cli (src/cli/run.ts)',
+        'src/main.ts:1: main may not import cli (src/cli/run.ts)',
+      ],
+    ],
+    [
       'http imports everything except adapters and entry points',
       {
         'src/http/a.ts': importing('../push/hub.ts') + importing('../bridge/a.ts') + importing('../config/config.ts'),

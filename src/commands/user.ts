@@ -1,4 +1,5 @@
 import { Type } from 'typebox';
+import { LANGUAGES } from '../kernel/language.ts';
 import { type CommandsOf, closed, UserId, visibleName } from './fields.ts';
 
 /** Characters of a first or last name. */
@@ -9,6 +10,8 @@ const USERNAME =
 
 const LinkId = Type.String();
 const Time = Type.String();
+/** The language of the request, in which its link is mailed. */
+const MailLanguage = Type.Enum([...LANGUAGES]);
 const names = {
   username: Type.String({ format: 'username', description: USERNAME }),
   firstname: Type.Union([visibleName(PERSON_NAME_MAX), Type.Null()]),
@@ -28,6 +31,7 @@ export const userCommands = {
     usernameHolder: UserId,
     linkId: LinkId,
     linkExpiresAt: Time,
+    language: MailLanguage,
   }),
   /** Sets the password by a mailed link, and the names of the account. The caller has verified the link's token and reserved the username. */
   SetPassword: closed({ userId: UserId, linkId: LinkId, passwordHash: Type.String(), ...names }),

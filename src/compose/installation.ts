@@ -120,7 +120,8 @@ async function open<Result>(call: () => Promise<Result>): Promise<Result> {
   }
 }
 
-async function exists(path: string): Promise<boolean> {
+/** Whether there is a file at this path. */
+export async function exists(path: string): Promise<boolean> {
   return access(path).then(
     () => true,
     () => false,

@@ -16,6 +16,7 @@ import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
 import { Leases } from '../log/lease.ts';
 import { PersonalKeys } from '../log/personal-keys.ts';
+import type { OperationServices } from '../operations/operation.ts';
 import { projections as catalogue } from '../projections/models/catalogue.ts';
 import { createProjections, type Projections } from '../projections/runner/projections.ts';
 import { createRoomsView } from '../projections/views/rooms.ts';
@@ -56,6 +57,8 @@ export type Node = Readonly<{
   identity: Identity;
   conversations: Conversations;
   projections: Projections;
+  /** For the command line. */
+  operations: OperationServices;
   /** `null` without the role `api`. */
   hub: Hub | null;
 }>;
@@ -132,7 +135,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
       ? await buildHealthApp(shared, 'no-api')
       : await buildApp({ ...shared, identity, conversations, claims, readModels, hub });
   closing.defer(() => app.close());
-  return { app, log, personalKeys, commands, identity, conversations, projections, hub };
+  const operations: OperationServices = { parked: [mails.parked] };
+  return { app, log, personalKeys, commands, identity, conversations, projections, operations, hub };
 }
 
 /** The HTTP application of a node that waits for its stores. */

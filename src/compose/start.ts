@@ -5,12 +5,14 @@ import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
 import { type Config, hostOf, publicUrlOf } from '../config/config.ts';
 import type { App, HttpConfig } from '../http/deps.ts';
+import { buildOperatorApp } from '../http/operator-app.ts';
 import { isStoreError } from '../kernel/errors.ts';
 import type { Logger } from '../kernel/logger.ts';
 import type { Projections } from '../projections/runner/projections.ts';
 import { observeOutput } from '../telemetry/observe-output.ts';
 import { VERSION } from '../version.ts';
 import { buildNode, buildWaitingApp, type NodeRole, type NodeSettings } from './node.ts';
+import { listenForOperator } from './operator-socket.ts';
 import { openStores } from './stores.ts';
 
 export { createOutput } from '../adapters/system/output.ts';
@@ -64,6 +66,11 @@ export async function startParley(config: Config, options: StartOptions): Promis
       try {
         const node = await buildNode(ports, settings, attempt);
         await waiting?.close();
+        if (config.shared === null) {
+          const operator = await buildOperatorApp({ ...system, services: node.operations });
+          attempt.defer(() => operator.close());
+          await listenForOperator(operator, config.dataDir, options.logger);
+        }
         const url = await node.app.listen({ host: hostOf(config), port: config.port });
         closing.use(attempt);
         return { url, projections: node.projections, close: () => closing.disposeAsync() };
@@ -90,11 +97,11 @@ export async function startParley(config: Config, options: StartOptions): Promis
   }
 }
 
-/** `unique`: a name of this process. An embedded store has only one process; its fixed name lets it continue under its own lease after a crash. */
-function settingsOf(config: Config, unique: string): NodeSettings {
+/** `unique`: a name of this process. `roles`: those that it may have. An embedded store has only one process; its fixed name lets it continue under its own lease after a crash. */
+export function settingsOf(config: Config, unique: string, roles: readonly NodeRole[] = ROLES): NodeSettings {
   const isEmbedded = config.shared === null;
   return {
-    roles: new Set(ROLES.filter((role) => config.roles.has(role))),
+    roles: new Set(roles.filter((role) => config.roles.has(role))),
     name: isEmbedded ? 'embedded' : unique,
     singleWriter: isEmbedded,
     http: httpConfigOf(config),

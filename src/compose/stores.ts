@@ -32,7 +32,7 @@ export async function openStores(
   const mailer = own(
     config.smtpUrl === null
       ? createOutboxMailer({ folder: join(dataDir, 'outbox'), from, print })
-      : createSmtpMailer({ url: config.smtpUrl, from, clock }),
+      : createSmtpMailer({ url: config.smtpUrl, from, clock, dkim: config.dkim }),
   );
   return { ...stores, mailer };
 

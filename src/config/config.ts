@@ -1,5 +1,6 @@
 import { BlockList, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
+import { type Dkim, readDkim, signsFor } from './dkim.ts';
 import { type LimitSettings, readLimits } from './limits.ts';
 import {
   type ConfigError,
@@ -42,6 +43,8 @@ export type Config = Readonly<{
   smtpUrl: string | null;
   /** `MAIL_FROM`: an address, or a name and an address; `null`: `no-reply@<public host>`, see `mailFromOf`. */
   mailFrom: string | null;
+  /** `DKIM_DOMAIN`, `DKIM_SELECTOR`, `DKIM_PRIVATE_KEY`, all or none of them: signs mails that are sent by SMTP. */
+  dkim: Dkim | null;
   /** `TRUST_PROXY`: proxies whose `X-Forwarded-…` headers are trusted: addresses, subnets, `loopback`, `linklocal`, `uniquelocal`. Default none. */
   trustProxy: readonly string[];
   /** `ALLOWED_ORIGINS`: origins, besides the public one, whose pages may send requests (CORS) and open a WebSocket. */
@@ -73,6 +76,7 @@ export function readConfig(env: Environment): ConfigResult {
     shared: readSharedStores(reader),
     smtpUrl: reader.readSecret('SMTP_URL', null, urlOf('smtp:', 'smtps:')),
     mailFrom: reader.read('MAIL_FROM', null, mailbox),
+    dkim: readDkim(reader),
     trustProxy: reader.read('TRUST_PROXY', [], listOf(network)),
     allowedOrigins: reader.read('ALLOWED_ORIGINS', [], listOf(origin)),
     metricsToken: reader.readSecret('METRICS_TOKEN', null, metricsToken),
@@ -118,8 +122,12 @@ function readSharedStores(reader: ConfigReader): SharedStores | null {
   return eventStoreUrl === null || mongoUrl === null ? null : { eventStoreUrl, mongoUrl };
 }
 
-function warningsFor({ limits, roles, shared }: Config): string[] {
+function warningsFor(config: Config): string[] {
+  const { limits, roles, shared, dkim, smtpUrl } = config;
   const warnings: string[] = [];
+  if (dkim !== null && smtpUrl === null) warnings.push('DKIM_DOMAIN is set and SMTP_URL is not: mails are not signed');
+  if (dkim !== null && !signsFor(dkim, mailFromOf(config)))
+    warnings.push('DKIM_DOMAIN is not the domain of MAIL_FROM: receivers may treat the mails as unsigned (DMARC)');
   if (limits === 'off') warnings.push('RATE_LIMITS is off: requests, sign-in attempts and mails are not limited');
   const missing = ROLES.filter((role) => !roles.has(role));
   if (missing.length > 0 && shared === null) {

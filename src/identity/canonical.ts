@@ -6,9 +6,9 @@ import type { ProfileNames, Registration } from './identity.ts';
 import { canonicalUsername, usernameError } from './username-rules.ts';
 
 /** The canonical form of each input. Throws `out-of-range` with the path and reason of every field that is not accepted. */
-export function canonicalRegistration({ email, ...names }: Registration): Registration {
+export function canonicalRegistration({ email, language, ...names }: Registration): Registration {
   requireNone([...errorAt('/email', addressError(email)), ...nameErrors(names)]);
-  return { email: canonicalAddress(email), ...canonicalNames(names) };
+  return { email: canonicalAddress(email), language, ...canonicalNames(names) };
 }
 
 /** Names as they are stored: composed (NFC), first and last names without blanks around them. */

@@ -1,5 +1,6 @@
 import type { JSONWebKeySet } from 'jose';
 import type { RequestContext } from '../commands/request-context.ts';
+import type { Language } from '../kernel/language.ts';
 import type { Position } from '../kernel/position.ts';
 import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
@@ -90,7 +91,8 @@ export type Principal = Readonly<{
 /** The names of an account. */
 export type ProfileNames = Readonly<{ username: string; firstname: string | null; lastname: string | null }>;
 
-export type Registration = Readonly<{ email: string }> & ProfileNames;
+/** `language`: of mails to the address. */
+export type Registration = Readonly<{ email: string; language: Language }> & ProfileNames;
 
 /** A name that is left out stays as the link's registration gave it. */
 export type NewPassword = Readonly<{ token: string; password: string; confirmPassword: string }> &

@@ -141,9 +141,9 @@ const decoyId = (userId: string): string => `decoy-${userId.slice(-DECOY_DIGITS)
 /** The last step, on the account of the address. */
 async function registerUser({ commands }: Deps, plan: Plan, accountId: string): Promise<Position> {
   const { input, context, linkId, until, userId } = plan;
-  const { email, username, firstname, lastname } = input;
+  const { email, username, firstname, lastname, language } = input;
   const names = { email, username, firstname, lastname, usernameHolder: userId };
-  const data = { userId: accountId, ...names, linkId, linkExpiresAt: until };
+  const data = { userId: accountId, ...names, linkId, linkExpiresAt: until, language };
   // The stream of another account is short, so that a repeated request can search all of it.
   const isRepeated = context.handledSince !== undefined && accountId !== userId;
   const options = { ...mainOptions(context), ...(isRepeated ? { handledSince: -1n } : {}) };

@@ -17,6 +17,11 @@ export type Mail = Readonly<{
   subject: string;
   text: string;
   html: string;
+  /**
+   * Where the recipient can unsubscribe from mails of this kind; only for mails that can be switched off. A POST to it unsubscribes at once, without
+   * signing in (RFC 8058), and a GET shows a page that does.
+   */
+  unsubscribeUrl?: string;
   /** The link in the mail, also separately, so that an adapter that does not deliver can show it. */
   link?: string;
 }>;

@@ -63,6 +63,17 @@ export class EffectQueue {
     return document === undefined ? null : stored(document);
   }
 
+  /** Those of these effects that are parked. At most 4,096 ids. */
+  async parked(ids: readonly string[]): Promise<readonly StoredEffect[]> {
+    const found = await this.#documents.getMany(this.#collection, ids);
+    return [...found.values()].map(stored).filter(({ effect }) => effect.status === 'parked');
+  }
+
+  /** The number of effects of a status, counted up to `cap`. */
+  count(status: Effect['status'], cap: number): Promise<number> {
+    return this.#documents.count(this.#collection, { status }, cap);
+  }
+
   /** When the next pending effect is due, `null` when there is none. */
   async nextDueAt(): Promise<number | null> {
     const sort = { fields: ['dueAt'], direction: 'asc' } as const;

@@ -37,10 +37,13 @@ export type WorkerDeps = Readonly<{
   logger: Logger;
 }>;
 
+/** Attempts in progress, by the id of their effect. */
+type Running = Map<string, Promise<void>>;
+
 /** Performs the effects that are due until the signal is aborted, also after failures of the stores. `added` notifies of new effects. */
 export async function performEffects(deps: WorkerDeps, added: Notifier, signal: AbortSignal): Promise<void> {
   const { clock, random, logger, reaction } = deps;
-  const running = new Set<Promise<void>>();
+  const running: Running = new Map();
   try {
     for (let failures = 0; !signal.aborted; ) {
       try {
@@ -53,33 +56,30 @@ export async function performEffects(deps: WorkerDeps, added: Notifier, signal: 
       }
     }
   } finally {
-    await within(clock, GRACE_MS, Promise.all(running));
+    await within(clock, GRACE_MS, Promise.all(running.values()));
   }
 }
 
 /** Starts what is due, or waits until something is. */
-async function performDue(
-  deps: WorkerDeps,
-  running: Set<Promise<void>>,
-  added: Notifier,
-  signal: AbortSignal,
-): Promise<void> {
+async function performDue(deps: WorkerDeps, running: Running, added: Notifier, signal: AbortSignal): Promise<void> {
   const { queue, clock } = deps;
   const notified = added.next();
-  const due = running.size < AT_ONCE ? await queue.due('pending', clock.now(), AT_ONCE - running.size) : [];
+  const found = running.size < AT_ONCE ? await queue.due('pending', clock.now(), AT_ONCE) : [];
+  // After a jump of the clock, attempts of this process that are in progress seem to be lost.
+  const due = found.filter(({ id }) => !running.has(id)).slice(0, AT_ONCE - running.size);
   for (const effect of due) {
     const begun = await begin(deps, effect, signal);
     if (begun === null) continue;
-    const run: Promise<void> = attempt(deps, begun, signal).finally(() => {
-      running.delete(run);
+    const run = attempt(deps, begun, signal).finally(() => {
+      running.delete(effect.id);
       added.notify();
     });
-    running.add(run);
+    running.set(effect.id, run);
   }
   if (due.length > 0) return;
   await queue.delete(await queue.due('done', clock.now()));
   await queue.delete(await queue.due('parked', clock.now() - PARKED_KEPT_MS));
-  const nextAt = running.size < AT_ONCE ? await queue.nextDueAt() : null;
+  const nextAt = running.size < AT_ONCE && found.length === 0 ? await queue.nextDueAt() : null;
   await pause(deps, nextAt, notified, signal);
 }
 

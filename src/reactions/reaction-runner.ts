@@ -11,6 +11,7 @@ import type { Random } from '../ports/random.ts';
 import { EffectQueue } from './effect-queue.ts';
 import { performEffects } from './effect-worker.ts';
 import { Notifier } from './notifier.ts';
+import { createParkedEffects, type ParkedEffects } from './parked-effects.ts';
 import type { Reaction } from './reaction.ts';
 
 /** Where no effect is added, the checkpoint is stored at most this often, in ms. */
@@ -57,6 +58,9 @@ export interface ReactionRunner {
    * nor start the follower, the state is `retrying`.
    */
   status(): Promise<FollowerStatus | null>;
+
+  /** Effects that were given up, whichever node performs the effects now. Only after `prepare`. */
+  readonly parked: ParkedEffects;
 }
 
 export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRunner {
@@ -64,6 +68,14 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   const queue = new EffectQueue(documents, reaction.collection);
   const checkpointId = `reactions/${reaction.name}`;
   let follower: Follower | null = null;
+  /** Notifies the worker of effects to perform. */
+  const added = new Notifier();
+  const parked = createParkedEffects({
+    reaction: reaction.name,
+    queue,
+    now: () => clock.now(),
+    onPending: () => added.notify(),
+  });
   /** Whether it is to run on this node. */
   let isWanted = false;
   let failure: Readonly<{ message: string; at: number }> | null = null;
@@ -131,7 +143,6 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   }
 
   async function followFrom(checkpoint: CheckpointWriter, lost: AbortSignal): Promise<void> {
-    const added = new Notifier();
     const ended = new AbortController();
     const signal = AbortSignal.any([lost, ended.signal]);
     follower = new Follower({
@@ -139,7 +150,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
       name: reaction.name,
       filter: { types: [...reaction.on.keys()] },
       checkpoint: () => checkpoint.current,
-      handle: (batch) => handle(batch, checkpoint, added),
+      handle: (batch) => handle(batch, checkpoint),
     });
     failure = null;
     try {
@@ -160,7 +171,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
   let storedAt = Number.NEGATIVE_INFINITY;
 
   /** Adds an effect for each event. */
-  async function handle(batch: EventBatch, checkpoint: CheckpointWriter, added: Notifier): Promise<undefined> {
+  async function handle(batch: EventBatch, checkpoint: CheckpointWriter): Promise<undefined> {
     const { events, position } = batch;
     const isDue = position !== checkpoint.current.position && clock.monotonic() - storedAt >= CHECKPOINT_MS;
     if (events.length === 0 && !isDue) return;
@@ -197,7 +208,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     return { name: reaction.name, state: 'retrying', position: null, lagEvents: null, lagMs: null, lastError };
   }
 
-  return { prepare, run, status };
+  return { prepare, run, status, parked };
 }
 
 /** The checkpoint after an event. */

@@ -30,7 +30,7 @@ export function reactionsOf<E extends Event>(table: EventReactions<E>): Reaction
  * The effect of one event; the id of its document is the event's.
  * - `pending`: it is attempted, or attempted again, at `dueAt`; while an attempt runs, that is when it counts as lost.
  * - `done`: its document is deleted at `dueAt`.
- * - `parked`: given up at `dueAt`; an operator may look at it.
+ * - `parked`: given up at `dueAt`; an operator may list it, and make it pending again.
  */
 export type Effect = Readonly<{
   status: 'pending' | 'done' | 'parked';
@@ -40,7 +40,7 @@ export type Effect = Readonly<{
   type: string;
   /** Attempts begun. */
   attempts: number;
-  /** Times in ms since the epoch. */
+  /** Times in ms since the epoch. `createdAt`: when it was added, or retried by an operator; attempts continue for a limited time after that. */
   createdAt: number;
   dueAt: number;
   /** Why the last attempt failed, without personal data. */

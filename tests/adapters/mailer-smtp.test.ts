@@ -7,7 +7,7 @@ import type { Mailer } from '../../src/ports/mailer.ts';
 import { mailerContract } from '../contracts/mailer.ts';
 import { manualClock } from '../support/manual-clock.ts';
 import { service } from '../support/services.ts';
-import { type RecipientPolicy, startSmtpServer } from '../support/smtp.ts';
+import { type MessagePolicy, type RecipientPolicy, type SmtpAnswer, startSmtpServer } from '../support/smtp.ts';
 
 service('SMTP server in the test');
 
@@ -36,8 +36,8 @@ describe('the SMTP mailer', () => {
     return created;
   }
 
-  async function against(policy: RecipientPolicy, sendMs?: number): Promise<Mailer> {
-    const server = await startSmtpServer(policy);
+  async function against(policy: RecipientPolicy, sendMs?: number, messagePolicy?: MessagePolicy): Promise<Mailer> {
+    const server = await startSmtpServer(policy, messagePolicy);
     closers.push(server.close);
     return mailer(server.url, sendMs);
   }
@@ -73,6 +73,53 @@ describe('the SMTP mailer', () => {
   it('gives up on a server that stops responding', async () => {
     const sender = await against(() => 'silence', 200);
     await expect(sender.send(mail)).rejects.toMatchObject({ permanent: false });
+  });
+
+  it.each(['a recipient', 'a message'])('reports a server that drops the connection after %s', async (what) => {
+    const drop = (asked: string) => (): SmtpAnswer => (asked === what ? 'drop' : 'take');
+    const sender = await against(drop('a recipient'), undefined, drop('a message'));
+    await expect(sender.send(mail)).rejects.toMatchObject({
+      permanent: false,
+      message: expect.stringMatching(/^the mail server could not be used \((ECONNRESET|ECONNECTION|ESOCKET)\)$/),
+    });
+  });
+
+  it('continues with other mails after the server has dropped a connection', async () => {
+    let isFirst = true;
+    const server = await startSmtpServer(() => {
+      if (!isFirst) return 'take';
+      isFirst = false;
+      return 'drop';
+    });
+    closers.push(server.close);
+    const sender = mailer(server.url);
+    await expect(sender.send(mail)).rejects.toMatchObject({ permanent: false });
+    await sender.send(mail);
+    expect(server.mails.map(({ recipients }) => recipients)).toEqual([[mail.to]]);
+  });
+
+  it('gives up on a server that does not answer to the message', async () => {
+    const sender = await against(
+      () => 'take',
+      200,
+      () => 'silence',
+    );
+    await expect(sender.send(mail)).rejects.toMatchObject({ permanent: false });
+  });
+
+  it.each([
+    [554, true],
+    [452, false],
+  ] as const)('reports the rejection of a message with %i', async (code, permanent) => {
+    const sender = await against(
+      () => 'take',
+      undefined,
+      () => code,
+    );
+    await expect(sender.send(mail)).rejects.toMatchObject({
+      permanent,
+      message: expect.stringMatching(new RegExp(`^the mail server answered ${code}`)),
+    });
   });
 
   it('gives up on a mail after 30 s', async () => {

@@ -28,6 +28,8 @@ const reservation: readonly Stored[] = [
   stored('NameReserved', { kind: 'username', holder: alice, until: at(20) }),
 ];
 
+const link = (n: number) => ({ userId: alice, linkId: uuid(n), purpose: 'welcome', expiresAt: at(100 * n) });
+
 const account: readonly Stored[] = [
   stored('UserRegistered', {
     userId: alice,
@@ -68,8 +70,9 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       account.map(erased),
       replacedAccount,
       [...account.map(erased), stored('UserErased', { userId: alice, erasedAt: at(70) })],
+      [...account, stored('PasswordLinkIssued', { ...link(3), language: 'fr' }, 2)],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '4971da06460f4264' },
+    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85' },
   },
   username: {
     histories: [reservation],

@@ -4,6 +4,7 @@ import { accountOf, activeAccountOf, isLinkGood, type UserState, user } from '..
 import type { UserEvent } from '../../src/aggregates/user/events.ts';
 import type { UserCommand } from '../../src/commands/user.ts';
 import type { ProfileNames } from '../../src/identity/identity.ts';
+import type { Language } from '../../src/kernel/language.ts';
 import { erased, given } from '../support/decider-spec.ts';
 import { alice, at, bob, by, uuid } from './fixtures.ts';
 import { checkRules } from './properties.ts';
@@ -16,12 +17,12 @@ const others = { username: 'vic', firstname: null, lastname: 'Victor' };
 
 const register = (link = 1, seconds = 0): UserCommand => ({
   type: 'RegisterUser',
-  data: { ...profile, usernameHolder: alice, linkId: uuid(link), linkExpiresAt: at(100) },
+  data: { ...profile, usernameHolder: alice, linkId: uuid(link), linkExpiresAt: at(100), language: 'en' },
   metadata: by(null, seconds),
 });
-const repeat = (link: number, seconds = 10): UserCommand => ({
+const repeat = (link: number, seconds = 10, language: Language = 'en'): UserCommand => ({
   type: 'RegisterUser',
-  data: { ...profile, ...others, usernameHolder: bob, linkId: uuid(link), linkExpiresAt: at(200) },
+  data: { ...profile, ...others, usernameHolder: bob, linkId: uuid(link), linkExpiresAt: at(200), language },
   metadata: by(null, seconds),
 });
 const set = (link: number, seconds: number, chosen: ProfileNames = names): UserCommand => ({
@@ -31,9 +32,14 @@ const set = (link: number, seconds: number, chosen: ProfileNames = names): UserC
 });
 
 const registered: UserEvent = { type: 'UserRegistered', data: { ...profile, registeredAt: at(0) } };
-const issued = (link: number, expires: number, usernameHolder = alice): UserEvent => ({
+const issued = (
+  link: number,
+  expires: number,
+  usernameHolder = alice,
+  language: Language | null = 'en',
+): UserEvent => ({
   type: 'PasswordLinkIssued',
-  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', usernameHolder, expiresAt: at(expires) },
+  data: { userId: alice, linkId: uuid(link), purpose: 'welcome', usernameHolder, expiresAt: at(expires), language },
 });
 const changed = (chosen: ProfileNames, seconds: number): UserEvent => ({
   type: 'ProfileChanged',
@@ -53,8 +59,15 @@ describe('RegisterUser', () => {
       .when(register())
       .decides([registered, issued(1, 100)]);
     const link = { linkId: uuid(1), expiresAt: at(100) };
-    const expected = { status: 'pending', ...profile, registeredAt: at(0), link, usernameHolder: alice, replaced: [] };
-    expect(state).toStrictEqual(expected);
+    expect(state).toStrictEqual({
+      status: 'pending',
+      ...profile,
+      registeredAt: at(0),
+      language: 'en',
+      link,
+      usernameHolder: alice,
+      replaced: [],
+    });
   });
 });
 
@@ -68,6 +81,7 @@ describe('RegisterUser with the address of an account', () => {
       ...profile,
       ...others,
       registeredAt: at(0),
+      language: 'en',
       link: { linkId: uuid(2), expiresAt: at(200) },
       usernameHolder: bob,
       replaced: [{ username: 'alice', holder: alice }],
@@ -82,6 +96,22 @@ describe('RegisterUser with the address of an account', () => {
     const { state } = given(user, [...pending, ...history.flat()]);
     const replaced = Array.from({ length: 16 }, (_, i) => ({ username: `vic${i + 13}`, holder: bob }));
     expect(state).toMatchObject({ username: 'vic29', replaced });
+  });
+
+  it('while the account is pending, the language is that of the latest link', () => {
+    const { state } = given(user, [...pending, issued(2, 200, bob, 'fr')]);
+    expect(accountOf(state)?.language).toBe('fr');
+    given(user, pending)
+      .when(repeat(2, 10, 'fr'))
+      .decides([changed(others, 10), issued(2, 200, bob, 'fr')]);
+  });
+
+  it('a link without a language keeps that of the account, and so does a registration by somebody else once it is active', () => {
+    expect(accountOf(given(user, [...active, issued(3, 300, alice, null)]).state)?.language).toBe('en');
+    const state = given(user, active)
+      .when(repeat(2, 60, 'fr'))
+      .decides([{ type: 'RegistrationRepeated', data: { userId: alice, attemptedAt: at(60) } }]);
+    expect(accountOf(state)?.language).toBe('en');
   });
 
   it('decides nothing for a link that was issued already', () => {
@@ -119,6 +149,7 @@ describe('SetPassword', () => {
       status: 'active',
       ...profile,
       registeredAt: at(0),
+      language: 'en',
       link: null,
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
@@ -137,6 +168,7 @@ describe('SetPassword', () => {
       ...others,
       firstname: 'Vic',
       registeredAt: at(0),
+      language: 'en',
       link: null,
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
@@ -207,6 +239,7 @@ describe('erasure', () => {
       firstname: null,
       lastname: null,
       registeredAt: at(0),
+      language: null,
       link: null,
       passwordHash: null,
       passwordSetAt: at(50),

@@ -53,6 +53,7 @@ describe('the cached state of an account', () => {
       lastname: null,
       usernameHolder: userId,
       linkId: newUuid(),
+      language: 'en' as const,
       linkExpiresAt: '2030-01-01T00:00:00.000Z',
     };
     const command: UserCommand = { type: 'RegisterUser', data, metadata: commandMetadata(userId) };

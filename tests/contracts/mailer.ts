@@ -56,6 +56,26 @@ export function mailerContract(name: string, start: () => Promise<MailerUnderTes
       expect((await under.received())[0]?.headers.get('auto-submitted')).toBe('auto-generated');
     });
 
+    it('has a header to unsubscribe, also with one click, only when the mail has an address for that', async () => {
+      await under.mailer.send({ ...mail, unsubscribeUrl: 'https://parley.test/unsubscribe?token=abc' });
+      const [got] = await under.received();
+      expect(got?.headers.get('list-unsubscribe')).toBe('<https://parley.test/unsubscribe?token=abc>');
+      expect(got?.headers.get('list-unsubscribe-post')).toBe('List-Unsubscribe=One-Click');
+    });
+
+    it('offers no unsubscription by one click over plain HTTP', async () => {
+      await under.mailer.send({ ...mail, unsubscribeUrl: 'http://localhost:3000/unsubscribe?token=abc' });
+      const [got] = await under.received();
+      expect(got?.headers.get('list-unsubscribe')).toBe('<http://localhost:3000/unsubscribe?token=abc>');
+      expect(got?.headers.has('list-unsubscribe-post')).toBe(false);
+    });
+
+    it('has no header to unsubscribe without an address for that', async () => {
+      await under.mailer.send(mail);
+      const [got] = await under.received();
+      expect([...(got?.headers.keys() ?? [])].filter((name) => name.startsWith('list-'))).toEqual([]);
+    });
+
     it('does not allow header injection', async () => {
       await under.mailer.send({ ...mail, subject: 'one\r\nBcc: eve@example.test\r\n\r\nmore' });
       const [got] = await under.received();

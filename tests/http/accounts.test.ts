@@ -41,6 +41,18 @@ describe('signing up', () => {
     expect(registered?.data).toMatchObject({ ...form, lastname: null });
   });
 
+  it.each([
+    ['fr-CH, fr;q=0.9, en;q=0.8', 'fr'],
+    ['de', 'en'],
+    [undefined, 'en'],
+  ])('issues a link in the language that Accept-Language %j prefers', async (header, language) => {
+    const username = `reader-${language}-${header?.length ?? 0}`;
+    const headers = header === undefined ? {} : { 'accept-language': header };
+    const answer = await server.ask(null, { ...register({ email: `${username}@example.org`, username }), headers });
+    const [, issued] = (await server.log.readStream(`user-${answer.json._id}`)).events;
+    expect(issued).toMatchObject({ type: 'PasswordLinkIssued', data: { language } });
+  });
+
   it('answers the same for an address that is already in use', async () => {
     const again = await server.ask(null, register({ email: ada.email, username: 'other' }));
     expect(again.status).toBe(202);

@@ -22,6 +22,7 @@ import { manualClock } from '../support/manual-clock.ts';
 import {
   activated,
   ada,
+  adasNames,
   eventsOf,
   linkToken,
   logged,
@@ -121,10 +122,10 @@ describe('an account whose key was destroyed, before UserErased is appended', ()
   const at = new Date(clock.now()).toISOString();
   const later = new Date(clock.now() + 60_000).toISOString();
 
-  const registration: UserEvent = { type: 'UserRegistered', data: { userId, ...ada, registeredAt: at } };
+  const registration: UserEvent = { type: 'UserRegistered', data: { userId, ...adasNames, registeredAt: at } };
   const link: UserEvent = {
     type: 'PasswordLinkIssued',
-    data: { userId, linkId, purpose: 'welcome', usernameHolder: userId, expiresAt: later },
+    data: { userId, linkId, purpose: 'welcome', usernameHolder: userId, expiresAt: later, language: 'en' },
   };
   const password: UserEvent = { type: 'PasswordSet', data: { userId, linkId, passwordHash: '$argon2id$x', setAt: at } };
   const session: SessionsEvent = {

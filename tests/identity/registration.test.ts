@@ -4,6 +4,7 @@ import { deriveSecrets } from '../../src/identity/secrets.ts';
 import {
   activated,
   ada,
+  adasNames,
   eventsOf,
   linkToken,
   logged,
@@ -38,7 +39,7 @@ describe('a registration', () => {
     const events = await eventsOf(world, `user-${userId}`);
     const at = new Date(world.clock.now()).toISOString();
     expect(events.map(({ type, data }) => ({ type, data }))).toEqual([
-      { type: 'UserRegistered', data: { userId, ...ada, registeredAt: at } },
+      { type: 'UserRegistered', data: { userId, ...adasNames, registeredAt: at } },
       {
         type: 'PasswordLinkIssued',
         data: {
@@ -47,6 +48,7 @@ describe('a registration', () => {
           purpose: 'welcome',
           usernameHolder: userId,
           expiresAt: new Date(world.clock.now() + 24 * HOUR).toISOString(),
+          language: 'en',
         },
       },
     ]);
@@ -81,7 +83,13 @@ describe('a registration', () => {
   });
 
   it('reports every field that is not accepted, with its reason', async () => {
-    const input = { email: 'ａda@example.org', username: 'аdmin', firstname: '\u3164', lastname: 'x'.repeat(101) };
+    const input = {
+      ...ada,
+      email: 'ａda@example.org',
+      username: 'аdmin',
+      firstname: '\u3164',
+      lastname: 'x'.repeat(101),
+    };
     await expect(node.identity.register(input, request(world))).rejects.toMatchObject({
       code: 'out-of-range',
       errors: [

@@ -3,6 +3,7 @@ import { manualClock } from '../support/manual-clock.ts';
 import {
   activated,
   ada,
+  adasNames,
   eventsOf,
   linkToken,
   logged,
@@ -46,7 +47,7 @@ describe('signing in', () => {
       expiresIn: 600,
       user: {
         _id: userId,
-        ...ada,
+        ...adasNames,
         displayName: 'Ada Lovelace',
         roles: [],
         createdAt: new Date(world.clock.now()).toISOString(),

@@ -126,10 +126,10 @@ describe('the same link again', () => {
 describe('the names of an account', () => {
   /** Somebody registers an address of others under a name of their choice, and then its owner registers it. */
   async function registeredByOwner(): Promise<string> {
-    await node.identity.register({ ...vic, username: 'evil', firstname: 'Evil' }, request(world));
+    await node.identity.register({ ...ada, ...vic, username: 'evil', firstname: 'Evil' }, request(world));
     const [evil] = (await logged(world, 'UserRegistered')).slice(-1);
     await world.clock.advance(1_000);
-    await node.identity.register(vic, request(world));
+    await node.identity.register({ ...ada, ...vic }, request(world));
     return String(evil?.data.userId);
   }
   const vic = { email: 'victim@example.org', username: 'vic', firstname: 'Vic', lastname: 'Tim' };
@@ -154,7 +154,7 @@ describe('the names of an account', () => {
   it('are not changed by a registration once the account is active', async () => {
     const victim = await registeredByOwner();
     await node.identity.setPassword({ ...given(), token: await linkToken(world, node, victim) }, request(world));
-    await node.identity.register({ ...vic, username: 'evil', firstname: 'Evil' }, request(world));
+    await node.identity.register({ ...ada, ...vic, username: 'evil', firstname: 'Evil' }, request(world));
     await expect(signInAsVic()).resolves.toMatchObject({ user: vic });
   });
 
@@ -171,7 +171,7 @@ describe('the names of an account', () => {
   });
 
   it('can be changed to a name whose reservation has expired, and to no other that is taken', async () => {
-    await node.identity.register({ ...vic, email: 'other@example.org', username: 'carl' }, request(world));
+    await node.identity.register({ ...ada, ...vic, email: 'other@example.org', username: 'carl' }, request(world));
     await world.clock.advance(23 * HOUR);
     const victim = await registeredByOwner();
     const chosen = { ...given(), token: await linkToken(world, node, victim), username: 'carl' };

@@ -8,6 +8,7 @@ import type { Identity } from '../../src/identity/identity.ts';
 import { deriveSecrets } from '../../src/identity/secrets.ts';
 import type { RecordedEvent } from '../../src/kernel/event.ts';
 import { derivedIds, type IdSource } from '../../src/kernel/ids.ts';
+import type { Language } from '../../src/kernel/language.ts';
 import { openLog } from '../commands/node.ts';
 import { type FaultyEventLog, faulty } from '../support/faulty-event-log.ts';
 import { type ManualClock, manualClock } from '../support/manual-clock.ts';
@@ -95,7 +96,9 @@ export async function linkToken(world: World, node: Node, userId: string): Promi
   return new URL(link).searchParams.get('token') ?? '';
 }
 
-export const ada = { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' };
+/** Names and address of Ada, and how she registers. */
+export const adasNames = { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' };
+export const ada = { ...adasNames, language: 'en' as Language };
 
 /** Registers an account, which is pending then. */
 export async function registered(world: World, node: Node, who: Partial<typeof ada> = {}): Promise<string> {

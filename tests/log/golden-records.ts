@@ -47,7 +47,22 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     registeredAt: at,
   },
   ProfileChanged: { userId: ann, username: 'änn', firstname: null, lastname: 'Ó "Quoted"', changedAt: at },
-  PasswordLinkIssued: { userId: ann, linkId: uuid(1), purpose: 'welcome', usernameHolder: bob, expiresAt: at },
+  PasswordLinkIssued: {
+    userId: ann,
+    linkId: uuid(1),
+    purpose: 'welcome',
+    usernameHolder: bob,
+    expiresAt: at,
+    language: 'fr',
+  },
+  'PasswordLinkIssued without a language': {
+    userId: ann,
+    linkId: uuid(1),
+    purpose: 'welcome',
+    usernameHolder: bob,
+    expiresAt: at,
+    language: null,
+  },
   RegistrationRepeated: { userId: ann, attemptedAt: at },
   PasswordSet: {
     userId: ann,

@@ -1,8 +1,11 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { createSmtpMailer } from '../../src/adapters/smtp/smtp-mailer.ts';
+import { LANGUAGES } from '../../src/kernel/language.ts';
 import type { Mailer } from '../../src/ports/mailer.ts';
 import { createAccountMails } from '../../src/reactions/account-mails.ts';
 import { renderMail } from '../../src/reactions/mail-templates/layout.ts';
+import { registrationRepeatedMail } from '../../src/reactions/mail-templates/registration-repeated.ts';
+import { welcomeMail } from '../../src/reactions/mail-templates/welcome.ts';
 import { erase } from '../commands/node.ts';
 import {
   activated,
@@ -19,7 +22,7 @@ import {
   type World,
 } from '../identity/world.ts';
 import { service } from '../support/services.ts';
-import { startSmtpServer, type TestSmtpServer } from '../support/smtp.ts';
+import { type RecipientPolicy, type SmtpAnswer, startSmtpServer, type TestSmtpServer } from '../support/smtp.ts';
 import { system } from '../support/stores.ts';
 import { start, until } from './world.ts';
 
@@ -30,12 +33,16 @@ let node: Node;
 let smtp: TestSmtpServer;
 let mailer: Mailer;
 let refusing: string | null;
+/** What the server does with the next messages, in order. */
+let answers: SmtpAnswer[];
 let stop: () => Promise<void>;
 beforeEach(async () => {
   refusing = null;
+  answers = [];
   world = await openWorld();
   node = await startNode(world);
-  smtp = await startSmtpServer((address) => (address === refusing ? 550 : 'take'));
+  const recipients: RecipientPolicy = (address) => (address === refusing ? 550 : (answers.shift() ?? 'take'));
+  smtp = await startSmtpServer(recipients);
   mailer = createSmtpMailer({ url: smtp.url, from: 'Parley <no-reply@parley.test>', clock: system.clock });
   await run();
 });
@@ -50,6 +57,19 @@ afterEach(async () => {
 async function run(): Promise<void> {
   const reaction = createAccountMails({ accounts: node.identity.mailAccounts, mailer, publicUrl: PUBLIC_URL });
   ({ stop } = await start(world, reaction, world.clock));
+}
+
+/** When an attempt that begins now would count as lost; attempts that have failed are due long before that. */
+const lostAt = () => world.clock.now() + 60_000;
+
+/** The effect of the only mail. */
+async function onlyEffect() {
+  const sort = { fields: ['dueAt'], direction: 'asc' } as const;
+  for (const status of ['pending', 'done', 'parked']) {
+    const { items } = await world.documents.find('mails', { filter: { status }, sort, limit: 2 });
+    if (items[0] !== undefined) return items[0].body;
+  }
+  return undefined;
 }
 
 const linkIn = (text: string): string => /https:\/\/\S+/.exec(text)?.[0] ?? '';
@@ -137,6 +157,81 @@ describe('the owner of an account', () => {
     expect(mail.text).not.toMatch(/eve/i);
     expect(linkIn(mail.text)).toBe(`${PUBLIC_URL}/sign-in`);
   });
+
+  it('gets it in the language of the account, not of the request', async () => {
+    await activated(world, node, { language: 'fr' });
+    await node.identity.register({ ...ada, username: 'eve', language: 'en' }, request(world));
+    const mail = await smtp.waitForMail(ada.email, 2);
+    expect(mail.subject).toBe('Vous avez déjà un compte Parley');
+    expect(mail.text).toContain('Bonjour Ada,');
+    expect(mail.text).toContain('«\u00a0ada\u00a0»');
+  });
+});
+
+describe('the language of a mail', () => {
+  it('is that of the registration', async () => {
+    await registered(world, node, { language: 'fr' });
+    const { subject, text, html } = await smtp.waitForMail(ada.email);
+    expect(subject).toBe('Bienvenue sur Parley\u00a0: choisissez votre mot de passe');
+    expect(html).toContain('<html lang="fr">');
+    expect(html).toContain('Ou ouvrez cette adresse\u00a0: <a href="');
+    expect(text).toMatch(/Choisir votre mot de passe\u00a0:\nhttps:\/\/parley\.test\/set-password\?token=/);
+  });
+
+  it('is that of the latest registration while the account is pending', async () => {
+    await registered(world, node, { language: 'fr' });
+    await smtp.waitForMail(ada.email);
+    await node.identity.register({ ...ada, username: 'ada2', language: 'en' }, request(world));
+    expect((await smtp.waitForMail(ada.email, 2)).subject).toBe('Welcome to Parley: set your password');
+  });
+
+  it('has the same parts in every language, and its own words for each text', () => {
+    const values = { url: 'https://parley.test/x', name: 'Ada', username: 'ada' };
+    for (const template of [welcomeMail, registrationRepeatedMail]) {
+      const [english, ...others] = LANGUAGES.map((language) => template[language](values));
+      for (const other of others) {
+        expect(other.paragraphs.length).toBe(english?.paragraphs.length);
+        expect(other.notes?.length).toBe(english?.notes?.length);
+        expect(other.button?.url).toBe(english?.button?.url);
+        const texts = [other.subject, other.button?.label, ...other.paragraphs, ...(other.notes ?? [])];
+        const known = [
+          english?.subject,
+          english?.button?.label,
+          ...(english?.paragraphs ?? []),
+          ...(english?.notes ?? []),
+        ];
+        expect(texts.filter((text) => known.includes(text))).toEqual([]);
+      }
+    }
+  });
+});
+
+describe('a mail that the server does not accept at first', () => {
+  it.each([
+    ['rejects for now', 451],
+    ['drops the connection', 'drop'],
+  ] as const)('is sent once, after a pause: the server %s', async (_what, answer) => {
+    answers = [answer, answer];
+    await registered(world, node);
+    for (const attempts of [1, 2]) {
+      await until(`attempt ${attempts} has failed`, async () => {
+        const effect = await onlyEffect();
+        return effect?.attempts === attempts && effect.lastError !== null && Number(effect.dueAt) < lostAt();
+      });
+      expect(smtp.mails).toEqual([]);
+      await world.clock.advance(Number((await onlyEffect())?.dueAt) - world.clock.now());
+    }
+    await settled(1);
+    expect(smtp.mails.map(({ recipients }) => recipients)).toEqual([[ada.email]]);
+    expect(await onlyEffect()).toMatchObject({ status: 'done', attempts: 3 });
+  });
+});
+
+it('mails about accounts cannot be unsubscribed from', async () => {
+  await activated(world, node);
+  await node.identity.register({ ...ada, username: 'eve' }, request(world));
+  await smtp.waitForMail(ada.email, 2);
+  for (const { headers } of smtp.mails) expect(headers.has('list-unsubscribe')).toBe(false);
 });
 
 describe('the layout of mails', () => {
@@ -148,19 +243,19 @@ describe('the layout of mails', () => {
   };
 
   it('escapes all text in the HTML part', () => {
-    const { html } = renderMail(words);
+    const { html } = renderMail('en', words);
     expect(html).not.toMatch(/<script>|<b>|<i>/);
     expect(html).toContain('<title>&lt;b&gt;&quot;Tom&quot; &amp; &#39;Jerry&#39;&lt;/b&gt;</title>');
     expect(html).toContain('href="https://parley.test/?a=1&amp;b=&quot;"');
   });
 
   it('does not change text in the text part', () => {
-    expect(renderMail(words).text).toBe(
+    expect(renderMail('en', words).text).toBe(
       '<script>alert(1)</script>\n\nsecond\n\nGo > there:\nhttps://parley.test/?a=1&b="\n\n<i>\n\n-- \nParley\n',
     );
   });
 
   it('allows mails without a button and notes', () => {
-    expect(renderMail({ subject: 's', paragraphs: ['only this'] }).text).toBe('only this\n\n-- \nParley\n');
+    expect(renderMail('en', { subject: 's', paragraphs: ['only this'] }).text).toBe('only this\n\n-- \nParley\n');
   });
 });

@@ -241,6 +241,24 @@ describe('an effect', () => {
     for (const id of slow) await until('it is done', statusIs(id, 'done'));
   });
 
+  it('is not attempted a second time while its attempt is in progress, although the clock has jumped', async () => {
+    const blocked = Promise.withResolvers<void>();
+    const { reaction, performed } = recording(() => blocked.promise);
+    const { clock } = await run(reaction);
+    const id = await appendEvent(log);
+    await until('it is in progress', () => performed.length === 1);
+    await clock.advance(24 * HOUR);
+    // Another one shows that the queue was read again.
+    const later = await appendEvent(log);
+    await until('the other one is in progress', () => performed.length === 2);
+    for (let n = 0; n < 5; n++) await clock.advance(60_000);
+    expect(performed).toEqual([id, later]);
+    blocked.resolve();
+    for (const each of [id, later]) await until('it is done', statusIs(each, 'done'));
+    await clock.advance(HOUR);
+    expect(performed).toEqual([id, later]);
+  });
+
   it('is deleted 90 days after it was parked', async () => {
     const { reaction } = recording(async () => {
       throw new RangeError('never');

@@ -24,6 +24,7 @@ const MAY_IMPORT = {
   reactions: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
   push: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
   bridge: ['kernel', 'ports', 'log', 'aggregates', 'commands'],
+  operations: ['kernel', 'ports', 'log', 'aggregates', 'commands', 'identity', 'conversations', 'reactions'],
   telemetry: ['kernel', 'ports', 'log', 'commands'],
   http: 'all but adapters',
   adapters: ['kernel', 'ports'],

@@ -1,5 +1,7 @@
+import type { Socket } from 'node:net';
+import { buffer } from 'node:stream/consumers';
 import { simpleParser } from 'mailparser';
-import { SMTPServer, type SMTPServerOptions } from 'smtp-server';
+import { SMTPServer, type SMTPServerOptions, type SMTPServerSession } from 'smtp-server';
 
 /** A received mail: the parsed message, and the recipients of its envelope. */
 export type ReceivedMail = Readonly<{
@@ -12,6 +14,8 @@ export type ReceivedMail = Readonly<{
   html: string;
   /** Headers by their lower-case name, as text. */
   headers: ReadonlyMap<string, string>;
+  /** The message as it was received. */
+  raw: string;
 }>;
 
 export type TestSmtpServer = Readonly<{
@@ -24,33 +28,46 @@ export type TestSmtpServer = Readonly<{
   close(): Promise<void>;
 }>;
 
-/** How the server answers to a recipient: it accepts, rejects with a code, or does not answer. */
-export type RecipientPolicy = (address: string) => 'take' | 'silence' | number;
+/** What the server does: it accepts, rejects with a code, does not answer, or closes the connection. */
+export type SmtpAnswer = 'take' | 'silence' | 'drop' | number;
+
+/** How the server answers to a recipient. */
+export type RecipientPolicy = (address: string) => SmtpAnswer;
+
+/** How the server answers to a message that has arrived completely. It keeps those that it accepts, does not answer, or drops the connection after. */
+export type MessagePolicy = (mail: ReceivedMail) => SmtpAnswer;
 
 /** Starts an SMTP server on a free port of this machine that keeps the received mails. */
-export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): Promise<TestSmtpServer> {
+export async function startSmtpServer(
+  policy: RecipientPolicy = () => 'take',
+  messagePolicy: MessagePolicy = () => 'take',
+): Promise<TestSmtpServer> {
+  const sockets = new Set<Socket>();
+  /** Answers a command, or does not. Connections have one client each. */
+  const answer = (given: SmtpAnswer, session: SMTPServerSession, done: (error?: Error | null) => void): void => {
+    if (given === 'take') done(null);
+    else if (given === 'drop') {
+      for (const socket of sockets) if (socket.remotePort === session.remotePort) socket.destroy();
+    } else if (given !== 'silence') {
+      const code = given < 500 ? '4.2.1' : '5.1.1';
+      done(Object.assign(new Error(`${code} not this one`), { responseCode: given }));
+    }
+  };
   const mails: ReceivedMail[] = [];
   const arrived = new Set<() => void>();
   const options: SMTPServerOptions = {
     disabledCommands: ['AUTH', 'STARTTLS'],
     logger: false,
-    onRcptTo({ address }, _session, done) {
-      const answer = policy(address);
-      if (answer === 'silence') return;
-      done(
-        answer === 'take'
-          ? null
-          : Object.assign(new Error(`${answer < 500 ? '4.2.1' : '5.1.1'} not this one`), {
-              responseCode: answer,
-            }),
-      );
+    onRcptTo({ address }, session, done) {
+      answer(policy(address), session, done);
     },
     onData(stream, session, done) {
       const recipients = session.envelope.rcptTo.map(({ address }) => address);
       received(stream, recipients).then(
         (mail) => {
-          mails.push(mail);
-          done();
+          const given = messagePolicy(mail);
+          if (typeof given !== 'number') mails.push(mail);
+          answer(given, session, done);
           for (const check of [...arrived]) check();
         },
         (error: Error) => done(error),
@@ -58,6 +75,10 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
     },
   };
   const server = new SMTPServer(options);
+  server.server.on('connection', (socket: Socket) => {
+    sockets.add(socket);
+    socket.once('close', () => sockets.delete(socket));
+  });
   const port = await listen(server);
 
   return {
@@ -84,7 +105,11 @@ export async function startSmtpServer(policy: RecipientPolicy = () => 'take'): P
         arrived.add(check);
         check();
       }),
-    close: () => new Promise((resolve) => server.close(() => resolve())),
+    close: () =>
+      new Promise((resolve) => {
+        server.close(() => resolve());
+        for (const socket of sockets) socket.destroy();
+      }),
   };
 }
 
@@ -101,10 +126,11 @@ function listen(server: SMTPServer): Promise<number> {
 
 /** Parses a message, from a stream or as a whole. */
 export async function received(
-  message: Parameters<typeof simpleParser>[0],
+  message: AsyncIterable<Buffer> | Buffer,
   recipients: readonly string[],
 ): Promise<ReceivedMail> {
-  const mail = await simpleParser(message, { skipTextToHtml: true });
+  const content = Buffer.isBuffer(message) ? message : await buffer(message);
+  const mail = await simpleParser(content, { skipTextToHtml: true });
   return {
     messageId: mail.messageId ?? '',
     from: mail.from?.text ?? '',
@@ -113,5 +139,6 @@ export async function received(
     text: mail.text ?? '',
     html: mail.html === false ? '' : mail.html,
     headers: new Map(mail.headerLines.map(({ key, line }) => [key, line.slice(key.length + 1).trim()])),
+    raw: content.toString('latin1'),
   };
 }

@@ -8,6 +8,13 @@ const SEND_MS = 30_000;
 /** Time limit for the connection, for the greeting and for each response of the server, in ms. */
 const STEP_MS = 10_000;
 
+/** Header fields that a signature covers, where a mail has them: all that are shown or acted on. */
+const SIGNED_FIELDS =
+  'From:To:Subject:Date:Message-ID:MIME-Version:Content-Type:Auto-Submitted:List-Unsubscribe:List-Unsubscribe-Post';
+
+/** Signs mails for a domain (RFC 6376), whose DNS has the public key at `<selector>._domainkey.<domain>`. */
+export type Dkim = Readonly<{ domain: string; selector: string /** RSA, in PEM. */; privateKey: string }>;
+
 /** The properties of a failure in nodemailer, except its message, which may contain the recipient. */
 type SmtpFailure = Error &
   Readonly<{
@@ -22,9 +29,16 @@ type SmtpFailure = Error &
 /**
  * Sends by SMTP over a pool of a few connections.
  * @param options.url `smtp://` (STARTTLS if offered, or required with `?requireTLS=true`) or `smtps://`, including the credentials
+ * @param options.dkim `null`: mails are not signed, or the server does it
  * @param options.sendMs time limit of one mail, by default 30 s
  */
-export function createSmtpMailer(options: { url: string; from: string; clock: Clock; sendMs?: number }): Mailer {
+export function createSmtpMailer(options: {
+  url: string;
+  from: string;
+  clock: Clock;
+  dkim?: Dkim | null;
+  sendMs?: number;
+}): Mailer {
   const sendMs = options.sendMs ?? SEND_MS;
   const stepMs = Math.min(STEP_MS, sendMs);
   const transport = createTransport({
@@ -34,6 +48,7 @@ export function createSmtpMailer(options: { url: string; from: string; clock: Cl
     maxConnections: 4,
     // Retries are up to the caller.
     maxRequeues: 0,
+    ...(options.dkim == null ? {} : { dkim: dkimOptions(options.dkim) }),
   });
   let closed = false;
 
@@ -57,6 +72,10 @@ export function createSmtpMailer(options: { url: string; from: string; clock: Cl
       transport.close();
     },
   };
+}
+
+function dkimOptions({ domain, selector, privateKey }: Dkim) {
+  return { domainName: domain, keySelector: selector, privateKey, headerFieldNames: SIGNED_FIELDS };
 }
 
 function timeouts(ms: number) {

@@ -23,6 +23,8 @@ type Profile = Readonly<{
   firstname: string | null;
   lastname: string | null;
   registeredAt: string;
+  /** The tag of the language of mails to the person; `null` where none is known. */
+  language: string | null;
   link: PasswordLink | null;
 }>;
 
@@ -78,10 +80,10 @@ export function registerUser(
   { data, metadata }: CommandOf<UserCommand, 'RegisterUser'>,
   state: UserState,
 ): UserEvent[] {
-  const { userId, email, username, firstname, lastname, linkId, linkExpiresAt, usernameHolder } = data;
+  const { userId, email, username, firstname, lastname, linkId, linkExpiresAt, usernameHolder, language } = data;
   const link: UserEvent = {
     type: 'PasswordLinkIssued',
-    data: { userId, linkId, purpose: 'welcome', usernameHolder, expiresAt: linkExpiresAt },
+    data: { userId, linkId, purpose: 'welcome', usernameHolder, expiresAt: linkExpiresAt, language },
   };
   switch (state.status) {
     case 'none': {
@@ -119,7 +121,7 @@ function evolve(state: UserState, event: UserEvent): UserState {
     return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
   if (event.type === 'UserRegistered') {
     const { userId, email, username, firstname, lastname, registeredAt } = event.data;
-    const profile = { userId, email, username, firstname, lastname, registeredAt, link: null };
+    const profile = { userId, email, username, firstname, lastname, registeredAt, language: null, link: null };
     return { status: 'pending', ...profile, usernameHolder: userId, replaced: [] };
   }
   if (state.status === 'none') return state;
@@ -132,14 +134,14 @@ function evolve(state: UserState, event: UserEvent): UserState {
       return { ...changed, replaced: replaced.slice(-REPLACED_MAX) };
     }
     case 'PasswordLinkIssued': {
-      const { linkId, expiresAt, usernameHolder } = event.data;
-      const link = { linkId, expiresAt };
-      return state.status === 'pending' ? { ...state, link, usernameHolder } : { ...state, link };
+      const { linkId, expiresAt, usernameHolder, language } = event.data;
+      const changed = { ...state, language: language ?? state.language, link: { linkId, expiresAt } };
+      return changed.status === 'pending' ? { ...changed, usernameHolder } : changed;
     }
     case 'PasswordSet': {
       const { passwordHash, setAt, linkId } = event.data;
-      const { userId, email, username, firstname, lastname, registeredAt } = state;
-      const profile = { userId, email, username, firstname, lastname, registeredAt, link: null };
+      const { userId, email, username, firstname, lastname, registeredAt, language } = state;
+      const profile = { userId, email, username, firstname, lastname, registeredAt, language, link: null };
       return { status: 'active', ...profile, passwordHash, passwordSetAt: setAt, usedLinkId: linkId };
     }
     case 'RegistrationRepeated':

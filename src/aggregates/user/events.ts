@@ -30,7 +30,8 @@ export const userEvents = {
   ),
   /**
    * A link to set the password is to be mailed. The link's token is not here: it is derived from `linkId` by the server's secret.
-   * `usernameHolder`: the id under which the username that the account had then is reserved.
+   * `usernameHolder`: the id under which the username that the account had then is reserved. `language`: the tag
+   * (BCP 47) of the language of the request for the link, and from then on of mails to this account; `null`: it stays as it was.
    */
   PasswordLinkIssued: event(
     {
@@ -39,9 +40,13 @@ export const userEvents = {
       purpose: Type.Enum(['welcome']),
       usernameHolder: ObjectId,
       expiresAt: Time,
+      language: Type.Union([Type.String({ minLength: 2, maxLength: 35 }), Type.Null()]),
     },
-    // Before, a later registration did not change the username, which the account itself had reserved.
-    { upcasters: [(data) => ({ ...data, usernameHolder: data.userId ?? null })] },
+    {
+      personal: { language: 'userId' },
+      // Before, a later registration did not change the username, which the account itself had reserved.
+      upcasters: [(data) => ({ ...data, usernameHolder: data.userId ?? null, language: null })],
+    },
   ),
   /** Somebody tried to register with the address of this active account; its owner is informed by mail. */
   RegistrationRepeated: event({ userId: ObjectId, attemptedAt: Time }),

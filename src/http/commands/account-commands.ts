@@ -19,7 +19,7 @@ export const accountDescriptions: readonly CommandDescription[] = [
     name: 'RegisterUser',
     summary: 'Sign up',
     description:
-      'Mails a link to set the password. The account gets the names of the request whose link is used. An address that is already in use gets the same answer, and a mail informs its owner.',
+      'Mails a link to set the password. The account gets the names of the request whose link is used. An address that is already in use gets the same answer, and a mail informs its owner. Mails are in the language that `Accept-Language` prefers: English or French.',
     tag: 'accounts',
     input: closed({ email, username, ...names }),
     example: { email: 'ada@example.org', username: 'ada', firstname: 'Ada', lastname: 'Lovelace' },
@@ -30,8 +30,9 @@ export const accountDescriptions: readonly CommandDescription[] = [
     owner: (_services, { email }) => canonicalAddress(email),
     // Its outcome is in the streams of names and of other accounts too, and none of these may be distinguishable.
     target: { aggregate: user, id: (_input, { ids }) => ids.objectId('user'), noted: true },
-    async perform({ identity }, { email, username, firstname = null, lastname = null }, { context }) {
-      const { userId, position } = await identity.register({ email, username, firstname, lastname }, context);
+    async perform({ identity }, { email, username, firstname = null, lastname = null }, { context, language }) {
+      const registration = { email, username, firstname, lastname, language };
+      const { userId, position } = await identity.register(registration, context);
       return { _id: userId, position };
     },
     location: ({ _id }) => `/api/v1/users/${_id}`,

@@ -1,5 +1,6 @@
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import type { Target } from '../../commands/claims.ts';
+import { preferredLanguage } from '../../kernel/language.ts';
 import { networkOf } from '../../kernel/network.ts';
 import type { App, AppDeps } from '../deps.ts';
 import { principalOf } from '../request/authentication.ts';
@@ -7,11 +8,11 @@ import { expectedRevisions } from '../request/preconditions.ts';
 import { charge, chargeShared, type RateLimits } from '../request/rate-limits.ts';
 import { Accepted, AcceptedPublicly } from '../shapes/common.ts';
 import type {
+  Call,
   CommandDescription,
   CommandInput,
   CommandPath,
   Outcome,
-  PublicCall,
   PublicCommand,
 } from './command-description.ts';
 import { mapRequest } from './request-mapping.ts';
@@ -79,9 +80,9 @@ async function perform(
   const { aggregate, id, noted } = command.target;
   const target: Target = { aggregate, id: (ids) => id(input, { ids, owner }), noted };
   return runCommand(deps, request, { owner, subject, target }, (context) => {
-    const call: PublicCall = { context, expected };
+    const call: Call = { context, expected };
     return command.access === 'public'
-      ? command.perform(deps, input, call)
+      ? command.perform(deps, input, { ...call, language: preferredLanguage(request.headers['accept-language']) })
       : command.perform(deps, input, { ...call, principal: principalOf(request) });
   });
 }

@@ -3,6 +3,7 @@ import type { Target } from '../../commands/claims.ts';
 import type { RequestContext } from '../../commands/request-context.ts';
 import type { Principal } from '../../identity/identity.ts';
 import type { IdSource } from '../../kernel/ids.ts';
+import type { Language } from '../../kernel/language.ts';
 import type { Position } from '../../kernel/position.ts';
 import type { AppDeps } from '../deps.ts';
 import type { Tag } from '../openapi.ts';
@@ -16,10 +17,13 @@ export type Outcome = Readonly<{ _id: string; position: Position }>;
 export type CommandServices = Pick<AppDeps, 'conversations' | 'identity'>;
 
 /** What a command is performed with, besides its input. `expected`: the revisions that `If-Match` accepts; `undefined`: any. */
-export type PublicCall = Readonly<{ context: RequestContext; expected: readonly bigint[] | undefined }>;
+export type Call = Readonly<{ context: RequestContext; expected: readonly bigint[] | undefined }>;
+
+/** The same with the language of the request: that of a caller without an account is not known otherwise. */
+export type PublicCall = Call & Readonly<{ language: Language }>;
 
 /** The same with the caller. */
-export type SignedInCall = PublicCall & Readonly<{ principal: Principal }>;
+export type SignedInCall = Call & Readonly<{ principal: Principal }>;
 
 /** A method and path that serve a command, and where the fields of its input are in the request. */
 export type CommandPath<Field extends string = string> = Readonly<{

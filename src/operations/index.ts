@@ -1,0 +1,5 @@
+import type { AnyOperation } from './operation.ts';
+import { listParked, retryParked } from './parked.ts';
+
+/** Every operation that a server performs for the command line. */
+export const operations: readonly AnyOperation[] = [listParked, retryParked];
