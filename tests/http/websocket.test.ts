@@ -42,7 +42,7 @@ describe('a message', () => {
     const received = await Promise.all(devices.map((device) => device.message('hello')));
     expect(received[0]).toStrictEqual({
       event: 'message:sent',
-      id: `${await server.log.epoch()}.${ack.position}.0`,
+      id: expect.stringMatching(new RegExp(`^${await server.log.epoch()}\\.${ack.position}\\.0-[0-9a-f]{8}$`)),
       at: expect.stringMatching(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$/),
       user: { _id: ann.userId },
       payload: {
