@@ -45,6 +45,7 @@ describe('an empty environment', () => {
         socketsPerUser: 20,
         anonymousSockets: 100,
       },
+      issuers: { discovered: [], pinned: null, audience: null, clients: [] },
       roles: new Set(['api', 'projections', 'mail', 'sync', 'bridge']),
     });
     expect(warnings({})).toEqual([]);
@@ -85,6 +86,9 @@ describe('valid values', () => {
       TRUST_PROXY: 'loopback, 10.0.0.0/8, fd00::/8, 192.0.2.7',
       ALLOWED_ORIGINS: 'https://app.example.org, http://localhost:5173',
       METRICS_TOKEN: 'a-token-for-prometheus',
+      OIDC_ISSUERS: 'https://id.example.org/realms/main',
+      OIDC_AUDIENCE: 'chat',
+      OIDC_CLIENTS: 'web, app',
       LOG_LEVEL: 'debug',
       PARLEY_ROLES: 'api, mail',
     });
@@ -112,6 +116,12 @@ describe('valid values', () => {
         connectionsPerNetwork: 256,
         socketsPerUser: 20,
         anonymousSockets: 100,
+      },
+      issuers: {
+        discovered: [{ issuer: 'https://id.example.org/realms/main', alg: 'RS256' }],
+        pinned: null,
+        audience: 'chat',
+        clients: ['web', 'app'],
       },
       roles: new Set(['api', 'mail']),
     });

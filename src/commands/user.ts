@@ -33,6 +33,16 @@ export const userCommands = {
     linkExpiresAt: Time,
     language: MailLanguage,
   }),
+  /** Opens an account for a person whom an outside issuer has authenticated. The username is confirmed for it already. */
+  ProvisionUser: closed({
+    userId: UserId,
+    issuer: Type.String(),
+    subject: Type.String(),
+    email: Type.Union([Type.String(), Type.Null()]),
+    username: Type.String(),
+    firstname: Type.Union([Type.String(), Type.Null()]),
+    lastname: Type.Union([Type.String(), Type.Null()]),
+  }),
   /** Sets the password by a mailed link, and the names of the account. The caller has verified the link's token and reserved the username. */
   SetPassword: closed({ userId: UserId, linkId: LinkId, passwordHash: Type.String(), ...names }),
 };

@@ -9,6 +9,8 @@ import type { App, HttpConfig, ReadinessCheck } from '../http/deps.ts';
 import { buildHealthApp } from '../http/health-app.ts';
 import { createIdentity, type IdentityLimits } from '../identity/create-identity.ts';
 import type { Identity } from '../identity/identity.ts';
+import { createOutsideTokens } from '../identity/issuers/outside-tokens.ts';
+import type { IssuerSettings } from '../identity/issuers/settings.ts';
 import { deriveSecrets } from '../identity/secrets.ts';
 import { AppendHealth } from '../log/append-health.ts';
 import { createEventLog } from '../log/create-event-log.ts';
@@ -44,6 +46,8 @@ export type NodeSettings = Readonly<{
   singleWriter: boolean;
   http: HttpConfig;
   limits: IdentityLimits | 'off';
+  /** The outside issuers whose access tokens are accepted. */
+  issuers: IssuerSettings;
   /** Further checks of `/readyz`. */
   readinessChecks?: readonly ReadinessCheck[];
 }>;
@@ -108,6 +112,12 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     sharedLimits,
     secrets,
     publicUrl: http.publicUrl,
+    outsideTokens: createOutsideTokens({
+      ...system,
+      webDocuments: ports.webDocuments,
+      settings: settings.issuers,
+      ownIssuer: http.publicUrl,
+    }),
   });
   const accountMails = createAccountMails({ accounts: identity.mailAccounts, mailer, publicUrl: http.publicUrl });
   const lease = new Leases({ ...system, documents, role: 'mail', node, partitions: 1 });

@@ -7,6 +7,7 @@ import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Mailer } from '../ports/mailer.ts';
 import type { Random } from '../ports/random.ts';
 import type { Telemetry } from '../ports/telemetry.ts';
+import type { WebDocuments } from '../ports/web-documents.ts';
 
 /** Time, randomness and logging of a process. */
 export type System = Readonly<{ clock: Clock; random: Random; logger: Logger }>;
@@ -23,4 +24,4 @@ export type Stores = Readonly<{
 }>;
 
 /** All ports that a node is built from. */
-export type Ports = System & Stores & Readonly<{ telemetry: Telemetry }>;
+export type Ports = System & Stores & Readonly<{ telemetry: Telemetry; webDocuments: WebDocuments }>;

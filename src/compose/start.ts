@@ -3,6 +3,7 @@ import { keepAlive } from '../adapters/system/keep-alive.ts';
 import type { Output } from '../adapters/system/output.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
+import { createWebDocuments } from '../adapters/web/web-documents.ts';
 import { type Config, hostOf, publicUrlOf } from '../config/config.ts';
 import type { App, HttpConfig } from '../http/deps.ts';
 import { buildOperatorApp } from '../http/operator-app.ts';
@@ -58,7 +59,7 @@ export async function startParley(config: Config, options: StartOptions): Promis
     const stores = await openStores(config, { ...system, print: options.print, closing });
     const telemetry = createPrometheusTelemetry({ processMetrics: true });
     observeOutput(telemetry, options.outputs ?? []);
-    const ports = { ...system, ...stores, telemetry };
+    const ports = { ...system, ...stores, telemetry, webDocuments: createWebDocuments(system) };
     const settings = settingsOf(config, `${process.pid}-${system.random.uuid(system.clock.now())}`);
     let reason: string | null = null;
     for (;;) {
@@ -106,6 +107,7 @@ export function settingsOf(config: Config, unique: string, roles: readonly NodeR
     singleWriter: isEmbedded,
     http: httpConfigOf(config),
     limits: config.limits,
+    issuers: config.issuers,
   };
 }
 

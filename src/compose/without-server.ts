@@ -2,6 +2,7 @@ import { join } from 'node:path';
 import { createPrometheusTelemetry } from '../adapters/prometheus/telemetry.ts';
 import { createSystemClock } from '../adapters/system/system-clock.ts';
 import { createSystemRandom } from '../adapters/system/system-random.ts';
+import { createWebDocuments } from '../adapters/web/web-documents.ts';
 import type { Config } from '../config/config.ts';
 import { createValidator } from '../http/request/validation.ts';
 import type { Logger } from '../kernel/logger.ts';
@@ -36,7 +37,8 @@ export async function openInstallation(config: Config, logger: Logger): Promise<
   const closing = new AsyncDisposableStack();
   try {
     const stores = await openStores(config, { ...system, print: () => {}, closing });
-    const ports = { ...system, ...stores, telemetry: createPrometheusTelemetry({ processMetrics: false }) };
+    const telemetry = createPrometheusTelemetry({ processMetrics: false });
+    const ports = { ...system, ...stores, telemetry, webDocuments: createWebDocuments(system) };
     const name = `${process.pid}-${system.random.uuid(system.clock.now())}`;
     const { operations } = await buildNode(ports, settingsOf(config, name, []), closing);
     return {

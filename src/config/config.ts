@@ -1,6 +1,7 @@
 import { BlockList, isIP } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { type Dkim, readDkim, signsFor } from './dkim.ts';
+import { type IssuerSettings, issuerWarnings, readIssuers } from './issuers.ts';
 import { type LimitSettings, readLimits } from './limits.ts';
 import {
   type ConfigError,
@@ -55,6 +56,8 @@ export type Config = Readonly<{
   logLevel: (typeof LOG_LEVELS)[number];
   /** `RATE_LIMITS` and `RATE_LIMIT_…`; `'off'`: no limits. */
   limits: LimitSettings | 'off';
+  /** `OIDC_…` and `KEYCLOAK_…`: the outside issuers whose access tokens are accepted. */
+  issuers: IssuerSettings;
   /** `PARLEY_ROLES`, default: all. */
   roles: ReadonlySet<Role>;
 }>;
@@ -82,6 +85,7 @@ export function readConfig(env: Environment): ConfigResult {
     metricsToken: reader.readSecret('METRICS_TOKEN', null, metricsToken),
     logLevel: reader.read('LOG_LEVEL', 'info', oneOf(...LOG_LEVELS)),
     limits: readLimits(reader, Object.keys(env)),
+    issuers: readIssuers(reader),
     roles: new Set(reader.read('PARLEY_ROLES', ROLES, listOf(oneOf(...ROLES)))),
   };
   return reader.errors.length > 0 ? { errors: reader.errors } : { config, warnings: warningsFor(config) };
@@ -123,8 +127,8 @@ function readSharedStores(reader: ConfigReader): SharedStores | null {
 }
 
 function warningsFor(config: Config): string[] {
-  const { limits, roles, shared, dkim, smtpUrl } = config;
-  const warnings: string[] = [];
+  const { limits, roles, shared, dkim, smtpUrl, issuers } = config;
+  const warnings: string[] = [...issuerWarnings(issuers)];
   if (dkim !== null && smtpUrl === null) warnings.push('DKIM_DOMAIN is set and SMTP_URL is not: mails are not signed');
   if (dkim !== null && !signsFor(dkim, mailFromOf(config)))
     warnings.push('DKIM_DOMAIN is not the domain of MAIL_FROM: receivers may treat the mails as unsigned (DMARC)');

@@ -6,6 +6,9 @@ import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Random } from '../ports/random.ts';
 import { createAccessTokens } from './access-tokens.ts';
 import type { Identity } from './identity.ts';
+import { withOutsideIssuers } from './issuers/outside-authentication.ts';
+import type { OutsideTokens } from './issuers/outside-tokens.ts';
+import { OutsideUsers } from './issuers/outside-users.ts';
 import { createPasswordLinks } from './links.ts';
 import { LiveSessions } from './live-sessions.ts';
 import { createMailAccounts } from './mail-accounts.ts';
@@ -31,6 +34,8 @@ export type IdentityDeps = Readonly<{
   /** URL of this installation for users, without a trailing slash; also the issuer of the tokens. */
   publicUrl: string;
   limits: IdentityLimits | 'off';
+  /** `null`: only tokens of this installation are accepted. */
+  outsideTokens: OutsideTokens | null;
 }>;
 
 export type IdentityLimits = Readonly<{
@@ -41,7 +46,7 @@ export type IdentityLimits = Readonly<{
 
 /** Creates the identity of this node, and the signing key if there is none yet. */
 export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
-  const { commands, books, keys, clock, random, secrets, publicUrl, sharedLimits, limits } = deps;
+  const { commands, books, keys, clock, random, secrets, publicUrl, sharedLimits, limits, outsideTokens } = deps;
   const names = createNameIds(secrets.names);
   const links = createPasswordLinks(secrets.links);
   const hasher = new PasswordHasher(random);
@@ -58,10 +63,16 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     liveSessions,
     throttle: limits === 'off' ? null : new SignInThrottle(sharedLimits, secrets.names, limits.signInFailures),
   });
+  const users = new OutsideUsers({ commands, books, names, clock, random, secret: secrets.subjects });
+  const authentication =
+    outsideTokens === null
+      ? sessions
+      : withOutsideIssuers({ own: sessions, tokens: outsideTokens, users, liveSessions });
   return {
     register: createRegistration({ commands, books, keys, random, names, allowance }),
     ...createPasswords({ commands, books, clock, names, links, hasher, liveSessions }),
     ...sessions,
+    ...authentication,
     jwks: () => accessTokens.jwks(),
     mailAccounts: createMailAccounts({ commands, clock, links, publicUrl }),
   };

@@ -56,19 +56,20 @@ export interface Identity {
    */
   profile(userId: string): Promise<CurrentProfile>;
 
-  /** Ends the session that the access token belongs to. */
+  /** Ends the session that the access token belongs to. Throws `not-found` for a token of an outside issuer: its sessions end there. */
   signOut(principal: Principal, context: RequestContext): Promise<Accepted>;
 
   /**
-   * The user and session of an access token. Throws `unauthenticated` for a token that is not ours, is of another type, has expired, or belongs to
+   * The user of an access token, and its session if it is ours. A valid token of an accepted outside issuer opens an account for an unknown person.
+   * Throws `unauthenticated` for a token that is neither ours nor theirs, is of another type, has expired, or belongs to an account that was erased or
    * a session that has ended: at once when it was ended on this node, within five seconds when on another. Throws `unavailable` when the log could
-   * not be read for that long. For a query, a session that was live when the log was last read remains valid while the log is away.
+   * not be read for that long, and when the keys of the issuer cannot be read. For a query, a session that was live when the log was last read remains valid while the log is away.
    * A token that was verified before costs one cache access.
    */
   authenticate(accessToken: string, purpose: Purpose): Promise<Principal>;
 
   /**
-   * Whether `authenticate` found before, on this node, that this installation signed the token, which may have expired since. Authenticating it again
+   * Whether `authenticate` found before, on this node, that this installation, or the issuer, signed the token, which may have expired since. Authenticating it again
    * does not verify its signature.
    */
   isGenuine(accessToken: string): boolean;
@@ -80,10 +81,15 @@ export interface Identity {
   readonly mailAccounts: MailAccounts;
 }
 
-/** The user and session of a verified access token. */
+/** The user of a verified access token. */
 export type Principal = Readonly<{
   userId: string;
-  sessionId: string;
+  /** The session that the token belongs to; `null` for a token of an outside issuer. */
+  sessionId: string | null;
+  /** The roles of the account, at most five seconds old. */
+  roles: readonly string[];
+  /** When the person signed in, ms since the epoch; `null` when an outside issuer does not say it. */
+  signedInAt: number | null;
   /** When the token expires, ms since the epoch. */
   expiresAt: number;
 }>;

@@ -17,12 +17,23 @@ const USERS_MAX = 50_000;
 /** What a session is needed for: only to read, or for anything else. */
 export type Purpose = 'query' | 'command';
 
-/** The live sessions of a user as loaded at `loadedAt`. `triedAt`: when loading them again last failed. Both are monotonic times. */
-type Known = Readonly<{ loadedAt: number; triedAt: number; live: ReadonlySet<string> }>;
+/** A user whose session is live, or whose account is active. `startedAt`: of the session, ms since the epoch; `null` without one. */
+export type LiveUser = Readonly<{ roles: readonly string[]; startedAt: number | null }>;
 
 /**
- * Which sessions are live according to the log, at most five seconds old: an access token outlives its session on any node by no more than that.
- * When the log cannot be read for that long, it throws `unavailable`; only queries of sessions that were live when it was last read continue
+ * The account of a user and its live sessions as loaded at `loadedAt`, with the time of their start. `roles`: `null` when the account cannot be used.
+ * `triedAt`: when loading them again last failed. Both are monotonic times.
+ */
+type Known = Readonly<{
+  loadedAt: number;
+  triedAt: number;
+  roles: readonly string[] | null;
+  live: ReadonlyMap<string, number>;
+}>;
+
+/**
+ * Which accounts and sessions are live according to the log, at most five seconds old: an access token outlives its session, and the account, on any node
+ * by no more than that. When the log cannot be read for that long, it throws `unavailable`; only queries of sessions that were live when it was last read continue
  * (docs/decisions/0009).
  */
 export class LiveSessions {
@@ -36,14 +47,19 @@ export class LiveSessions {
     this.#clock = deps.clock;
   }
 
-  async isLive(userId: string, sessionId: string, purpose: Purpose): Promise<boolean> {
+  /**
+   * The user if the session is live, else `null`. `sessionId`: `null` for a token of an outside issuer, for which the account has to be active and
+   * nothing else.
+   */
+  async find(userId: string, sessionId: string | null, purpose: Purpose): Promise<LiveUser | null> {
     const known = this.#known.get(userId);
-    if (!known?.live.has(sessionId)) return this.#isLiveInLog(userId, sessionId);
+    const live = liveIn(known, sessionId);
+    if (known === undefined || live === null) return this.#findInLog(userId, sessionId);
     const since = purpose === 'query' ? Math.max(known.loadedAt, known.triedAt) : known.loadedAt;
-    if (this.#clock.monotonic() - since < FRESH_MS) return true;
+    if (this.#clock.monotonic() - since < FRESH_MS) return live;
     return purpose === 'query'
-      ? this.#refreshForQuery(userId, sessionId, known)
-      : this.#refreshForCommand(userId, sessionId, known);
+      ? this.#refreshForQuery(userId, sessionId, { known, live })
+      : this.#refreshForCommand(userId, sessionId, { known, live });
   }
 
   /** The user's sessions were changed by this node: they are loaded again for the next call. */
@@ -52,33 +68,32 @@ export class LiveSessions {
     this.#loading.delete(userId);
   }
 
-  async #refreshForCommand(userId: string, sessionId: string, known: Known): Promise<boolean> {
+  async #refreshForCommand(userId: string, sessionId: string | null, { known, live }: Found): Promise<LiveUser | null> {
     try {
-      return await this.#isLiveInLog(userId, sessionId);
+      return await this.#findInLog(userId, sessionId);
     } catch (error) {
       // The time now counts, not the time of the call: it may have taken long until the log was given up.
-      if (isUnavailable(error) && this.#clock.monotonic() - known.loadedAt < STALE_MS) return true;
+      if (isUnavailable(error) && this.#clock.monotonic() - known.loadedAt < STALE_MS) return live;
       throw error;
     }
   }
 
   /** What is known holds until the log says otherwise. The wait for the log is short; a later result is used by later calls. */
-  async #refreshForQuery(userId: string, sessionId: string, known: Known): Promise<boolean> {
+  async #refreshForQuery(userId: string, sessionId: string | null, { known, live }: Found): Promise<LiveUser | null> {
     try {
-      const isLive = await within(this.#clock, QUERY_WAIT_MS, this.#isLiveInLog(userId, sessionId));
-      if (isLive !== LATE) return isLive;
+      const found = await within(this.#clock, QUERY_WAIT_MS, this.#findInLog(userId, sessionId));
+      if (found !== LATE) return found;
     } catch (error) {
       if (!isUnavailable(error)) throw error;
     }
     if (this.#known.get(userId) === known) this.#known.set(userId, { ...known, triedAt: this.#clock.monotonic() });
-    return true;
+    return live;
   }
 
-  async #isLiveInLog(userId: string, sessionId: string): Promise<boolean> {
+  async #findInLog(userId: string, sessionId: string | null): Promise<LiveUser | null> {
     // A load in progress may have begun before the session was started, so only a positive result of it counts.
     const shared = await this.#loading.get(userId);
-    if (shared?.live.has(sessionId)) return true;
-    return (await this.#load(userId)).live.has(sessionId);
+    return liveIn(shared, sessionId) ?? liveIn(await this.#load(userId), sessionId);
   }
 
   async #load(userId: string): Promise<Known> {
@@ -108,6 +123,20 @@ export class LiveSessions {
       ({ sessionId, startedAt }) =>
         account !== null && startedAt >= account.passwordSetAt && liveSession(state, sessionId, at) !== undefined,
     );
-    return { loadedAt, triedAt: loadedAt, live: new Set(live.map(({ sessionId }) => sessionId)) };
+    return {
+      loadedAt,
+      triedAt: loadedAt,
+      roles: account?.roles ?? null,
+      live: new Map(live.map(({ sessionId, startedAt }) => [sessionId, Date.parse(startedAt)])),
+    };
   }
+}
+
+/** What is known of a live user. */
+type Found = Readonly<{ known: Known; live: LiveUser }>;
+
+function liveIn(known: Known | undefined, sessionId: string | null): LiveUser | null {
+  if (known === undefined || known.roles === null) return null;
+  const startedAt = sessionId === null ? null : known.live.get(sessionId);
+  return startedAt === undefined ? null : { roles: known.roles, startedAt };
 }

@@ -14,7 +14,8 @@ export type Profile = Readonly<{
 export type OwnProfile = Profile & Readonly<{ email: string | null; roles: readonly string[]; createdAt: string }>;
 
 /** The profile of an account, as its aggregate has it. */
-export function ownProfile({ userId, email, username, firstname, lastname, registeredAt }: Account): OwnProfile {
+export function ownProfile(account: Account): OwnProfile {
+  const { userId, email, username, firstname, lastname, registeredAt, roles } = account;
   const names = { username, firstname, lastname };
-  return { _id: userId, ...names, displayName: displayNameOf(names), email, roles: [], createdAt: registeredAt };
+  return { _id: userId, ...names, displayName: displayNameOf(names), email, roles, createdAt: registeredAt };
 }

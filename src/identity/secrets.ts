@@ -8,6 +8,8 @@ export type Secrets = Readonly<{
   links: Uint8Array;
   /** Refresh tokens. */
   refresh: Uint8Array;
+  /** Ids of the users of outside issuers. */
+  subjects: Uint8Array;
   /** Names of the streams of claims, see `createClaims`. */
   ids: Uint8Array;
   /** The check value by which the secret is recognized at the start. */
@@ -21,6 +23,7 @@ export function deriveSecrets(secret: string): Secrets {
     names: derive('names'),
     links: derive('links'),
     refresh: derive('refresh'),
+    subjects: derive('subjects'),
     ids: derive('ids'),
     check: derive('check'),
   };

@@ -135,6 +135,9 @@ export function createSessions(
     async signOut({ userId, sessionId }, context) {
       const { metadata, earlier } = context;
       if (earlier !== undefined) return { userId, position: positionOf(earlier) };
+      if (sessionId === null) {
+        throw new Refusal('not-found', 'the access token is of an outside issuer: sign out there');
+      }
       const command = { type: 'EndSession' as const, data: { userId, sessionId }, metadata };
       const handled = await commands.handle(sessions, userId, command, mainOptions(context));
       liveSessions.forget(userId);
@@ -143,8 +146,9 @@ export function createSessions(
 
     async authenticate(accessToken, purpose) {
       const { userId, sessionId, expiresAt } = await accessTokens.verify(accessToken);
-      if (!(await liveSessions.isLive(userId, sessionId, purpose))) throw sessionOver();
-      return { userId, sessionId, expiresAt };
+      const live = await liveSessions.find(userId, sessionId, purpose);
+      if (live === null) throw sessionOver();
+      return { userId, sessionId, roles: live.roles, signedInAt: live.startedAt, expiresAt };
     },
 
     isGenuine: (accessToken) => accessTokens.isGenuine(accessToken),

@@ -12,8 +12,8 @@ export type Released = Readonly<{ outcome: 'live' | 'resumed' | 'resync'; after:
 /** One connection of a user, as the hub sees it. None of its methods throws. */
 export interface Client {
   readonly userId: string;
-  /** Of the token by which it was last authenticated. */
-  readonly sessionId: string;
+  /** Of the token by which it was last authenticated; `null` for one of an outside issuer. */
+  readonly sessionId: string | null;
   /** Sends frames in order, as many as there is room for; returns how many. */
   deliver(frames: readonly Frame[]): number;
   /** Resolves once there is room again, or the connection has ended. */

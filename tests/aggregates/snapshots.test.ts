@@ -55,6 +55,17 @@ const replacedAccount: readonly Stored[] = [
   ),
 ];
 
+const provisioned = stored('UserProvisioned', {
+  userId: alice,
+  issuer: 'https://id.example.org',
+  subject: 'subject 1',
+  email: 'alice@example.org',
+  username: 'alice',
+  firstname: 'Alice',
+  lastname: null,
+  provisionedAt: at(0),
+});
+
 const session = (n: number) => ({ userId: alice, sessionId: uuid(n) });
 const mark = (conversation: number, seq: number) => ({
   conversationId: id(conversation),
@@ -71,8 +82,10 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       replacedAccount,
       [...account.map(erased), stored('UserErased', { userId: alice, erasedAt: at(70) })],
       [...account, stored('PasswordLinkIssued', { ...link(3), language: 'fr' }, 2)],
+      [provisioned],
+      [erased(provisioned)],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85' },
+    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85', 4: '21375fe3a10a8a20' },
   },
   username: {
     histories: [reservation],

@@ -67,7 +67,53 @@ describe('RegisterUser', () => {
       link,
       usernameHolder: alice,
       replaced: [],
+      roles: [],
     });
+  });
+});
+
+describe('ProvisionUser', () => {
+  const outside = { ...profile, issuer: 'https://id.example.org', subject: 'subject 1', email: null };
+  const provision: UserCommand = { type: 'ProvisionUser', data: outside, metadata: by(alice, 10) };
+  const provisioned: UserEvent = { type: 'UserProvisioned', data: { ...outside, provisionedAt: at(10) } };
+
+  it('opens an active account without a password', () => {
+    const state = given(user, []).when(provision).decides([provisioned]);
+    expect(state).toStrictEqual({
+      status: 'active',
+      ...profile,
+      email: null,
+      registeredAt: at(10),
+      language: null,
+      link: null,
+      roles: [],
+      passwordHash: null,
+      passwordSetAt: at(10),
+      usedLinkId: null,
+      isProvisioned: true,
+    });
+    expect(activeAccountOf(state)).toBe(state);
+  });
+
+  it('decides nothing for an account that exists', () => {
+    given(user, [provisioned]).when(provision).decides([]);
+    given(user, pending).when(provision).decides([]);
+    given(user, active).when(provision).decides([]);
+  });
+
+  it('is refused after the erasure', () => {
+    given(user, [provisioned, userErased]).when(provision).refused('unauthenticated');
+    given(user, [userErased]).when(provision).refused('unauthenticated');
+  });
+
+  it('no password can be set for it by a link of a registration', () => {
+    given(user, [provisioned]).when(set(1, 20)).refused('invalid-link');
+  });
+
+  it('cannot be used once its personal data cannot be read', () => {
+    const { state } = given(user, [erased(provisioned)]);
+    expect(state).toMatchObject({ status: 'active', username: null, email: null });
+    expect(activeAccountOf(state)).toBeNull();
   });
 });
 
@@ -85,6 +131,7 @@ describe('RegisterUser with the address of an account', () => {
       link: { linkId: uuid(2), expiresAt: at(200) },
       usernameHolder: bob,
       replaced: [{ username: 'alice', holder: alice }],
+      roles: [],
     });
   });
 
@@ -151,9 +198,11 @@ describe('SetPassword', () => {
       registeredAt: at(0),
       language: 'en',
       link: null,
+      roles: [],
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
       usedLinkId: uuid(1),
+      isProvisioned: false,
     });
   });
 
@@ -173,6 +222,8 @@ describe('SetPassword', () => {
       passwordHash: '$argon2id$x',
       passwordSetAt: at(50),
       usedLinkId: uuid(2),
+      roles: [],
+      isProvisioned: false,
     });
     given(user, history)
       .when(set(2, 50, others))
@@ -241,9 +292,11 @@ describe('erasure', () => {
       registeredAt: at(0),
       language: null,
       link: null,
+      roles: [],
       passwordHash: null,
       passwordSetAt: at(50),
       usedLinkId: uuid(1),
+      isProvisioned: false,
     });
   });
 

@@ -60,6 +60,8 @@ describe('signing in', () => {
     expect(await node.identity.authenticate(signedIn.accessToken, 'command')).toEqual({
       userId,
       sessionId: started?.data.sessionId,
+      roles: [],
+      signedInAt: world.clock.now(),
       expiresAt: world.clock.now() + 600_000,
     });
   });

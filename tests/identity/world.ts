@@ -48,6 +48,7 @@ export async function startNode(world: World, limits: IdentityLimits | 'off' = L
     secrets: deriveSecrets(SECRET),
     publicUrl: PUBLIC_URL,
     limits,
+    outsideTokens: null,
   });
   return { log, commands, books, identity };
 }

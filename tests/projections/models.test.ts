@@ -56,6 +56,22 @@ describe('users', () => {
     );
   });
 
+  it('of an outside issuer are active and found from the start', () => {
+    const provisioned: AnyEvent = {
+      type: 'UserProvisioned',
+      data: {
+        userId: objectId(1),
+        issuer: 'https://id.example.org',
+        subject: 'subject 1',
+        email: null,
+        ...zoe,
+        provisionedAt: time(5),
+      },
+    };
+    const [local, outside] = [project(users, registered(1, zoe), activated(1)), project(users, provisioned)];
+    expect(outside[objectId(1)]).toEqual({ ...local[objectId(1)], email: null, createdAt: time(5), revision: 0 });
+  });
+
   it('are found in order by an index, without sorting, by a text of one or two characters', () => {
     const indexes = users.collections[0]?.indexes ?? [];
     const byUsername = ['username'];

@@ -1,5 +1,6 @@
 import { expect, it } from 'vitest';
 import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
+import { createWebDocuments } from '../../src/adapters/web/web-documents.ts';
 import { buildNode, type Node, type NodeRole } from '../../src/compose/node.ts';
 import { silentLogger } from '../../src/kernel/logger.ts';
 import { CHECKPOINTS } from '../../src/log/checkpoint.ts';
@@ -132,13 +133,22 @@ async function run(seed: string): Promise<Outcome> {
     metricsToken: null,
   };
   const node = await buildNode(
-    { ...ports, events, documents, keys, mailer, sharedLimits: createMemoryLimits({ clock }) },
+    {
+      ...ports,
+      events,
+      documents,
+      keys,
+      mailer,
+      sharedLimits: createMemoryLimits({ clock }),
+      webDocuments: createWebDocuments({ clock }),
+    },
     {
       roles: new Set<NodeRole>(['api', 'projections', 'mail']),
       name: 'node',
       singleWriter: true,
       http,
       limits: { signInFailures: 5, mails: { perHour: 2, perDay: 5 } },
+      issuers: { discovered: [], pinned: null, audience: null, clients: [] },
     },
     closing,
   );

@@ -2,10 +2,12 @@ import type { InjectOptions } from 'fastify';
 import { expect } from 'vitest';
 import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
+import { createWebDocuments } from '../../src/adapters/web/web-documents.ts';
 import { buildNode, type Node, type NodeRole, type NodeSettings } from '../../src/compose/node.ts';
 import type { App, HttpConfig, ReadinessCheck } from '../../src/http/deps.ts';
 import type { Problem } from '../../src/http/request/problems.ts';
 import type { IdentityLimits } from '../../src/identity/create-identity.ts';
+import type { IssuerSettings } from '../../src/identity/issuers/settings.ts';
 import type { Logger } from '../../src/kernel/logger.ts';
 import type { Clock } from '../../src/ports/clock.ts';
 import type { DocumentStore } from '../../src/ports/documents.ts';
@@ -72,6 +74,8 @@ export type ServerOptions = Readonly<{
   sharedLimits?: SharedLimits;
   /** `off` by default. */
   limits?: IdentityLimits;
+  /** None by default. */
+  issuers?: Partial<IssuerSettings>;
   /** Whether other nodes write to the same log. */
   singleWriter?: boolean;
   /** Default: sends nothing. */
@@ -110,6 +114,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     singleWriter,
     http,
     limits: options.limits ?? 'off',
+    issuers: { discovered: [], pinned: null, audience: null, clients: [], ...options.issuers },
     readinessChecks: options.readinessChecks ?? [],
   };
   const { keys } = stores;
@@ -127,6 +132,7 @@ export async function startServer(options: ServerOptions = {}): Promise<Server> 
     keys,
     sharedLimits,
     mailer,
+    webDocuments: createWebDocuments({ clock }),
   };
   const node = await buildNode(ports, settings, closing);
   const { hub } = node;

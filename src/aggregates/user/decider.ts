@@ -26,13 +26,22 @@ type Profile = Readonly<{
   /** The tag of the language of mails to the person; `null` where none is known. */
   language: string | null;
   link: PasswordLink | null;
+  /** What the user may do besides what every user may; the roles of an outside issuer are not taken over. */
+  roles: readonly string[];
 }>;
 
 /**
- * An account whose password is set. Sessions that started before `passwordSetAt` are void. `usedLinkId`: the link by which it was set, where it was one.
+ * An account that can be used: its password is set, or an outside issuer authenticates its person. Sessions that started before `passwordSetAt` are void.
+ * `passwordHash`: `null` without a password. `usedLinkId`: the link by which it was set, where it was one.
  */
 export type ActiveAccount = Profile &
-  Readonly<{ status: 'active'; passwordHash: string | null; passwordSetAt: string; usedLinkId: string }>;
+  Readonly<{
+    status: 'active';
+    passwordHash: string | null;
+    passwordSetAt: string;
+    usedLinkId: string | null;
+    isProvisioned: boolean;
+  }>;
 
 /**
  * An account that was not erased. It is `pending` until a password is set for the first time; its names are those of the newest link until then.
@@ -54,9 +63,11 @@ export function accountOf(state: UserState): Account | null {
   return state.status === 'pending' || state.status === 'active' ? state : null;
 }
 
-/** The account if it can be used: its password is set, and the key of its personal data was not destroyed. */
+/** The account if it can be used: it is active, and the key of its personal data was not destroyed. */
 export function activeAccountOf(state: UserState): ActiveAccount | null {
-  return state.status === 'active' && state.passwordHash !== null ? state : null;
+  if (state.status !== 'active') return null;
+  const isReadable = state.isProvisioned ? state.username !== null : state.passwordHash !== null;
+  return isReadable ? state : null;
 }
 
 /** Whether a password may be set by this link at this time: it is the latest one, not used and not expired, of an account that was not erased. */
@@ -114,6 +125,15 @@ export function setPassword({ data, metadata }: CommandOf<UserCommand, 'SetPassw
   return [{ type: 'ProfileChanged', data: changed }, passwordSet];
 }
 
+/** Opens an active account without a password. `[]` when there is one. Refused with `unauthenticated` after its erasure. */
+export function provisionUser(
+  { data, metadata }: CommandOf<UserCommand, 'ProvisionUser'>,
+  state: UserState,
+): UserEvent[] {
+  if (state.status === 'erased') throw new Refusal('unauthenticated', 'this account was erased');
+  return state.status === 'none' ? [{ type: 'UserProvisioned', data: { ...data, provisionedAt: metadata.at } }] : [];
+}
+
 function evolve(state: UserState, event: UserEvent): UserState {
   if (state.status === 'erased') return state;
   // Also without an account: the id cannot be registered again even if this event is all that is left of the stream.
@@ -121,8 +141,34 @@ function evolve(state: UserState, event: UserEvent): UserState {
     return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
   if (event.type === 'UserRegistered') {
     const { userId, email, username, firstname, lastname, registeredAt } = event.data;
-    const profile = { userId, email, username, firstname, lastname, registeredAt, language: null, link: null };
+    const profile = {
+      userId,
+      email,
+      username,
+      firstname,
+      lastname,
+      registeredAt,
+      language: null,
+      link: null,
+      roles: [],
+    };
     return { status: 'pending', ...profile, usernameHolder: userId, replaced: [] };
+  }
+  if (event.type === 'UserProvisioned') {
+    const { userId, email, username, firstname, lastname, provisionedAt } = event.data;
+    const profile = {
+      userId,
+      email,
+      username,
+      firstname,
+      lastname,
+      registeredAt: provisionedAt,
+      language: null,
+      link: null,
+      roles: [],
+    };
+    const password = { passwordHash: null, passwordSetAt: provisionedAt, usedLinkId: null };
+    return { status: 'active', ...profile, ...password, isProvisioned: true };
   }
   if (state.status === 'none') return state;
   switch (event.type) {
@@ -140,9 +186,10 @@ function evolve(state: UserState, event: UserEvent): UserState {
     }
     case 'PasswordSet': {
       const { passwordHash, setAt, linkId } = event.data;
-      const { userId, email, username, firstname, lastname, registeredAt, language } = state;
-      const profile = { userId, email, username, firstname, lastname, registeredAt, language, link: null };
-      return { status: 'active', ...profile, passwordHash, passwordSetAt: setAt, usedLinkId: linkId };
+      const { userId, email, username, firstname, lastname, registeredAt, language, roles } = state;
+      const profile = { userId, email, username, firstname, lastname, registeredAt, language, link: null, roles };
+      const isProvisioned = state.status === 'active' && state.isProvisioned;
+      return { status: 'active', ...profile, passwordHash, passwordSetAt: setAt, usedLinkId: linkId, isProvisioned };
     }
     case 'RegistrationRepeated':
       return state;
@@ -152,11 +199,14 @@ function evolve(state: UserState, event: UserEvent): UserState {
   }
 }
 
-/** An account: registered, activated when its owner sets a password by the mailed link, and possibly erased. */
+/**
+ * An account: registered and activated when its owner sets a password by the mailed link, or provisioned for a person of an outside issuer; possibly
+ * erased.
+ */
 export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   category: 'user',
   isPersonal: true,
-  snapshotVersion: 3,
+  snapshotVersion: 4,
   initialState,
   decide(command, state) {
     switch (command.type) {
@@ -164,6 +214,8 @@ export const user: Aggregate<UserState, UserCommand, UserEvent> = {
         return registerUser(command, state);
       case 'SetPassword':
         return setPassword(command, state);
+      case 'ProvisionUser':
+        return provisionUser(command, state);
       default:
         return unknownCommand(command);
     }

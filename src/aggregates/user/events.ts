@@ -55,6 +55,31 @@ export const userEvents = {
     { userId: ObjectId, linkId: Uuid, passwordHash: Type.String({ maxLength: 512 }), setAt: Time },
     { personal: { passwordHash: 'userId' } },
   ),
+  /**
+   * An account was created for a person whom an outside issuer has authenticated, at their first request. It is active and has no password. The id
+   * derives from issuer and subject. `email`: only an address that the issuer has verified.
+   */
+  UserProvisioned: event(
+    {
+      userId: ObjectId,
+      issuer: Type.String({ minLength: 1, maxLength: 2_048 }),
+      subject: Type.String({ minLength: 1, maxLength: 255 }),
+      email: Type.Union([Type.String({ maxLength: 254 }), Type.Null()]),
+      username: Type.String({ minLength: 1, maxLength: 32 }),
+      firstname: Name,
+      lastname: Name,
+      provisionedAt: Time,
+    },
+    {
+      personal: {
+        subject: 'userId',
+        email: 'userId',
+        username: 'userId',
+        firstname: 'userId',
+        lastname: 'userId',
+      },
+    },
+  ),
   /** The account is gone for good. The person's key was destroyed before, so that every personal field of theirs reads as `null`. */
   UserErased: event({ userId: ObjectId, erasedAt: Time }, { erases: 'userId' }),
 };

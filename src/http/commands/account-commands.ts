@@ -78,10 +78,11 @@ export const accountDescriptions: readonly CommandDescription[] = [
     input: closed({}),
     paths: [{ method: 'DELETE', path: '/api/v1/sessions/current' }],
     target: { aggregate: sessions, id: (_input, { owner }) => owner, noted: true },
-    subject: ({ sessionId }) => sessionId,
+    problems: ['not-found'],
+    subject: ({ sessionId, userId }) => sessionId ?? userId,
     async perform({ identity }, _input, { context, principal }) {
       const { position } = await identity.signOut(principal, context);
-      return { _id: principal.sessionId, position };
+      return { _id: principal.sessionId ?? principal.userId, position };
     },
     location: () => '/api/v1/users/me',
   }),

@@ -80,8 +80,8 @@ export class LiveConnection implements Client {
     return this.#principal?.userId ?? '';
   }
 
-  get sessionId(): string {
-    return this.#principal?.sessionId ?? '';
+  get sessionId(): string | null {
+    return this.#principal?.sessionId ?? null;
   }
 
   /** Takes a message of the client. Never throws. */
@@ -214,7 +214,7 @@ export class LiveConnection implements Client {
       purpose: 'command',
     });
     // A session that ended on another node may still count as live for some seconds; the hub may know of its end already.
-    if (hub.hasEnded(principal.sessionId)) throw sessionOver();
+    if (principal.sessionId !== null && hub.hasEnded(principal.sessionId)) throw sessionOver();
     if (this.#ended.signal.aborted) return;
     if (this.#principal !== null) return this.#renew(frame, this.#principal, principal);
     if (hub.connectionsOf(principal.userId) >= socketsPerUser) {

@@ -67,7 +67,7 @@ const noted: EventHandler<UserBody, UserEvent> = {
 
 export const users = defineProjection<UserBody, UserEvent>({
   name: 'users',
-  version: 3,
+  version: 4,
   collections: [
     {
       name: 'users',
@@ -100,6 +100,14 @@ export const users = defineProjection<UserBody, UserEvent>({
       evolve: (user, { revision }) =>
         user && { ...user, status: 'active', ...searchable(user), revision: Number(revision) },
     },
+    UserProvisioned: {
+      touches: ({ data }) => [{ collection: 'users', id: data.userId, fresh: true }],
+      evolve(user, { data, revision }) {
+        if (user !== undefined) return user;
+        const opened = registered({ ...data, registeredAt: data.provisionedAt }, Number(revision));
+        return { ...opened, status: 'active', ...searchable(opened) };
+      },
+    },
     UserErased: {
       touches: account,
       evolve: (user, { revision }) =>
@@ -108,7 +116,8 @@ export const users = defineProjection<UserBody, UserEvent>({
   },
 });
 
-type Registration = Extract<UserEvent, { type: 'UserRegistered' }>['data'];
+type Registration = Pick<UserBody, 'username' | 'firstname' | 'lastname' | 'email'> &
+  Readonly<{ registeredAt: string }>;
 
 function registered(data: Registration, revision: number): UserBody {
   const { username, firstname, lastname, email, registeredAt } = data;
