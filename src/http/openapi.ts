@@ -80,7 +80,8 @@ export async function describeRoutes(app: App, config: HttpConfig): Promise<void
             type: 'http',
             scheme: 'bearer',
             bearerFormat: 'JWT',
-            description: '`POST /api/v1/sessions` returns one.',
+            description:
+              '`POST /api/v1/sessions` returns one. Those of the configured outside issuers are accepted too.',
           },
         },
       },
