@@ -145,7 +145,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
       ? await buildHealthApp(shared, 'no-api')
       : await buildApp({ ...shared, identity, conversations, claims, readModels, hub });
   closing.defer(() => app.close());
-  const operations: OperationServices = { parked: [mails.parked] };
+  const operations: OperationServices = { parked: [mails.parked], signingKeys: identity.signingKeys };
   return { app, log, personalKeys, commands, identity, conversations, projections, operations, hub };
 }
 

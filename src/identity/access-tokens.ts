@@ -1,10 +1,10 @@
-import { errors, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from 'jose';
+import { type CryptoKey, errors, type JSONWebKeySet, type JWTPayload, jwtVerify, SignJWT } from 'jose';
 import { Refusal } from '../kernel/errors.ts';
 import { OBJECT_ID, UUID } from '../kernel/ids.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
 import { createLru } from '../ports/lru.ts';
-import { readSigningKeys, SIGNING_ALG, type SigningKeys } from './signing-keys.ts';
+import { publishedAt, readSigningKeys, rotateSigningKeys, SIGNING_ALG, signerAt } from './signing-keys.ts';
 
 /** Lifetime of an access token, in seconds. */
 export const ACCESS_TOKEN_S = 600;
@@ -20,6 +20,10 @@ const CACHED_MAX = 20_000;
 const EXPIRED_MAX = 5_000;
 /** The keys are read again when a token has an unknown key id, but not more often than this, in ms. */
 const REREAD_MS = 10_000;
+/** Keys older than this, in ms, are read again in the background. */
+const REFRESH_MS = 60_000;
+/** No token is signed by keys older than this, in ms, well below the time for which a new key is published before it signs. */
+const STALE_MS = 5 * 60_000;
 
 /** Contents of an access token. Times are in ms since the epoch; `issuedAt` has whole seconds. */
 export type AccessTokenPayload = Readonly<{ userId: string; sessionId: string; issuedAt: number; expiresAt: number }>;
@@ -27,14 +31,30 @@ export type AccessTokenPayload = Readonly<{ userId: string; sessionId: string; i
 /** `kid`: the id of the key that verified it. */
 type Verified = Readonly<{ payload: AccessTokenPayload; kid: string }>;
 
+/** A key as operators see it. Times are in ms since the epoch. `next`: it is published, and signs from `signsFrom`; `old`: its tokens are still accepted. */
+export type SigningKeyStatus = Readonly<{ kid: string; state: 'next' | 'current' | 'old'; signsFrom: number }>;
+
+/** The keys that sign access tokens, for operators. */
+export interface SigningKeyService {
+  /** Those that are published, in the order of their creation. Throws `UNAVAILABLE`. */
+  list(): Promise<readonly SigningKeyStatus[]>;
+  /** See `rotateSigningKeys`. Returns the keys afterwards. Other nodes find them within a minute. Throws `rule-broken` and `UNAVAILABLE`. */
+  rotate(options: { atOnce: boolean }): Promise<readonly SigningKeyStatus[]>;
+}
+
 /** Signs and verifies access tokens: JWTs with ES256, bound to this installation by `iss` and to their use by `aud` and `typ`. */
 export interface AccessTokens {
+  /** Throws `UNAVAILABLE` when the keys could not be read for too long: they may have been rotated. */
   sign(userId: string, sessionId: string): Promise<string>;
   /** Throws `unauthenticated` for a token that this installation did not sign, that is not an access token, or that has expired. */
   verify(token: string): Promise<AccessTokenPayload>;
   /** Whether `verify` found before, on this node, that this installation signed the token: it was valid then, or had already expired. */
   isGenuine(token: string): boolean;
+  /** The public keys: of those that have signed, sign and will sign. */
   jwks(): JSONWebKeySet;
+  /** The same, read at most a minute before; the last ones while they cannot be read. */
+  recentJwks(): Promise<JSONWebKeySet>;
+  readonly keys: SigningKeyService;
 }
 
 export async function createAccessTokens(deps: {
@@ -49,15 +69,20 @@ export async function createAccessTokens(deps: {
   const expired = createLru<true>(EXPIRED_MAX);
   let keys = await readSigningKeys(deps.keys);
   let readAt = clock.monotonic();
+  let triedAt = readAt;
   let reading: Promise<void> | null = null;
+
+  const published = () => publishedAt(keys, clock.now());
 
   /** Another node may have created a key. */
   function reread(): Promise<void> {
-    readAt = clock.monotonic();
+    triedAt = clock.monotonic();
+    const startedAt = triedAt;
     reading ??= readSigningKeys(deps.keys)
       .then((read) => {
-        keys = read;
-        for (const [token, { kid }] of verified.entries()) if (!keys.publicKeys.has(kid)) verified.delete(token);
+        [keys, readAt] = [read, startedAt];
+        const kids = new Set(published().map(({ kid }) => kid));
+        for (const [token, { kid }] of verified.entries()) if (!kids.has(kid)) verified.delete(token);
       })
       .finally(() => {
         reading = null;
@@ -65,12 +90,26 @@ export async function createAccessTokens(deps: {
     return reading;
   }
 
-  async function keyOf(kid: string | undefined): Promise<NonNullable<ReturnType<SigningKeys['publicKeys']['get']>>> {
+  /** Reads keys that are not new again. A failure is reported once they are too old to sign. */
+  function refresh(): void {
+    if (clock.monotonic() - Math.max(readAt, triedAt) >= REFRESH_MS) reread().catch(() => {});
+  }
+
+  async function keyOf(kid: string | undefined): Promise<CryptoKey> {
     if (kid === undefined) throw new errors.JWKSNoMatchingKey();
-    if (!keys.publicKeys.has(kid) && (reading !== null || clock.monotonic() - readAt >= REREAD_MS)) await reread();
-    const key = keys.publicKeys.get(kid);
+    const find = () => published().find((key) => key.kid === kid);
+    if (find() === undefined && (reading !== null || clock.monotonic() - triedAt >= REREAD_MS)) await reread();
+    const key = find();
     if (key === undefined) throw new errors.JWKSNoMatchingKey();
-    return key;
+    return key.publicKey;
+  }
+
+  function statusOf(): readonly SigningKeyStatus[] {
+    const signer = signerAt(keys, clock.now());
+    return published().map(({ kid, signsFrom }) => {
+      const state = kid === signer.kid ? 'current' : signsFrom > signer.signsFrom ? 'next' : 'old';
+      return { kid, state, signsFrom };
+    });
   }
 
   async function check(token: string): Promise<Verified> {
@@ -85,9 +124,13 @@ export async function createAccessTokens(deps: {
     return { payload: payloadOf(payload), kid: protectedHeader.kid ?? '' };
   }
 
+  const jwks = (): JSONWebKeySet => ({ keys: published().map(({ publicJwk }) => ({ ...publicJwk })) });
+
   return {
     async sign(userId, sessionId) {
-      const { kid, privateKey } = keys.newest;
+      refresh();
+      if (clock.monotonic() - readAt >= STALE_MS) await reread();
+      const { kid, privateKey } = signerAt(keys, clock.now());
       const iat = Math.floor(clock.now() / 1_000);
       return await new SignJWT({ sid: sessionId })
         .setProtectedHeader({ alg: SIGNING_ALG, typ: TYPE, kid })
@@ -100,6 +143,7 @@ export async function createAccessTokens(deps: {
     },
 
     async verify(token) {
+      refresh();
       const known = verified.get(token);
       if (known !== undefined) {
         if (clock.now() < known.payload.expiresAt) return known.payload;
@@ -122,7 +166,27 @@ export async function createAccessTokens(deps: {
 
     isGenuine: (token) => verified.has(token) || expired.has(token),
 
-    jwks: () => keys.jwks,
+    jwks,
+
+    async recentJwks() {
+      // A node without requests has not read the keys for long.
+      if (clock.monotonic() - Math.max(readAt, triedAt) >= REFRESH_MS) await reread().catch(() => {});
+      return jwks();
+    },
+
+    keys: {
+      async list() {
+        await reread();
+        return statusOf();
+      },
+      async rotate(options) {
+        await rotateSigningKeys(deps.keys, clock.now(), options);
+        // One that is in progress may have begun before.
+        await reading?.catch(() => {});
+        await reread();
+        return statusOf();
+      },
+    },
   };
 }
 

@@ -73,7 +73,8 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     ...createPasswords({ commands, books, clock, names, links, hasher, liveSessions }),
     ...sessions,
     ...authentication,
-    jwks: () => accessTokens.jwks(),
+    jwks: () => accessTokens.recentJwks(),
+    signingKeys: accessTokens.keys,
     mailAccounts: createMailAccounts({ commands, clock, links, publicUrl }),
   };
 }

@@ -2,6 +2,7 @@ import type { JSONWebKeySet } from 'jose';
 import type { RequestContext } from '../commands/request-context.ts';
 import type { Language } from '../kernel/language.ts';
 import type { Position } from '../kernel/position.ts';
+import type { SigningKeyService } from './access-tokens.ts';
 import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
 import type { OwnProfile } from './profile.ts';
@@ -75,7 +76,10 @@ export interface Identity {
   isGenuine(accessToken: string): boolean;
 
   /** The public keys that verify access tokens (RFC 7517). */
-  jwks(): JSONWebKeySet;
+  jwks(): Promise<JSONWebKeySet>;
+
+  /** The keys that sign access tokens, for operators. */
+  readonly signingKeys: SigningKeyService;
 
   /** The data of mails to users. */
   readonly mailAccounts: MailAccounts;

@@ -30,7 +30,7 @@ type Deps = Readonly<{
   books: Books;
   names: NameIds;
   hasher: PasswordHasher;
-  accessTokens: AccessTokens;
+  accessTokens: Pick<AccessTokens, 'sign' | 'verify' | 'isGenuine'>;
   refreshTokens: RefreshTokens;
   liveSessions: LiveSessions;
   /** `null`: no delays after failures. */

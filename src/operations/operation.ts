@@ -1,4 +1,5 @@
 import type { Static, TObject, TProperties } from 'typebox';
+import type { SigningKeyService } from '../identity/access-tokens.ts';
 import type { Json } from '../kernel/json.ts';
 import type { ParkedEffects } from '../reactions/parked-effects.ts';
 
@@ -6,6 +7,7 @@ import type { ParkedEffects } from '../reactions/parked-effects.ts';
 export type OperationServices = Readonly<{
   /** The parked effects of each reaction. */
   parked: readonly ParkedEffects[];
+  signingKeys: SigningKeyService;
 }>;
 
 /**

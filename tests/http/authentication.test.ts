@@ -67,7 +67,7 @@ describe('a route for signed-in users', () => {
   });
 
   it('rejects a token signed with the public key as a secret', async () => {
-    const { keys } = server.identity.jwks();
+    const { keys } = await server.identity.jwks();
     const [header] = ada.accessToken.split('.');
     const { kid } = JSON.parse(Buffer.from(header ?? '', 'base64url').toString());
     const token = await new SignJWT(claimsOf(ada.accessToken))
@@ -102,7 +102,7 @@ describe('a route for signed-in users', () => {
       id_token_signing_alg_values_supported: ['ES256'],
     });
     const { json } = await server.ask(null, { method: 'GET', url: '/.well-known/jwks.json' });
-    expect(json).toEqual(server.identity.jwks());
+    expect(json).toEqual(await server.identity.jwks());
     expect(JSON.stringify(json)).not.toContain('"d"');
   });
 });

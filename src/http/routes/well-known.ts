@@ -17,7 +17,7 @@ export function addWellKnownRoutes(app: App, { identity, config }: Pick<AppDeps,
     '/.well-known/jwks.json',
     { schema: { summary: 'Get the keys that verify access tokens', tags: ['sessions'], response: { 200: Keys } } },
     async (_request, reply) => {
-      const keys = identity.jwks().keys.map((key) => ({ ...key }));
+      const keys = (await identity.jwks()).keys.map((key) => ({ ...key }));
       return reply.header('cache-control', 'public, max-age=300').send({ keys });
     },
   );
@@ -25,7 +25,7 @@ export function addWellKnownRoutes(app: App, { identity, config }: Pick<AppDeps,
     '/.well-known/openid-configuration',
     { schema: { summary: 'Discover issuer and keys', tags: ['sessions'], response: { 200: Discovery } } },
     async (_request, reply) => {
-      const algorithms = identity.jwks().keys.flatMap(({ alg }) => (alg === undefined ? [] : [alg]));
+      const algorithms = (await identity.jwks()).keys.flatMap(({ alg }) => (alg === undefined ? [] : [alg]));
       return reply.header('cache-control', 'public, max-age=300').send({
         issuer: config.publicUrl,
         jwks_uri: `${config.publicUrl}/.well-known/jwks.json`,
