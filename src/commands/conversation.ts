@@ -24,6 +24,12 @@ export const conversationCommands = {
   DeleteConversation: closed({ conversationId: ConversationId }),
   AddMember: closed({ conversationId: ConversationId, userId: UserId }),
   RemoveMember: closed({ conversationId: ConversationId, userId: UserId }),
+  /** An erased person leaves the conversation. `successors`: members in the order of joining, of whom the first one who still is one becomes the owner. */
+  RemoveErasedMember: closed({
+    conversationId: ConversationId,
+    userId: UserId,
+    successors: Type.Array(UserId, { maxItems: 100 }),
+  }),
   LeaveConversation: closed({ conversationId: ConversationId }),
   SendMessage: closed({
     conversationId: ConversationId,

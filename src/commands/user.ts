@@ -45,6 +45,14 @@ export const userCommands = {
   }),
   /** Sets the password by a mailed link, and the names of the account. The caller has verified the link's token and reserved the username. */
   SetPassword: closed({ userId: UserId, linkId: LinkId, passwordHash: Type.String(), ...names }),
+  /** The owner wants the account erased. The caller has verified that it is the owner. */
+  RequestErasure: closed({
+    userId: UserId,
+    /** The streams in which the account's names are reserved. */
+    names: Type.Array(closed({ kind: Type.Enum(['username', 'address']), id: Type.String() }), { maxItems: 16 }),
+  }),
+  /** The personal key of the account was destroyed. */
+  EraseUser: closed({ userId: UserId }),
 };
 
 export type UserCommand = CommandsOf<typeof userCommands>;

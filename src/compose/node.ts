@@ -31,6 +31,7 @@ import { measureEventLog } from '../telemetry/measure-event-log.ts';
 import { measureMailer } from '../telemetry/measure-mailer.ts';
 import { observeConnections } from '../telemetry/observe-connections.ts';
 import { observeFollowers } from '../telemetry/observe-followers.ts';
+import { createErasureWork } from './erasures.ts';
 import { requireSameInstallation } from './installation.ts';
 import type { Ports } from './ports.ts';
 import { followerCheck, projectionChecks, requireSameLog, storeChecks } from './readiness.ts';
@@ -109,6 +110,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
     commands,
     books,
     keys,
+    personalKeys,
+    onErased: (listener) => log.onErased(listener),
     sharedLimits,
     secrets,
     publicUrl: http.publicUrl,
@@ -125,12 +128,20 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   await mails.prepare();
   if (roles.has('mail')) runUntilClosed((signal) => mails.run(signal), closing);
 
+  const { readModels } = projections;
+  const steps = identity.erasures;
+  const erasures = createErasureWork({ ...system, log, documents, personalKeys, readModels, steps, node });
+  await erasures.reaction.prepare();
+  // Erasures read what projections write.
+  if (run) runUntilClosed((signal) => erasures.run(signal), closing);
+
   const hub = roles.has('api') ? await startHub(ports, log, projections, closing) : null;
-  observeFollowers(telemetry, () => followersOf(projections, mails, hub), clock);
+  observeFollowers(telemetry, () => followersOf(projections, [mails, erasures.reaction], hub), clock);
   const readinessChecks = [
     ...storeChecks(ports, appends),
     ...projectionChecks(projections, NAMES),
     followerCheck(accountMails.name, () => mails.status()),
+    followerCheck('erasures', () => erasures.reaction.status()),
     ...(hub === null ? [] : [followerCheck('push', () => hub.status())]),
     ...(settings.readinessChecks ?? []),
   ];
@@ -138,7 +149,6 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   // Only the embedded store forgets whole streams.
   const claims = createClaims({ ...system, log, commands, secret: secrets.ids, forgetsStreams: singleWriter });
   closing.defer(() => claims.close());
-  const { readModels } = projections;
   const shared = { ...system, telemetry, readinessChecks, sharedLimits, config: http };
   const app =
     hub === null
@@ -171,10 +181,11 @@ async function startHub(
 
 async function followersOf(
   projections: Projections,
-  mails: ReactionRunner,
+  reactions: readonly ReactionRunner[],
   hub: Hub | null,
 ): Promise<readonly FollowerStatus[]> {
-  const followers = [...(await projections.followers()), await mails.status(), await hub?.status()];
+  const running = await Promise.all(reactions.map((reaction) => reaction.status()));
+  const followers = [...(await projections.followers()), ...running, await hub?.status()];
   return followers.filter((status) => status != null);
 }
 

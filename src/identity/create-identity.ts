@@ -1,10 +1,12 @@
 import type { Books } from '../commands/books.ts';
 import type { CommandHandler } from '../commands/command-handler.ts';
+import type { Logger } from '../kernel/logger.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { KeyStore } from '../ports/keys.ts';
 import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Random } from '../ports/random.ts';
 import { createAccessTokens } from './access-tokens.ts';
+import { createErasures } from './erasures.ts';
 import type { Identity } from './identity.ts';
 import { withOutsideIssuers } from './issuers/outside-authentication.ts';
 import type { OutsideTokens } from './issuers/outside-tokens.ts';
@@ -16,6 +18,7 @@ import { MailAllowance, type MailLimits } from './mail-allowance.ts';
 import { createNameIds } from './names.ts';
 import { PasswordHasher } from './password-hasher.ts';
 import { createPasswords } from './passwords.ts';
+import { createRequireOwner } from './reauthentication.ts';
 import { createRefreshTokens } from './refresh-tokens.ts';
 import { createRegistration } from './registration.ts';
 import type { Secrets } from './secrets.ts';
@@ -26,10 +29,14 @@ export type IdentityDeps = Readonly<{
   commands: CommandHandler;
   books: Books;
   keys: KeyStore;
+  personalKeys: { destroy(personId: string): Promise<void> };
+  /** Calls back for each person whose erasure this node reads in the log. */
+  onErased: (listener: (personId: string) => void) => void;
   /** The counts of what guards accounts. */
   sharedLimits: SharedLimits;
   clock: Clock;
   random: Random;
+  logger: Logger;
   secrets: Secrets;
   /** URL of this installation for users, without a trailing slash; also the issuer of the tokens. */
   publicUrl: string;
@@ -53,6 +60,9 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
   const allowance = new MailAllowance(sharedLimits, limits === 'off' ? 'off' : limits.mails);
   const accessTokens = await createAccessTokens({ keys, clock, issuer: publicUrl });
   const liveSessions = new LiveSessions({ commands, clock });
+  // An erased person's sessions are not taken from the cache any more as soon as this node has read the erasure.
+  deps.onErased((personId) => liveSessions.forget(personId));
+  const throttle = limits === 'off' ? null : new SignInThrottle(sharedLimits, secrets.names, limits.signInFailures);
   const sessions = createSessions({
     commands,
     books,
@@ -61,7 +71,7 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     accessTokens,
     refreshTokens: createRefreshTokens(secrets.refresh),
     liveSessions,
-    throttle: limits === 'off' ? null : new SignInThrottle(sharedLimits, secrets.names, limits.signInFailures),
+    throttle,
   });
   const users = new OutsideUsers({ commands, books, names, clock, random, secret: secrets.subjects });
   const authentication =
@@ -75,6 +85,12 @@ export async function createIdentity(deps: IdentityDeps): Promise<Identity> {
     ...authentication,
     jwks: () => accessTokens.recentJwks(),
     signingKeys: accessTokens.keys,
+    ...createErasures({
+      ...deps,
+      names,
+      liveSessions,
+      requireOwner: createRequireOwner({ hasher, throttle }),
+    }),
     mailAccounts: createMailAccounts({ commands, clock, links, publicUrl }),
   };
 }

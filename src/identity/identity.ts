@@ -3,6 +3,7 @@ import type { RequestContext } from '../commands/request-context.ts';
 import type { Language } from '../kernel/language.ts';
 import type { Position } from '../kernel/position.ts';
 import type { SigningKeyService } from './access-tokens.ts';
+import type { Erasures } from './erasure-steps.ts';
 import type { Purpose } from './live-sessions.ts';
 import type { MailAccounts } from './mail-accounts.ts';
 import type { OwnProfile } from './profile.ts';
@@ -75,6 +76,16 @@ export interface Identity {
    */
   isGenuine(accessToken: string): boolean;
 
+  /**
+   * Erases the account for good, once the current password or a session that has just started shows that its owner wants it. It is of no use from the
+   * first event on, and all of its sessions have ended; what is interrupted after that is completed by a reaction, which also hands over the person's
+   * groups. Throws `forbidden`, and `too-many-requests` (`retryAfterMs`) after repeated wrong passwords.
+   */
+  erase(principal: Principal, proof: Reauthentication, context: RequestContext): Promise<Accepted>;
+
+  /** The steps of erasures that were requested. */
+  readonly erasures: Erasures;
+
   /** The public keys that verify access tokens (RFC 7517). */
   jwks(): Promise<JSONWebKeySet>;
 
@@ -115,6 +126,9 @@ export type Credentials = Readonly<{
   /** The client's network address, used for limits only. */
   address: string;
 }>;
+
+/** `currentPassword`: `null` when the session is to be fresh instead. `address`: the client's network address, used for limits only. */
+export type Reauthentication = Readonly<{ currentPassword: string | null; address: string }>;
 
 /** Content of a 202 response: the user, and the position of the outcome in the log. */
 export type Accepted = Readonly<{ userId: string; position: Position }>;

@@ -70,6 +70,23 @@ export class PersonalKeys {
     return found;
   }
 
+  /**
+   * What the key store has of these persons, at the time of the call and without the cache: a key, or the note that it was destroyed. Those of whom it
+   * has neither are left out. Throws what the key store throws.
+   */
+  async stored(personIds: readonly string[]): Promise<ReadonlyMap<string, 'key' | 'destroyed'>> {
+    const found = new Map<string, 'key' | 'destroyed'>();
+    for (let from = 0; from < personIds.length; from += NAMES_MAX) {
+      const some = personIds.slice(from, from + NAMES_MAX);
+      const secrets = await this.#keys.getMany(some.map(nameOf));
+      for (const personId of some) {
+        const secret = secrets.get(nameOf(personId));
+        if (secret !== undefined) found.set(personId, secret === null ? 'destroyed' : 'key');
+      }
+    }
+    return found;
+  }
+
   /** Destroys a person's key for good, on every node: what was sealed under it reads as `null` from now on. Throws what the key store throws. */
   async destroy(personId: string): Promise<void> {
     await this.#keys.destroy(nameOf(personId));

@@ -3,7 +3,7 @@ import type { JsonObject } from '../kernel/json.ts';
 import type { Checkpoint, CheckpointWriter } from '../log/checkpoint.ts';
 import { FencedOff } from '../log/lease.ts';
 import type { DocumentStore, StoredDocument, Write } from '../ports/documents.ts';
-import type { Effect, StoredEffect } from './reaction.ts';
+import type { Effect, Reaction, StoredEffect } from './reaction.ts';
 
 /** Documents read at once. */
 const PAGE = 256;
@@ -31,14 +31,24 @@ export class EffectQueue {
   async add(
     events: readonly RecordedEvent[],
     now: number,
-    { to, checkpoint }: Readonly<{ to: Checkpoint; checkpoint: CheckpointWriter }>,
+    {
+      to,
+      checkpoint,
+      delays,
+    }: Readonly<{
+      to: Checkpoint;
+      checkpoint: CheckpointWriter;
+      delays?: Reaction['delays'] | undefined;
+    }>,
   ): Promise<void> {
     const byId = new Map(events.map((event) => [event.id, event]));
     for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
       const known = byId.size === 0 ? new Map() : await this.#documents.getMany(this.#collection, [...byId.keys()]);
       const writes = [...byId.values()]
         .filter(({ id }) => !known.has(id))
-        .map((event) => this.#write({ id: event.id, version: 0, effect: pending(event, now) }));
+        .map((event) =>
+          this.#write({ id: event.id, version: 0, effect: pending(event, now, delays?.get(event.type)) }),
+        );
       const { rejected } = await this.#documents.apply({ writes, last: checkpoint.writeOf(to, events.length) });
       if (rejected.length === 0) return checkpoint.written(to, events.length);
       await checkpoint.reclaim();
@@ -110,9 +120,9 @@ export class EffectQueue {
 /** Documents here stand for no place in the log: their position counts their changes. */
 const versionString = (version: number): string => String(version).padStart(12, '0');
 
-function pending({ stream, revision, type }: RecordedEvent, now: number): Effect {
+function pending({ stream, revision, type }: RecordedEvent, now: number, delayMs = 0): Effect {
   const place = { stream, revision: String(revision), type };
-  return { status: 'pending', ...place, attempts: 0, createdAt: now, dueAt: now, lastError: null };
+  return { status: 'pending', ...place, attempts: 0, createdAt: now, dueAt: now + delayMs, lastError: null };
 }
 
 function stored({ id, position, body }: StoredDocument<JsonObject>): StoredEffect {

@@ -177,7 +177,7 @@ export function createReactionRunner(deps: Deps, reaction: Reaction): ReactionRu
     if (events.length === 0 && !isDue) return;
     const last = events.at(-1);
     const to: Checkpoint = { position, anchor: last === undefined ? await lastBefore(position) : anchorOf(last) };
-    await queue.add(events, clock.now(), { to, checkpoint });
+    await queue.add(events, clock.now(), { to, checkpoint, delays: reaction.delays });
     storedAt = clock.monotonic();
     if (events.length > 0) added.notify();
   }

@@ -12,6 +12,8 @@ export type Reaction = Readonly<{
   collection: string;
   /** Performs the effect of an event, if it is still needed; by the event's type. An error is retried, unless it is permanent. Settles within a minute. */
   on: ReadonlyMap<string, (event: RecordedEvent) => Promise<void>>;
+  /** How long after its event an effect is performed at the earliest, in ms, by the event's type. Default: at once. */
+  delays?: ReadonlyMap<string, number>;
   /** Whether an error will be the same at every attempt. */
   isPermanent(error: unknown): boolean;
 }>;

@@ -34,6 +34,16 @@ export const expel = (actor: string, userId: string, conversationId = groupId): 
   data: { conversationId, userId },
   metadata: by(actor, 20),
 });
+/** The time is that of `removed`. */
+export const removeErased = (
+  userId: string,
+  successors: string[] = [],
+  conversationId = groupId,
+): Of<'RemoveErasedMember'> => ({
+  type: 'RemoveErasedMember',
+  data: { conversationId, userId, successors },
+  metadata: by(userId, 20),
+});
 export const leave = (actor: string, conversationId = groupId): Of<'LeaveConversation'> => ({
   type: 'LeaveConversation',
   data: { conversationId },
@@ -94,9 +104,19 @@ export const added = (userId: string, joinedSeq = 0): EventOf<'MemberAdded'> => 
   type: 'MemberAdded',
   data: { conversationId: groupId, userId, joinedSeq, addedAt: at(20) },
 });
-export const removed = (userId: string, reason: 'removed' | 'left' = 'removed'): EventOf<'MemberRemoved'> => ({
+export const removed = (
+  userId: string,
+  reason: EventOf<'MemberRemoved'>['data']['reason'] = 'removed',
+  nextOwnerId?: string,
+): EventOf<'MemberRemoved'> => ({
   type: 'MemberRemoved',
-  data: { conversationId: groupId, userId, reason, removedAt: at(20) },
+  data: {
+    conversationId: groupId,
+    userId,
+    reason,
+    ...(nextOwnerId !== undefined && { nextOwnerId }),
+    removedAt: at(20),
+  },
 });
 export const deleted: EventOf<'ConversationDeleted'> = {
   type: 'ConversationDeleted',

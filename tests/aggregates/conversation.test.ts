@@ -18,6 +18,7 @@ import {
   live,
   remove,
   removed,
+  removeErased,
   send,
   sendTo,
   sent,
@@ -124,6 +125,60 @@ describe('RemoveMember', () => {
       .when(expel(bob, bob))
       .decides([removed(bob, 'left')]);
     given(conversation, [group]).when(expel(alice, alice)).refused('rule-broken');
+  });
+});
+
+describe('RemoveErasedMember', () => {
+  const all = [group, added(carol, 0), added(dave, 0)];
+
+  it('removes a member', () => {
+    const state = given(conversation, all)
+      .when(removeErased(bob))
+      .decides([removed(bob, 'erased')]);
+    expect(state).toMatchObject({ ownerId: alice });
+  });
+
+  it('makes the first successor who is still a member the owner', () => {
+    const state = given(conversation, [...all, removed(bob, 'left')])
+      .when(removeErased(alice, [bob, dave, carol]))
+      .decides([removed(alice, 'erased', dave)]);
+    expect(state).toMatchObject({ status: 'live', ownerId: dave });
+    expect(live(state).members.has(alice)).toBe(false);
+    given(conversation, [...all, removed(alice, 'erased', dave)])
+      .when(remove(dave))
+      .decides([deleted]);
+  });
+
+  it('makes the member who joined at the earliest message the owner when no successor is a member', () => {
+    const later = [group, sent(1), added(carol, 1), removed(bob), added(dave, 1), sent(2), added(bob, 2)];
+    given(conversation, later)
+      .when(removeErased(alice, [id(99)]))
+      .decides([removed(alice, 'erased', [carol, dave].sort()[0])]);
+  });
+
+  it('does not make the erased person their own successor', () => {
+    given(conversation, all)
+      .when(removeErased(alice, [alice, carol]))
+      .decides([removed(alice, 'erased', carol)]);
+  });
+
+  it('deletes a group that has no other member', () => {
+    const deletion = { ...deleted, data: { ...deleted.data, deletedAt: at(20) } };
+    given(conversation, [group, removed(bob, 'left')])
+      .when(removeErased(alice, [bob]))
+      .decides([deletion]);
+  });
+
+  it('changes nothing when it is repeated, for others than members, in a 1-1 conversation and after a deletion', () => {
+    given(conversation, [...all, removed(alice, 'erased', bob)])
+      .when(removeErased(alice, [carol]))
+      .decides([]);
+    given(conversation, [group]).when(removeErased(carol)).decides([]);
+    given(conversation, [direct])
+      .when(removeErased(alice, [], directId))
+      .decides([]);
+    given(conversation, [group, deleted]).when(removeErased(alice)).decides([]);
+    given(conversation, []).when(removeErased(alice)).decides([]);
   });
 });
 

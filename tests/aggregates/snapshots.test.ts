@@ -84,8 +84,16 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       [...account, stored('PasswordLinkIssued', { ...link(3), language: 'fr' }, 2)],
       [provisioned],
       [erased(provisioned)],
+      [
+        ...account,
+        stored('ErasureRequested', {
+          userId: alice,
+          names: [{ kind: 'username', id: 'ab'.repeat(32) }],
+          requestedAt: at(65),
+        }),
+      ],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85', 4: '21375fe3a10a8a20' },
+    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85', 4: '21375fe3a10a8a20', 5: 'e12bbad253dfa013' },
   },
   username: {
     histories: [reservation],
@@ -137,8 +145,15 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
       [direct, sent(1)],
       [group, deleted],
       [erased(group), erased(sent(1))],
+      [group, removed(alice, 'erased', bob)],
     ].map((history) => history.map(({ type, data }) => stored(type, data))),
-    golden: { 1: '42fedf25e235f435', 2: '341643dd2c2ea640', 3: '3839fb42c2d8e13c', 4: 'bceb080f309d1777' },
+    golden: {
+      1: '42fedf25e235f435',
+      2: '341643dd2c2ea640',
+      3: '3839fb42c2d8e13c',
+      4: 'bceb080f309d1777',
+      5: '37cb90f722348b3d',
+    },
   },
   marks: {
     histories: [

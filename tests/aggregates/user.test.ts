@@ -51,6 +51,7 @@ const passwordSet = (link: number, seconds: number): UserEvent => ({
 });
 const pending = [registered, issued(1, 100)];
 const active = [...pending, passwordSet(1, 50)];
+const reserved = [{ kind: 'username' as const, id: 'ab'.repeat(32) }];
 const userErased: UserEvent = { type: 'UserErased', data: { userId: alice, erasedAt: at(70) } };
 
 describe('RegisterUser', () => {
@@ -266,6 +267,67 @@ it('isLinkGood follows the rule of SetPassword', () => {
   expect(isLinkGood(given(user, [...pending, userErased]).state, uuid(1), at(50))).toBe(false);
 });
 
+const requestErasure = (seconds = 65): UserCommand => ({
+  type: 'RequestErasure',
+  data: { userId: alice, names: reserved },
+  metadata: by(alice, seconds),
+});
+const eraseNow = (seconds = 70): UserCommand => ({
+  type: 'EraseUser',
+  data: { userId: alice },
+  metadata: by(alice, seconds),
+});
+
+describe('RequestErasure and EraseUser', () => {
+  const requested: UserEvent = {
+    type: 'ErasureRequested',
+    data: { userId: alice, names: reserved, requestedAt: at(65) },
+  };
+
+  it('first make the account useless, then erase it, once', () => {
+    for (const history of [pending, active, active.map(erased)]) {
+      const state = given(user, history).when(requestErasure()).decides([requested]);
+      expect(state).toStrictEqual({ status: 'erasing', userId: alice, requestedAt: at(65) });
+      expect([accountOf(state), activeAccountOf(state), isLinkGood(state, uuid(1), at(66))]).toEqual([
+        null,
+        null,
+        false,
+      ]);
+      given(user, [...history, requested])
+        .when(requestErasure())
+        .decides([]);
+      given(user, [...history, requested])
+        .when(eraseNow())
+        .decides([userErased]);
+      given(user, [...history, requested, userErased])
+        .when(eraseNow(75))
+        .decides([]);
+      given(user, [...history, requested, userErased])
+        .when(requestErasure(75))
+        .decides([]);
+    }
+  });
+
+  it('are refused without an account, and without a request', () => {
+    given(user, []).when(requestErasure()).refused('not-found');
+    given(user, []).when(eraseNow()).refused('rule-broken');
+    given(user, active).when(eraseNow()).refused('rule-broken');
+  });
+
+  it('leave an account that cannot be registered again, and gets no links', () => {
+    given(user, [...active, requested])
+      .when(register(2, 80))
+      .refused('not-found');
+    given(user, [requested]).when(register(2, 80)).refused('not-found');
+    given(user, [...pending, requested])
+      .when(repeat(2, 80))
+      .refused('not-found');
+    given(user, [...pending, requested])
+      .when(set(1, 80))
+      .refused('invalid-link');
+  });
+});
+
 describe('erasure', () => {
   it('leaves only the id and the time in the state', () => {
     const state = { status: 'erased', userId: alice, erasedAt: at(70) };
@@ -321,12 +383,16 @@ it('an account keeps its rules for any sequence of commands', () => {
       fc.tuple(link, seconds).map(([n, s]) => register(n, s)),
       fc.tuple(link, seconds).map(([n, s]) => repeat(n, s)),
       fc.tuple(link, seconds).map(([n, s]) => set(n, s)),
+      fc.constant(requestErasure()),
+      fc.constant(eraseNow()),
     ),
     happenings: fc.constant(userErased),
-    again: ({ type }) => (type === 'SetPassword' ? 'refused' : 'anew'),
+    again: ({ type }) =>
+      type === 'SetPassword' ? 'refused' : type === 'RequestErasure' || type === 'EraseUser' ? 'nothing' : 'anew',
     invariant: (state, history) => {
       const has = (wanted: UserEvent['type']) => history.some(({ type }) => type === wanted);
-      expect(state.status).toBe(has('UserErased') ? 'erased' : has('PasswordSet') ? 'active' : 'pending');
+      const ended = has('UserErased') ? 'erased' : has('ErasureRequested') ? 'erasing' : null;
+      expect(state.status).toBe(ended ?? (has('PasswordSet') ? 'active' : 'pending'));
     },
     reaches: [
       'UserRegistered',
@@ -335,6 +401,8 @@ it('an account keeps its rules for any sequence of commands', () => {
       'RegistrationRepeated',
       'PasswordSet',
       'UserErased',
+      'ErasureRequested',
+      'rule-broken',
       'not-found',
       'invalid-link',
     ],

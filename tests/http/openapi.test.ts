@@ -60,6 +60,7 @@ describe('/openapi.json', () => {
       'delete /api/v1/conversations/{id}/delete',
       'delete /api/v1/conversations/{id}/members/{userId}',
       'delete /api/v1/sessions/current',
+      'delete /api/v1/users/me',
       'delete /conversations/{id}',
       'delete /conversations/{id}/delete',
       'delete /conversations/{id}/members/{userId}',
@@ -198,7 +199,7 @@ describe('/openapi.json', () => {
     expect(good('get /api/v1/conversations')).toEqual(['X-Correlation-Id', 'Link']);
     expect(good('get /api/v1/conversations/{id}')).toEqual(['X-Correlation-Id', 'ETag']);
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
-    expect(optional.map(({ name }) => name)).toEqual(['put /api/v1/conversations/{id}/read']);
+    expect(optional.map(({ name }) => name)).toEqual(['delete /api/v1/users/me', 'put /api/v1/conversations/{id}/read']);
   });
 
   it('lists each code of a problem', () => {

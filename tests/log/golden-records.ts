@@ -90,6 +90,14 @@ export const samples: Readonly<Record<string, JsonObject>> = {
     lastname: null,
     provisionedAt: at,
   },
+  ErasureRequested: {
+    userId: cid,
+    names: [
+      { kind: 'username', id: '1f'.repeat(32) },
+      { kind: 'address', id: '2e'.repeat(32) },
+    ],
+    requestedAt: at,
+  },
   UserErased: { userId: cid, erasedAt: at },
   InstallationCreated: { secretCheck: 'bm90IGEgc2VjcmV0LCBhbmQgb2YgdGhlIHNhbWUgbGVuZ3Ro', keyStoreId: uuid(9) },
   NameReserved: { kind: 'username', holder: ann, until: at },

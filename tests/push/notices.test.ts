@@ -81,6 +81,7 @@ const cases: readonly Case[] = [
     ],
   ],
   ['SessionEnded', { userId: ann, sessionId: messageId, reason: 'signed-out', endedAt: at }, []],
+  ['ErasureRequested', { userId: ann, names: [], requestedAt: at }, []],
   ['UserErased', { userId: ann, erasedAt: at }, []],
 ];
 
@@ -148,6 +149,14 @@ describe('personal text in a notice', () => {
   });
 });
 
+describe('the removal of an erased owner', () => {
+  it('also says who owns the group from now on', () => {
+    const data = { conversationId, userId: bob, reason: 'erased', nextOwnerId: ann, removedAt: at };
+    const [notice] = noticesOf('MemberRemoved', data);
+    expect(notice?.payload).toStrictEqual({ conversation: { _id: conversationId, ownerId: ann }, userId: bob });
+  });
+});
+
 describe('what else an event does to connections', () => {
   it('is a change of rooms, the end of a room, the end of a session, or an erasure', () => {
     const effects = cases.map(([type, data]) => {
@@ -164,6 +173,7 @@ describe('what else an event does to connections', () => {
       MemberRemoved: { leaves: { room, userIds: [bob] } },
       ConversationOpened: {},
       SessionEnded: { endsSession: { userId: ann, sessionId: messageId } },
+      ErasureRequested: { erases: ann },
       UserErased: { erases: ann },
     });
   });

@@ -6,12 +6,13 @@ import { user } from '../../src/aggregates/user/decider.ts';
 import type { StoredDocument } from '../../src/ports/documents.ts';
 import { projections as catalogue } from '../../src/projections/models/catalogue.ts';
 import { createProjections } from '../../src/projections/runner/projections.ts';
-import { group, type Person, read, type Server, signUp, startServer } from '../support/http.ts';
+import { group, PASSWORD, type Person, read, type Server, signUp, startServer } from '../support/http.ts';
 import { RecordingClient } from '../support/recording.ts';
 import { openMemoryStores, system } from '../support/stores.ts';
 
 const NAMES = catalogue.map(({ name }) => name);
 const PATIENCE_MS = 20_000;
+const BY_ACTIVITY = { fields: ['activity'], direction: 'asc' } as const;
 
 /** Text that occurs nowhere else, so that its bytes can be searched for. */
 const secretOf = (person: Person, what: string): string => `${what}-of-${person.username}-${person.userId.slice(0, 6)}`;
@@ -47,17 +48,19 @@ async function everything(
   return found;
 }
 
-/** Destroys the key and appends the event, as the command of a later issue will. */
+/** Erases a person at their own request, and waits until they have left their groups. Returns a position at which all of that is done. */
 async function erase(server: Server, person: Person): Promise<string> {
-  const { state, revision } = await server.commands.load(user, person.userId, 'fresh');
-  expect(state.status).toBe('active');
-  await server.personalKeys.destroy(person.userId);
-  const commandId = system.random.uuid(system.clock.now());
-  const metadata = { actor: person.userId, correlationId: commandId, causationId: null, commandId };
-  const data = { userId: person.userId, erasedAt: new Date(system.clock.now()).toISOString() };
-  const event = { id: commandId, type: 'UserErased', data, metadata };
-  const { position } = await server.log.append(`user-${person.userId}`, [event], { expect: revision ?? 'none' });
-  return position;
+  const payload = { currentPassword: PASSWORD };
+  const erased = await server.ask(person, { method: 'DELETE', url: '/api/v1/users/me', payload });
+  expect(erased.status).toBe(202);
+  expect(await server.projections.readModels.waitFor(NAMES, erased.json.position, PATIENCE_MS)).toBe(true);
+  const groups = async (): Promise<number> => {
+    const query = { filter: { memberIds: { contains: person.userId } }, sort: BY_ACTIVITY, limit: 100 } as const;
+    const { items } = await server.projections.readModels.find('conversations/conversations', query);
+    return items.filter(({ body }) => body.kind === 'group').length;
+  };
+  await vi.waitFor(async () => expect(await groups()).toBe(0), PATIENCE_MS);
+  return (await server.log.head()) ?? '';
 }
 
 async function filesWith(folder: string, text: string): Promise<readonly string[]> {

@@ -1,5 +1,5 @@
 import type { Mail, Mailer } from '../../src/ports/mailer.ts';
-import type { Client } from '../../src/push/client.ts';
+import type { Client, EndReason } from '../../src/push/client.ts';
 import type { Frame } from '../../src/push/frames.ts';
 
 /** A live client that takes everything. */
@@ -7,6 +7,8 @@ export class RecordingClient implements Client {
   readonly userId: string;
   readonly sessionId: string;
   readonly frames: string[] = [];
+  /** Why the hub has ended it, `null` when it has not. */
+  ended: EndReason | null = null;
 
   constructor(userId: string, sessionId = 'test') {
     this.userId = userId;
@@ -23,7 +25,9 @@ export class RecordingClient implements Client {
   }
 
   async drained(): Promise<void> {}
-  end(): void {}
+  end(reason: EndReason): void {
+    this.ended = reason;
+  }
 }
 
 /** A mailer that keeps what it was given. */

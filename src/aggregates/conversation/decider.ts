@@ -86,6 +86,32 @@ export function removeMember(
   return [{ type: 'MemberRemoved', data: { conversationId, userId, reason: 'removed', removedAt: at } }];
 }
 
+/**
+ * For the erasure of a person, who leaves the group: an owner is followed by the first of the `successors` who is a member, else by the member who
+ * joined at the earliest message; without other members the group is deleted. `[]` for others than members, and in a 1-1 conversation, which remains
+ * with the other user.
+ */
+export function removeErasedMember(
+  { data, metadata }: CommandOf<ConversationCommand, 'RemoveErasedMember'>,
+  state: ConversationState,
+): ConversationEvent[] {
+  const { conversationId, userId, successors } = data;
+  const { at } = metadata;
+  if (state.status !== 'live' || state.kind === 'direct' || !state.members.has(userId)) return [];
+  const removed = { conversationId, userId, reason: 'erased' as const, removedAt: at };
+  if (state.ownerId !== userId) return [{ type: 'MemberRemoved', data: removed }];
+  const others = state.members.delete(userId);
+  if (others.size === 0) return [{ type: 'ConversationDeleted', data: { conversationId, deletedAt: at } }];
+  const nextOwnerId = successors.find((successor) => others.has(successor)) ?? earliestOf(others);
+  return [{ type: 'MemberRemoved', data: { ...removed, nextOwnerId } }];
+}
+
+/** The member with the lowest sequence number of joining; of several, the one with the lowest id. Of at least one member. */
+function earliestOf(members: LiveConversation['members']): string {
+  const joined = ([id, seq]: readonly [string, number]) => `${String(seq).padStart(16, '0')} ${id}`;
+  return [...members].reduce((a, b) => (joined(a) < joined(b) ? a : b))[0];
+}
+
 /** For every member of a group except its owner (`rule-broken`). */
 export function leaveConversation(
   command: CommandOf<ConversationCommand, 'LeaveConversation'>,
@@ -233,7 +259,7 @@ function notFound(): Refusal {
 /** A 1-1 conversation or a group. */
 export const conversation: Aggregate<ConversationState, ConversationCommand, ConversationEvent> = {
   category: 'conversation',
-  snapshotVersion: 4,
+  snapshotVersion: 5,
   initialState,
   decide(command, state) {
     switch (command.type) {
@@ -245,6 +271,8 @@ export const conversation: Aggregate<ConversationState, ConversationCommand, Con
         return addMember(command, state);
       case 'RemoveMember':
         return removeMember(command, state);
+      case 'RemoveErasedMember':
+        return removeErasedMember(command, state);
       case 'LeaveConversation':
         return leaveConversation(command, state);
       case 'SendMessage':

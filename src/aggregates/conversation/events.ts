@@ -18,11 +18,12 @@ export const conversationEvents = {
   ),
   /** The user is a member from now on, and reads the messages with a sequence number above `joinedSeq`. */
   MemberAdded: event({ conversationId: ObjectId, userId: ObjectId, joinedSeq: Sequence, addedAt: Time }),
-  /** The user is no longer a member. */
+  /** The user is no longer a member. `nextOwnerId`: who owns the group from now on, when the user was its owner. */
   MemberRemoved: event({
     conversationId: ObjectId,
     userId: ObjectId,
-    reason: Type.Enum(['removed', 'left']),
+    reason: Type.Enum(['removed', 'left', 'erased']),
+    nextOwnerId: Type.Optional(ObjectId),
     removedAt: Time,
   }),
   /** `seq` counts the messages of the conversation from 1 without gaps. */

@@ -33,7 +33,11 @@ export function evolve(state: ConversationState, event: ConversationEvent): Conv
     case 'MemberAdded':
       return { ...state, members: state.members.set(event.data.userId, event.data.joinedSeq) };
     case 'MemberRemoved':
-      return { ...state, members: state.members.delete(event.data.userId) };
+      return {
+        ...state,
+        members: state.members.delete(event.data.userId),
+        ownerId: event.data.nextOwnerId ?? state.ownerId,
+      };
     case 'MessageSent':
       return { ...state, lastSeq: event.data.seq, messages: remember(state.messages, event.data) };
     case 'ConversationDeleted':

@@ -54,11 +54,13 @@ export type Account =
 export type UserState =
   | Readonly<{ status: 'none' }>
   | Account
+  /** The erasure has begun: nothing of the account can be used any more. */
+  | Readonly<{ status: 'erasing'; userId: string; requestedAt: string }>
   | Readonly<{ status: 'erased'; userId: string; erasedAt: string }>;
 
 const initialState: UserState = { status: 'none' };
 
-/** The account, `null` when there is none or it was erased. */
+/** The account, `null` when there is none, it was erased, or its erasure has begun. */
 export function accountOf(state: UserState): Account | null {
   return state.status === 'pending' || state.status === 'active' ? state : null;
 }
@@ -108,6 +110,7 @@ export function registerUser(
     }
     case 'active':
       return [{ type: 'RegistrationRepeated', data: { userId, attemptedAt: metadata.at } }];
+    case 'erasing':
     case 'erased':
       throw new Refusal('not-found', 'there is no such account');
   }
@@ -130,8 +133,26 @@ export function provisionUser(
   { data, metadata }: CommandOf<UserCommand, 'ProvisionUser'>,
   state: UserState,
 ): UserEvent[] {
-  if (state.status === 'erased') throw new Refusal('unauthenticated', 'this account was erased');
+  if (state.status === 'erasing' || state.status === 'erased')
+    throw new Refusal('unauthenticated', 'this account was erased');
   return state.status === 'none' ? [{ type: 'UserProvisioned', data: { ...data, provisionedAt: metadata.at } }] : [];
+}
+
+/** Begins the erasure, after which the account is of no use. `[]` when it has begun or is done. Refused with `not-found` without an account. */
+export function requestErasure(
+  { data, metadata }: CommandOf<UserCommand, 'RequestErasure'>,
+  state: UserState,
+): UserEvent[] {
+  if (state.status === 'none') throw new Refusal('not-found', 'there is no such account');
+  if (accountOf(state) === null) return [];
+  return [{ type: 'ErasureRequested', data: { ...data, requestedAt: metadata.at } }];
+}
+
+/** Erases the account. `[]` when it was erased. Refused with `rule-broken` unless the erasure was requested: the key is destroyed in between. */
+export function eraseUser({ data, metadata }: CommandOf<UserCommand, 'EraseUser'>, state: UserState): UserEvent[] {
+  if (state.status === 'erased') return [];
+  if (state.status !== 'erasing') throw new Refusal('rule-broken', 'the erasure of this account was not requested');
+  return [{ type: 'UserErased', data: { userId: data.userId, erasedAt: metadata.at } }];
 }
 
 function evolve(state: UserState, event: UserEvent): UserState {
@@ -139,6 +160,9 @@ function evolve(state: UserState, event: UserEvent): UserState {
   // Also without an account: the id cannot be registered again even if this event is all that is left of the stream.
   if (event.type === 'UserErased')
     return { status: 'erased', userId: event.data.userId, erasedAt: event.data.erasedAt };
+  if (state.status === 'erasing') return state;
+  if (event.type === 'ErasureRequested')
+    return { status: 'erasing', userId: event.data.userId, requestedAt: event.data.requestedAt };
   if (event.type === 'UserRegistered') {
     const { userId, email, username, firstname, lastname, registeredAt } = event.data;
     const profile = {
@@ -206,7 +230,7 @@ function evolve(state: UserState, event: UserEvent): UserState {
 export const user: Aggregate<UserState, UserCommand, UserEvent> = {
   category: 'user',
   isPersonal: true,
-  snapshotVersion: 4,
+  snapshotVersion: 5,
   initialState,
   decide(command, state) {
     switch (command.type) {
@@ -216,6 +240,10 @@ export const user: Aggregate<UserState, UserCommand, UserEvent> = {
         return setPassword(command, state);
       case 'ProvisionUser':
         return provisionUser(command, state);
+      case 'RequestErasure':
+        return requestErasure(command, state);
+      case 'EraseUser':
+        return eraseUser(command, state);
       default:
         return unknownCommand(command);
     }

@@ -1,5 +1,5 @@
 import { Type } from 'typebox';
-import { type EventsOf, event, ObjectId, Time, Uuid } from '../event-spec.ts';
+import { closed, type EventsOf, event, ObjectId, Time, Uuid } from '../event-spec.ts';
 
 const Name = Type.Union([Type.String({ minLength: 1, maxLength: 100 }), Type.Null()]);
 
@@ -80,6 +80,20 @@ export const userEvents = {
       },
     },
   ),
+  /**
+   * The owner had the account erased: it cannot be used from here on, and what follows can be completed at any time. `names`: the ids of the streams in
+   * which its username and address are reserved. They are written down before the key is destroyed, because nothing can be derived from the names after.
+   */
+  ErasureRequested: event({
+    userId: ObjectId,
+    names: Type.Array(
+      closed({ kind: Type.Enum(['username', 'address']), id: Type.String({ pattern: '^[0-9a-f]{64}$' }) }),
+      {
+        maxItems: 16,
+      },
+    ),
+    requestedAt: Time,
+  }),
   /** The account is gone for good. The person's key was destroyed before, so that every personal field of theirs reads as `null`. */
   UserErased: event({ userId: ObjectId, erasedAt: Time }, { erases: 'userId' }),
 };

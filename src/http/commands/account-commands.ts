@@ -72,6 +72,25 @@ export const accountDescriptions: readonly CommandDescription[] = [
   }),
 
   describeCommand({
+    name: 'EraseUser',
+    summary: 'Erase your account',
+    description:
+      'For good: your names, your address and the content of your messages become unreadable everywhere, your sessions end, your names can be used by others, and your groups are handed over to their oldest members. Requires the current password, or that you have signed in within the last ten minutes.',
+    tag: 'accounts',
+    input: closed({ currentPassword: Type.Optional(Password) }),
+    example: { currentPassword: 'a long sentence of yours' },
+    paths: [{ method: 'DELETE', path: '/api/v1/users/me' }],
+    problems: ['forbidden'],
+    target: { aggregate: user, id: (_input, { owner }) => owner },
+    async perform({ identity }, { currentPassword = null }, { context, principal, address }) {
+      const proof = { currentPassword, address: address ?? '' };
+      const { userId, position } = await identity.erase(principal, proof, context);
+      return { _id: userId, position };
+    },
+    location: ({ _id }) => `/api/v1/users/${_id}`,
+  }),
+
+  describeCommand({
     name: 'EndSession',
     summary: 'Sign out',
     tag: 'sessions',

@@ -83,6 +83,6 @@ async function perform(
     const call: Call = { context, expected };
     return command.access === 'public'
       ? command.perform(deps, input, { ...call, language: preferredLanguage(request.headers['accept-language']) })
-      : command.perform(deps, input, { ...call, principal: principalOf(request) });
+      : command.perform(deps, input, { ...call, principal: principalOf(request), address: request.ip });
   });
 }

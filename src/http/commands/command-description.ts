@@ -22,8 +22,8 @@ export type Call = Readonly<{ context: RequestContext; expected: readonly bigint
 /** The same with the language of the request: that of a caller without an account is not known otherwise. */
 export type PublicCall = Call & Readonly<{ language: Language }>;
 
-/** The same with the caller. */
-export type SignedInCall = Call & Readonly<{ principal: Principal }>;
+/** The same with the caller. `address`: of the client's network, for limits; `null` on a socket. */
+export type SignedInCall = Call & Readonly<{ principal: Principal; address: string | null }>;
 
 /** A method and path that serve a command, and where the fields of its input are in the request. */
 export type CommandPath<Field extends string = string> = Readonly<{

@@ -15,6 +15,7 @@ export async function performCommand(
 ): Promise<Outcome> {
   for (const name of command.limits ?? []) charge(deps.limits[name], principal.userId);
   const context = createContext(deps, { actor: principal.userId, correlationId, signal });
-  const { _id, position } = await command.perform(deps, input, { context, expected: undefined, principal });
+  const call = { context, expected: undefined, principal, address: null };
+  const { _id, position } = await command.perform(deps, input, call);
   return { _id, position };
 }

@@ -53,7 +53,7 @@ const BY_ACTIVITY = { fields: ['activity'], direction: 'asc' } as const;
 
 export const conversations = defineProjection<ConversationBody, ConversationEvent | UserEvent>({
   name: 'conversations',
-  version: 1,
+  version: 2,
   collections: [
     {
       name: COLLECTION,
@@ -142,11 +142,12 @@ function withMember(conversation: ConversationBody, { data }: Recorded<'MemberAd
 }
 
 function withoutMember(conversation: ConversationBody, { data }: Recorded<'MemberRemoved'>): Partial<ConversationBody> {
-  const { memberIds, flags, memberCount, latest, otherSenders } = conversation;
+  const { memberIds, flags, memberCount, latest, otherSenders, ownerId } = conversation;
   if (flags.length === 0 && !memberIds.includes(data.userId)) return {};
   const named = { memberIds: memberIds.filter((id) => id !== data.userId), otherSenders };
   return {
     memberIds: named.memberIds,
+    ownerId: data.nextOwnerId ?? ownerId,
     memberCount: Math.max(0, memberCount - 1),
     otherSenders: otherSendersOf(named, latest),
     updatedAt: later(conversation, data.removedAt),

@@ -10,8 +10,8 @@ export type UserBody = Readonly<{
   lastname: string | null;
   displayName: string | null;
   email: string | null;
-  /** `pending` until a password was set by the mailed link. */
-  status: 'pending' | 'active' | 'erased';
+  /** `pending` until a password was set by the mailed link; `erasing` from the request of the erasure until it is done. */
+  status: 'pending' | 'active' | 'erasing' | 'erased';
   roles: readonly string[];
   createdAt: string;
   /** Of the account's last event. */
@@ -67,7 +67,7 @@ const noted: EventHandler<UserBody, UserEvent> = {
 
 export const users = defineProjection<UserBody, UserEvent>({
   name: 'users',
-  version: 4,
+  version: 5,
   collections: [
     {
       name: 'users',
@@ -108,13 +108,16 @@ export const users = defineProjection<UserBody, UserEvent>({
         return { ...opened, status: 'active', ...searchable(opened) };
       },
     },
-    UserErased: {
-      touches: account,
-      evolve: (user, { revision }) =>
-        user && { ...user, ...NO_NAMES, status: 'erased', roles: [], ...NOT_SEARCHABLE, revision: Number(revision) },
-    },
+    ErasureRequested: { touches: account, evolve: without('erasing') },
+    UserErased: { touches: account, evolve: without('erased') },
   },
 });
+
+/** The account without what it says of its person. */
+function without(status: 'erasing' | 'erased'): EventHandler<UserBody, UserEvent>['evolve'] {
+  return (user, { revision }) =>
+    user && { ...user, ...NO_NAMES, status, roles: [], ...NOT_SEARCHABLE, revision: Number(revision) };
+}
 
 type Registration = Pick<UserBody, 'username' | 'firstname' | 'lastname' | 'email'> &
   Readonly<{ registeredAt: string }>;

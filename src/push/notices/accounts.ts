@@ -7,6 +7,10 @@ export const accountHandlers: LiveHandlers<SessionsEvent | UserEvent> = {
   SessionEnded: {
     endsSession: ({ data: { userId, sessionId } }) => ({ userId, sessionId }),
   },
+  // Connections end before the rest of the erasure is done.
+  ErasureRequested: {
+    erases: ({ data }) => data.userId,
+  },
   UserErased: {
     erases: ({ data }) => data.userId,
   },

@@ -40,7 +40,7 @@ export const conversationHandlers: LiveHandlers<ConversationEvent | MarksEvent> 
     enters: ({ data }) => ({ room: conversationRoom(data.conversationId), userIds: [data.userId] }),
   },
   MemberRemoved: {
-    notices: ({ data }) => [about('conversation:member:removed', data.conversationId, data.userId)],
+    notices: ({ data }) => [about('conversation:member:removed', data.conversationId, data.userId, data.nextOwnerId)],
     leaves: ({ data }) => ({ room: conversationRoom(data.conversationId), userIds: [data.userId] }),
   },
   ConversationOpened: {
@@ -55,9 +55,9 @@ export const conversationHandlers: LiveHandlers<ConversationEvent | MarksEvent> 
 };
 
 /** A user who enters or leaves receives it in their own room too: they may not be in the conversation's yet, or any more. */
-function about(name: string, conversationId: string, userId?: string): Notice {
+function about(name: string, conversationId: string, userId?: string, ownerId?: string): Notice {
   const rooms = [conversationRoom(conversationId), ...(userId === undefined ? [] : [userRoom(userId)])];
-  const conversation = { _id: conversationId };
+  const conversation = { _id: conversationId, ...(ownerId === undefined ? {} : { ownerId }) };
   return { name, rooms, payload: userId === undefined ? { conversation } : { conversation, userId } };
 }
 
