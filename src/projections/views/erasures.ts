@@ -1,6 +1,5 @@
 import { StoreError } from '../../kernel/errors.ts';
 import type { Position } from '../../kernel/position.ts';
-import type { Filter } from '../../kernel/query.ts';
 import type { Page } from '../../ports/documents.ts';
 import type { MembershipBody } from '../models/memberships.ts';
 import type { UserBody } from '../models/users.ts';
@@ -38,7 +37,8 @@ export function createErasuresView(readModels: ReadModels): ErasuresView {
     throw new StoreError('UNAVAILABLE', `the read models are not up to date: ${projections.join(', ')}`);
   }
 
-  async function* userIds(filter: Filter): AsyncGenerator<readonly string[]> {
+  async function* unnamed(status: UserBody['status']): AsyncGenerator<readonly string[]> {
+    const filter = { status, username: null };
     let next: string | null = null;
     do {
       const page: Page<UserBody> = await readModels.find<UserBody>(USERS, {
@@ -75,12 +75,12 @@ export function createErasuresView(readModels: ReadModels): ErasuresView {
 
     async *erased(position, signal) {
       await reach(['users'], position, signal);
-      yield* userIds({ status: 'erased' });
+      yield* unnamed('erased');
     },
 
     async *unreadable(position, signal) {
       await reach(['users'], position, signal);
-      for (const status of ['pending', 'active', 'erasing'] as const) yield* userIds({ status, username: null });
+      for (const status of ['pending', 'active', 'erasing'] as const) yield* unnamed(status);
     },
   };
 }
