@@ -163,6 +163,7 @@ describe('valid values', () => {
       RATE_LIMIT_MESSAGE: '4/min',
       RATE_LIMIT_REGISTRATION: '5/min',
       RATE_LIMIT_DIRECTORY: '7/min burst 8',
+      RATE_LIMIT_EXPORT: '3/h burst 2',
       RATE_LIMIT_FRAME: '6/min',
       RATE_LIMIT_SIGN_IN: '7',
       RATE_LIMIT_MAILS_HOUR: '8',
@@ -180,6 +181,7 @@ describe('valid values', () => {
         message: { perMinute: 4, burst: 4 },
         registration: { perMinute: 5, burst: 5 },
         directory: { perMinute: 7, burst: 8 },
+        export: { perMinute: 3 / 60, burst: 2 },
         frame: { perMinute: 6, burst: 6 },
         upgrade: { perMinute: 12, burst: 12 },
       },
@@ -268,7 +270,7 @@ describe('invalid values', () => {
   it('include unknown limits, which would have no effect', () => {
     expect(errors({ RATE_LIMIT_MESSAGES: '5/s' })).toEqual([
       'RATE_LIMIT_MESSAGES is not a known variable; known are RATE_LIMIT_ADDRESS, RATE_LIMIT_BAD_TOKEN, RATE_LIMIT_USER, RATE_LIMIT_MESSAGE, ' +
-        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_DIRECTORY, RATE_LIMIT_FRAME, RATE_LIMIT_UPGRADE, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
+        'RATE_LIMIT_REGISTRATION, RATE_LIMIT_DIRECTORY, RATE_LIMIT_EXPORT, RATE_LIMIT_FRAME, RATE_LIMIT_UPGRADE, RATE_LIMIT_SIGN_IN, RATE_LIMIT_MAILS_HOUR, RATE_LIMIT_MAILS_DAY, ' +
         'RATE_LIMIT_CONNECTIONS, RATE_LIMIT_SOCKETS, RATE_LIMIT_ANONYMOUS_SOCKETS',
     ]);
   });

@@ -153,7 +153,7 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
   const app =
     hub === null
       ? await buildHealthApp(shared, 'no-api')
-      : await buildApp({ ...shared, identity, conversations, claims, readModels, hub });
+      : await buildApp({ ...shared, log, identity, conversations, claims, readModels, hub });
   closing.defer(() => app.close());
   const operations: OperationServices = { parked: [mails.parked], signingKeys: identity.signingKeys };
   return { app, log, personalKeys, commands, identity, conversations, projections, operations, hub };

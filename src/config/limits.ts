@@ -11,6 +11,7 @@ const RATES = {
   RATE_LIMIT_MESSAGE: 'message',
   RATE_LIMIT_REGISTRATION: 'registration',
   RATE_LIMIT_DIRECTORY: 'directory',
+  RATE_LIMIT_EXPORT: 'export',
   RATE_LIMIT_FRAME: 'frame',
   RATE_LIMIT_UPGRADE: 'upgrade',
 } as const;

@@ -5,6 +5,7 @@ import type { Claims } from '../commands/claims.ts';
 import type { Conversations } from '../conversations/conversations.ts';
 import type { Identity } from '../identity/identity.ts';
 import type { Logger } from '../kernel/logger.ts';
+import type { EventLog } from '../log/event-log.ts';
 import type { Clock } from '../ports/clock.ts';
 import type { SharedLimits } from '../ports/limit-store.ts';
 import type { Random } from '../ports/random.ts';
@@ -24,6 +25,8 @@ export type AppDeps = Readonly<{
   sharedLimits: SharedLimits;
   identity: Identity;
   conversations: Conversations;
+  /** Read for the export only. */
+  log: Pick<EventLog, 'readStream'>;
   claims: Claims;
   readModels: ReadModels;
   hub: Hub;

@@ -76,6 +76,7 @@ describe('/openapi.json', () => {
       'get /api/v1/password-tokens/{token}',
       'get /api/v1/users',
       'get /api/v1/users/me',
+      'get /api/v1/users/me/export',
       'get /api/v1/users/{id}',
       'get /healthz',
       'get /metrics',

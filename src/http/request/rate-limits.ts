@@ -93,6 +93,8 @@ export const defaultRates = {
   registration: { burst: 5, perMinute: 5 },
   /** Names read from the directory, in units of `NAMES_PER_UNIT`, per user. */
   directory: { burst: 60, perMinute: 60 },
+  /** Exports of everything about a user, per user. */
+  export: { burst: 2, perMinute: 3 / 60 },
   /** WebSocket frames, control frames included, per user. */
   frame: { burst: 100, perMinute: 1_200 },
   /** Requests to open a WebSocket, per network. */
@@ -127,6 +129,7 @@ export function createRateLimits(
     message: limit('message'),
     registration: createSharedRateLimit(rateOf('registration'), sharedLimits, 'registration'),
     directory: limit('directory'),
+    export: limit('export'),
     frame: limit('frame'),
     upgrade: limit('upgrade'),
   };

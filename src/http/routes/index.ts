@@ -10,6 +10,7 @@ import { guardPages, securityHeaders } from '../request/security-headers.ts';
 import { addConversationQueries } from './conversation-queries.ts';
 import { addDirectQueries } from './direct-queries.ts';
 import { addDocsRoutes, addOpenApiRoute } from './docs.ts';
+import { addExport } from './export.ts';
 import { addHealthRoutes } from './health.ts';
 import { addMessageQueries } from './message-queries.ts';
 import { addMetricsRoute } from './metrics.ts';
@@ -62,6 +63,7 @@ function addSignedInRoutes(scope: App, deps: AppDeps, limits: RateLimits): void 
   });
   addCommandRoutes(scope, deps, limits, signedInCommands);
   addUserQueries(scope, deps, limits);
+  addExport(scope, deps, limits);
   addConversationQueries(scope, deps);
   addMessageQueries(scope, deps);
   addDirectQueries(scope, deps);
