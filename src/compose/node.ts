@@ -155,7 +155,8 @@ export async function buildNode(ports: Ports, settings: NodeSettings, closing: A
       ? await buildHealthApp(shared, 'no-api')
       : await buildApp({ ...shared, log, identity, conversations, claims, readModels, hub });
   closing.defer(() => app.close());
-  const operations: OperationServices = { parked: [mails.parked], signingKeys: identity.signingKeys };
+  const parked = [mails.parked, erasures.reaction.parked];
+  const operations: OperationServices = { parked, signingKeys: identity.signingKeys };
   return { app, log, personalKeys, commands, identity, conversations, projections, operations, hub };
 }
 

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest';
 import { FRESH_SIGN_IN_MS } from '../../src/identity/reauthentication.ts';
+import { StoreError } from '../../src/kernel/errors.ts';
 import {
   type Answer,
   expectProblem,
@@ -173,6 +174,28 @@ describe('DELETE /api/v1/users/me', () => {
       await clock.advance(1_000);
       expect(await typesOf(`conversation-${late}`)).toContain('MemberRemoved');
     });
+  });
+
+  it('is accepted once its request is durable, and completed when the store is available again', async () => {
+    const owned = await group(server, ann, bob);
+    let isAway = false;
+    server.events.beforeAppend.hook = async (stream) => {
+      if (isAway) throw new StoreError('UNAVAILABLE', 'unavailable, as the test wants it');
+      if (stream === `user-${ann.userId}`) isAway = true;
+    };
+    const erased = await erase(ann);
+    expect([erased.status, await server.log.head()]).toEqual([202, erased.json.position]);
+    expect((await typesOf(`user-${ann.userId}`)).at(-1)).toBe('ErasureRequested');
+    expectProblem(await server.ask(ann, { method: 'GET', url: '/api/v1/users/me' }), 401, 'unauthenticated');
+    expect((await read(server, bob, `/api/v1/users/${ann.userId}`)).status).toBe(404);
+    expect((await read(server, bob, '/api/v1/users?search=ann')).json.items).toEqual([]);
+    server.events.beforeAppend.hook = async () => {};
+    await until(async () => {
+      await clock.advance(1_000);
+      expect(await typesOf(`conversation-${owned}`)).toContain('MemberRemoved');
+    });
+    expect((await typesOf(`user-${ann.userId}`)).at(-1)).toBe('UserErased');
+    expect((await signUp(server, 'ann')).userId).not.toBe(ann.userId);
   });
 
   it('happens once when it is sent several times at once', async () => {

@@ -73,6 +73,17 @@ describe('an erased account', () => {
     await expect(node.identity.authenticate(accessToken, 'query')).rejects.toMatchObject(over);
   });
 
+  it('has no live sessions on a node as soon as that has read the erasure', async () => {
+    const userId = await activated(world, node);
+    const { accessToken } = await signIn(world, node);
+    await node.identity.authenticate(accessToken, 'command');
+    await erase(world, userId);
+    await expect(node.identity.authenticate(accessToken, 'query')).resolves.toMatchObject({ userId });
+    for await (const { caughtUp } of node.log.subscribe({ after: null })) if (caughtUp) break;
+    await expect(node.identity.authenticate(accessToken, 'query')).rejects.toMatchObject(over);
+    await expect(node.identity.authenticate(accessToken, 'command')).rejects.toMatchObject(over);
+  });
+
   it('has no profile, also while its access token is still taken from the cache', async () => {
     const userId = await activated(world, node);
     const { accessToken } = await signIn(world, node);

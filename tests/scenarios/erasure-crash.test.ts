@@ -4,7 +4,7 @@ import { cp, mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setImmediate as turn } from 'node:timers/promises';
-import { afterAll, beforeAll, expect, it, vi } from 'vitest';
+import { afterAll, beforeAll, expect, it, onTestFinished, vi } from 'vitest';
 import { address, username } from '../../src/aggregates/reservation/decider.ts';
 import { createNameIds } from '../../src/identity/names.ts';
 import { deriveSecrets } from '../../src/identity/secrets.ts';
@@ -103,6 +103,8 @@ it('an erasure that is killed between any two of its steps is completed after th
 }, async () => {
   let steps = 0;
   let next = eraseAndKill(1);
+  // Also when the test has failed, no process is left.
+  onTestFinished(() => Promise.allSettled([next]).then(() => {}));
   for (let isLast = false; !isLast; ) {
     const step = ++steps;
     const { folder, killed } = await next;
