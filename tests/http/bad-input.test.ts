@@ -238,7 +238,7 @@ describe('methods and paths', () => {
   it('lists the allowed methods', async () => {
     const answer = await server.ask(ada, { method: 'PATCH', url: '/api/v1/users/me' });
     expectProblem(answer, 405, 'method-not-allowed');
-    expect(answer.headers.allow).toBe('GET, HEAD');
+    expect(answer.headers.allow).toBe('DELETE, GET, HEAD');
   });
 
   it('rejects invalid percent-encoding in a path as malformed', async () => {
