@@ -99,7 +99,7 @@ async function close(clock: ManualClock, server: Server): Promise<void> {
 }
 
 it('an erasure that is killed between any two of its steps is completed after the restart', {
-  timeout: 90_000,
+  timeout: 180_000,
 }, async () => {
   let steps = 0;
   let next = eraseAndKill(1);
