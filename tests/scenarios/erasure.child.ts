@@ -5,6 +5,7 @@
 import { setTimeout as pause } from 'node:timers/promises';
 import { createMemoryLimits } from '../../src/adapters/memory/limits.ts';
 import { createPrometheusTelemetry } from '../../src/adapters/prometheus/telemetry.ts';
+import { createWebDocuments } from '../../src/adapters/web/web-documents.ts';
 import { buildNode } from '../../src/compose/node.ts';
 import { faultyStore } from '../support/faulty-event-log.ts';
 import { openMemoryStores, SERVER_SECRET, system } from '../support/stores.ts';
@@ -33,6 +34,7 @@ const node = await buildNode(
     secret: SERVER_SECRET,
     sharedLimits: createMemoryLimits({ clock }),
     mailer: { send: async () => {}, close: async () => {} },
+    webDocuments: createWebDocuments({ clock }),
   },
   {
     roles: new Set(['api', 'projections']),
