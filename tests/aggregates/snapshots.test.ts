@@ -93,7 +93,13 @@ const recorded: Readonly<Record<string, { histories: readonly (readonly Stored[]
         }),
       ],
     ],
-    golden: { 1: 'eccb6e485f504d2e', 2: 'e96d9389818385b3', 3: '891876b64647bf85', 4: '21375fe3a10a8a20', 5: 'e12bbad253dfa013' },
+    golden: {
+      1: 'eccb6e485f504d2e',
+      2: 'e96d9389818385b3',
+      3: '891876b64647bf85',
+      4: '21375fe3a10a8a20',
+      5: 'e12bbad253dfa013',
+    },
   },
   username: {
     histories: [reservation],

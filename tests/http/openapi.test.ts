@@ -200,7 +200,10 @@ describe('/openapi.json', () => {
     expect(good('get /api/v1/conversations')).toEqual(['X-Correlation-Id', 'Link']);
     expect(good('get /api/v1/conversations/{id}')).toEqual(['X-Correlation-Id', 'ETag']);
     const optional = operations.filter(({ operation }) => operation.requestBody?.required === false);
-    expect(optional.map(({ name }) => name)).toEqual(['delete /api/v1/users/me', 'put /api/v1/conversations/{id}/read']);
+    expect(optional.map(({ name }) => name)).toEqual([
+      'delete /api/v1/users/me',
+      'put /api/v1/conversations/{id}/read',
+    ]);
   });
 
   it('lists each code of a problem', () => {

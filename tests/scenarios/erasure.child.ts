@@ -41,6 +41,7 @@ const node = await buildNode(
     name: 'test',
     singleWriter: true,
     limits: 'off',
+    issuers: { discovered: [], pinned: null, audience: null, clients: [] },
     http: {
       ...{ publicUrl: 'http://parley.test', version: '0.0.0', trustProxy: [], allowedOrigins: [] },
       ...{
