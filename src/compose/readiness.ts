@@ -3,17 +3,18 @@ import { isStoreError, StoreError } from '../kernel/errors.ts';
 import type { AppendHealth } from '../log/append-health.ts';
 import type { EventLog } from '../log/event-log.ts';
 import type { FollowerStatus } from '../log/follower.ts';
-import type { DocumentStore } from '../ports/documents.ts';
+import type { CollectionDefinition, DocumentStore } from '../ports/documents.ts';
 import type { EventStore } from '../ports/event-store.ts';
 import type { Projections } from '../projections/runner/projections.ts';
 
 /** The document that stores which log the documents derive from. Positions of another log cannot be compared with theirs. */
 const LOG = { collection: 'log', id: 'log' } as const;
+const LOG_COLLECTIONS: readonly CollectionDefinition[] = [{ name: LOG.collection, indexes: [] }];
 
 /** Stores in the documents which log they derive from. Throws `INVALID` for documents of another log. */
 export async function requireSameLog(log: EventLog, documents: DocumentStore): Promise<void> {
   const epoch = await log.epoch();
-  await documents.define([{ name: LOG.collection, indexes: [] }]);
+  await documents.define(LOG_COLLECTIONS);
   await documents.apply({ writes: [{ ...LOG, position: '0', guard: null, body: { epoch } }] });
   const stored = (await documents.getMany(LOG.collection, [LOG.id])).get(LOG.id);
   if (stored?.body.epoch === epoch) return;
@@ -27,6 +28,8 @@ export function storeChecks(
   { events, documents }: Readonly<{ events: EventStore; documents: DocumentStore }>,
   appends?: AppendHealth,
 ): readonly ReadinessCheck[] {
+  // A node that waits for the event store has not defined anything yet.
+  let isDefined = false;
   return [
     {
       name: 'event-store',
@@ -40,6 +43,8 @@ export function storeChecks(
       name: 'documents',
       check: () =>
         reasonOf(async () => {
+          if (!isDefined) await documents.define(LOG_COLLECTIONS);
+          isDefined = true;
           await documents.getMany(LOG.collection, [LOG.id]);
           return null;
         }),
