@@ -7,7 +7,7 @@ export default defineConfig({
     // A process per file: tests own their environment variables, native modules and open files.
     pool: 'forks',
     maxWorkers: 2,
-    execArgv: ['--disable-warning=ExperimentalWarning'],
+    execArgv: ['--disable-warning=ExperimentalWarning', '--import=./scripts/compile-cache.mjs'],
     // Only for what hangs: tests have deadlines of their own, and some start servers, which takes many seconds when other processes need the processors.
     testTimeout: 60_000,
     hookTimeout: 90_000,
