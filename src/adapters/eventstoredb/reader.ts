@@ -91,7 +91,7 @@ export class Reader {
       }
       if (!page.more) return { records, next, end: true };
       scanned += page.records.length;
-      // Some of them were of others, of whom there may be many more.
+      // Some were records of other programs, and more of them may follow.
       count = Math.max(limit, Math.min(count * GROWTH, PAGE));
     }
     return { records, next, end: false };

@@ -25,7 +25,7 @@ export const Accepted = Type.Object(
   { description: 'The outcome is durable; `Location` is the resource that shows it' },
 );
 
-/** The same to a caller without a session, from whom the position would not hide what an address is used for. */
+/** The same for a caller without a session: a position would reveal what an address is used for. */
 export const AcceptedPublicly = Type.Object(
   { _id: Accepted.properties._id },
   { description: 'The outcome is durable; `Location` is the resource that shows it, once you have signed in' },
