@@ -24,7 +24,7 @@ export const conversationCommands = {
   DeleteConversation: closed({ conversationId: ConversationId }),
   AddMember: closed({ conversationId: ConversationId, userId: UserId }),
   RemoveMember: closed({ conversationId: ConversationId, userId: UserId }),
-  /** An erased person leaves the conversation. `successors`: members in the order of joining, of whom the first one who still is one becomes the owner. */
+  /** An erased person leaves the conversation. `successors`: members in the order of joining; the first who is still a member becomes the owner. */
   RemoveErasedMember: closed({
     conversationId: ConversationId,
     userId: UserId,
