@@ -89,7 +89,9 @@ describe('the Dockerfile', () => {
   it('checks the health of a node with a script that it copies', () => {
     const [command = ''] = instructions('CMD');
     expect(JSON.parse(command)).toEqual(['node', 'scripts/healthcheck.mjs']);
-    expect(instructions('COPY').join(' ')).toContain('scripts/healthcheck.mjs ');
+    expect(instructions('COPY')).toContain(
+      'scripts/healthcheck.mjs scripts/compile-cache.mjs scripts/warm-up.mjs ./scripts/',
+    );
   });
 
   it('fills the cache of compiled code from which the server starts', () => {

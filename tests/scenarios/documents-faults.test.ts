@@ -104,6 +104,8 @@ describe.skipIf(!service(mongodb.name, missingForProxy))('a node whose MongoDB f
       await untilAway(node, (parts) => parts.includes('documents'));
       expect(await partsAway(node)).not.toContain('event-store');
       expect(await ask(node, ann, 'GET', '/api/v1/conversations')).toMatchObject(unavailable);
+      // A stream that the node has not read before is loaded without its snapshot.
+      expect(await createGroups({ node, who: ann }, 1, [bob])).toHaveLength(1);
       // Nothing about a person is written without their key, which is in MongoDB; no address is answered differently from others.
       expect(await register(eve)).toMatchObject(unavailable);
       expect(await register(again)).toMatchObject(unavailable);
